@@ -1,0 +1,69 @@
+"""The epoch: a numbered, immutable record of one pool. All tables derive from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from uuid import UUID
+
+from lbnode.model.fleet import HashAlgorithm, HashMode
+from lbnode.model.ids import BackendId, EpochNumber, PoolName, SlotNumber
+
+ALGORITHM = 1
+"""The version of home, failover and alternates (`ring`) that this release builds tables with."""
+
+
+class BackendState(Enum):
+    """A backend's state in one pool."""
+
+    ACTIVE = "active"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class EpochSlot:
+    """A numbered, weighted place in the pool and who sits in it; an empty slot has no backend."""
+
+    number: SlotNumber
+    weight: int
+    backend: BackendId | None
+    state: BackendState
+
+
+@dataclass(frozen=True, slots=True)
+class FormerOccupant:
+    """A backend that left `slot` in epoch `left_in` and may still hold flows."""
+
+    slot: SlotNumber
+    backend: BackendId
+    state: BackendState
+    left_in: EpochNumber
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """Everything that a table is a function of, and the digest that the table must have.
+
+    `window_from` is the oldest epoch whose owners count as alternates: `window_from == number` means "no history".
+    `digest` is that of `ring.table.Table.digest()`: owners and alternates.
+    """
+
+    fleet: UUID
+    pool: PoolName
+    number: EpochNumber
+    algorithm: int
+    table_size: int
+    seed: int
+    hash_mode: HashMode
+    hash_algorithm: HashAlgorithm
+    key_id: int
+    slots: tuple[EpochSlot, ...]
+    former: tuple[FormerOccupant, ...]
+    window_from: EpochNumber
+    digest: str
+
+    @property
+    def stamp(self) -> int:
+        """The low 16 bits of the number: what the outer IPv4 ID carries (design.md §4)."""
+        return self.number & 0xFFFF

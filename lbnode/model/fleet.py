@@ -1,0 +1,121 @@
+"""What the operator wants: VIPs, pools and backends, as `fleet.yaml` says them, already checked.
+
+These are values. Reading and checking the file is `lbnode.settings`; deriving epochs from it is `lbnode.core.leader`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+
+from lbnode.model.ids import BackendName, IPAddress, NodeName, PoolName, SlotNumber
+
+DEFAULT_TABLE_SIZE = 65537
+MAX_WEIGHT = 65535
+MAX_SLOTS = 65535
+
+
+class Protocol(IntEnum):
+    """IP protocol numbers of the protocols that a VIP can have."""
+
+    TCP = 6
+    UDP = 17
+
+
+class HashMode(Enum):
+    """What of a packet its bucket depends on."""
+
+    FLOW = "flow"
+    SOURCE = "source"
+
+
+class HashAlgorithm(Enum):
+    """The keyed hash from packet to bucket (docs/adr/0004)."""
+
+    MULTIPLY = "multiply"
+    SIPHASH = "siphash"
+
+
+class WrongPort(Enum):
+    """What becomes of a packet to a VIP's address on a port where no VIP is."""
+
+    DROP = "drop"
+    PASS = "pass"
+
+
+class OnAllFailed(Enum):
+    """What becomes of a pool's VIPs when health has failed every backend."""
+
+    WITHDRAW = "withdraw"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Vip:
+    """A virtual address, protocol and port that clients connect to; it points at a pool."""
+
+    address: IPAddress
+    protocol: Protocol
+    port: int
+    pool: PoolName
+    wrong_port: WrongPort = WrongPort.DROP
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """A TCP connect to the backend's tunnel address; times in seconds."""
+
+    port: int
+    interval_s: float = 1.0
+    timeout_s: float = 1.0
+    rise: int = 2
+    fall: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PoolMember:
+    """A backend's place in a pool. `slot` is None until the leader allots the lowest free number."""
+
+    backend: BackendName
+    weight: int = 1
+    slot: SlotNumber | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A named set of backends with one table."""
+
+    name: PoolName
+    members: tuple[PoolMember, ...]
+    table_size: int = DEFAULT_TABLE_SIZE
+    hash_mode: HashMode = HashMode.FLOW
+    hash_algorithm: HashAlgorithm = HashAlgorithm.MULTIPLY
+    health: HealthCheck | None = None
+    health_cap_percent: int = 50
+    on_all_failed: OnAllFailed = OnAllFailed.WITHDRAW
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One real server: its name and the address at which it takes GRE."""
+
+    name: BackendName
+    address: IPAddress
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredFleet:
+    """All that the operator asked for, whole: the parsed `fleet.yaml`."""
+
+    name: str
+    backends: tuple[Backend, ...] = ()
+    pools: tuple[Pool, ...] = ()
+    vips: tuple[Vip, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Intents:
+    """What operators asked for by verb, kept apart from `fleet.yaml` so that `apply` never undoes a drain."""
+
+    drained_nodes: tuple[NodeName, ...] = ()
+    drained_backends: dict[PoolName, tuple[BackendName, ...]] = field(default_factory=dict)
