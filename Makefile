@@ -1,0 +1,64 @@
+# Everything that a developer or a newcomer types. `make help` lists it.
+# A bare Debian 12 with make is enough: the targets install what they need (as root) and work inside .venv.
+
+SHELL := /bin/bash
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+CLANG_FORMAT := clang-format-16
+C_SOURCES = $(shell git ls-files '*.c' '*.h')
+
+# Debian packages: to build · to run a node or a backend · for the lab and the tests
+PACKAGES_BUILD := python3 python3-venv gcc libc6-dev make git clang-16 llvm-16 clang-format-16 libbpf-dev linux-libc-dev
+PACKAGES_RUN := libbpf1 iproute2 util-linux
+PACKAGES_LAB := bird2 zookeeper default-jre-headless ethtool curl procps tcpdump
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test unit lint format bench lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready build ## install Debian packages and the virtual environment (done once)
+
+$(VENV)/.packages: Makefile
+	@deploy/install-packages $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_LAB)
+	@mkdir -p $(VENV) && touch $@
+
+$(VENV)/.ready: $(VENV)/.packages pyproject.toml constraints.txt
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+build: $(VENV)/.ready ## compile the eBPF objects, the table builder and the gRPC code (what is stale)
+	@$(BIN)/python hatch_build.py
+
+demo: setup ## the main job on this machine: 3 nodes, 4 backends, 500 connections, and nodes that come and go
+	@$(BIN)/python -m lbnode.lab.demo
+
+test: setup lint ## every check and every test
+	@$(BIN)/pytest
+
+unit: setup ## the unit tests alone (seconds)
+	@$(BIN)/pytest tests/unit -q
+
+lint: setup ## ruff, mypy, import-linter, clang-format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@test -z "$(C_SOURCES)" || $(CLANG_FORMAT) --dry-run --Werror $(C_SOURCES)
+
+format: setup ## rewrite the sources in house form
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+	@test -z "$(C_SOURCES)" || $(CLANG_FORMAT) -i $(C_SOURCES)
+
+bench: setup ## nanoseconds a packet and milliseconds a table, with their floor
+	@$(BIN)/python -m tests.bench
+
+lock: setup ## write constraints.txt anew from what is installed
+	@deploy/lock-versions $(BIN)/pip > constraints.txt.new && mv constraints.txt.new constraints.txt
+
+clean: ## remove what was built (not .venv)
+	@rm -rf lbnode/bpf/build ring/*.so lbnode/api/v1/*_pb2* dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

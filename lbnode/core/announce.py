@@ -1,0 +1,101 @@
+"""Which addresses a node tells the routers, and with which communities.
+
+Decides: a VIP's address is announced while all its tables are in use in this node's kernel and at least one of
+its pools can serve; never before the connected agents accept this node's GRE; on drain first with
+GRACEFUL_SHUTDOWN (RFC 8326), then not at all. Does not decide how routers are told (`bgp`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from lbnode.core.epochs import can_serve
+from lbnode.core.forwarding import PoolInKernel
+from lbnode.model.ids import IPAddress, NodeName, PoolName
+from lbnode.model.view import FleetView
+
+AGENTS_S = 5.0
+"""How long a node waits for connected agents to accept its GRE before it announces all the same, with an alarm."""
+
+SHUTDOWN_S = 1.0
+"""How long a draining node keeps its routes up with GRACEFUL_SHUTDOWN before it withdraws them."""
+
+IDLE_S = 2.0
+"""A drained node whose packet counters stood still for so long has no traffic left."""
+
+
+class Phase(Enum):
+    """A node's life, as status shows it."""
+
+    STARTING = "starting"
+    UP = "up"
+    DRAINING = "draining"
+    DRAINED = "drained"
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """The whole set of addresses to announce, and why others are not: address → reason."""
+
+    addresses: tuple[IPAddress, ...]
+    graceful_shutdown: bool
+    withheld: Mapping[IPAddress, str]
+
+
+def serviceable(view: FleetView, pools: Mapping[PoolName, PoolInKernel]) -> tuple[list[IPAddress], dict[IPAddress, str]]:
+    """Return the addresses that this node can carry, and for each other VIP address the reason against it."""
+    by_address: dict[IPAddress, list[PoolName]] = {}
+    for vip in view.desired.vips if view.desired is not None else ():
+        by_address.setdefault(vip.address, []).append(vip.pool)
+    ready: list[IPAddress] = []
+    withheld: dict[IPAddress, str] = {}
+    for address, names in sorted(by_address.items(), key=lambda item: (item[0].version, int(item[0]))):
+        reason = _objection(names, pools)
+        if reason:
+            withheld[address] = reason
+        else:
+            ready.append(address)
+    return ready, withheld
+
+
+def _objection(names: list[PoolName], pools: Mapping[PoolName, PoolInKernel]) -> str:
+    epochs = {name: pools[name].current if name in pools else None for name in names}
+    missing = sorted(name for name, epoch in epochs.items() if epoch is None)
+    if missing:
+        return f"no table in the kernel yet for pool {', '.join(missing)}"
+    if not any(epoch is not None and can_serve(epoch.slots) for epoch in epochs.values()):
+        return f"no active backend in pool {', '.join(sorted(epochs))}"
+    return ""
+
+
+def deaf_agents(view: FleetView, node: NodeName) -> list[str]:
+    """Return the connected agents that do not accept this node's GRE yet."""
+    return sorted(name for name, agent in view.live_agents.items() if node not in agent.nodes)
+
+
+def decide(
+    view: FleetView,
+    pools: Mapping[PoolName, PoolInKernel],
+    node: NodeName,
+    announced: Collection[IPAddress],
+    waited_s: float,
+    draining_s: float | None,
+) -> Announcement:
+    """Return the whole set to announce.
+
+    `announced` is what routers know already, `waited_s` how long the agents have been waited for, `draining_s` how
+    long this node has been draining (None: it is not). What is announced already does not wait for agents again.
+    """
+    ready, withheld = serviceable(view, pools)
+    if draining_s is not None:
+        if draining_s >= SHUTDOWN_S:
+            return Announcement((), True, dict.fromkeys(ready, "this node is drained") | withheld)
+        return Announcement(tuple(address for address in ready if address in announced), True, withheld)
+    deaf = deaf_agents(view, node)
+    if deaf and waited_s < AGENTS_S:
+        late = [address for address in ready if address not in announced]
+        withheld |= dict.fromkeys(late, f"waits for agents to accept this node: {', '.join(deaf)}")
+        ready = [address for address in ready if address in announced]
+    return Announcement(tuple(ready), False, withheld)

@@ -1,0 +1,167 @@
+"""What a node's kernel must hold: which tables to stage and switch, which VIPs and backends it knows.
+
+Decides from the fleet's view and from what the kernel holds already; the kernel's side is
+`lbnode.dataplane.NodeDataPlane`. A table that does not fit its epoch's digest is never installed: the old one
+stays and the problem is named. Does not decide what the routers are told (`lbnode.core.announce`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from lbnode.core.epochs import build_table, overlay
+from lbnode.model.epoch import ALGORITHM, Epoch
+from lbnode.model.fleet import DesiredFleet, Pool, Vip
+from lbnode.model.ids import BackendId, BackendName, EpochNumber, PoolName
+from lbnode.model.members import LoadedEpoch
+from lbnode.model.view import FleetView
+from ring.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class StageTable:
+    """Write `table` aside. `epoch` says what it was built from."""
+
+    epoch: Epoch
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchTable:
+    """Let the table on stage carry the traffic of `pool`."""
+
+    pool: PoolName
+
+
+@dataclass(frozen=True, slots=True)
+class DropPool:
+    pool: PoolName
+
+
+Command = StageTable | SwitchTable | DropPool
+
+
+@dataclass(frozen=True, slots=True)
+class PoolInKernel:
+    """The epochs (as this node sees them, its local view included) whose tables the kernel holds."""
+
+    staged: Epoch | None = None
+    current: Epoch | None = None
+    staged_digest: str = ""
+    digest: str = ""
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class Forwarding:
+    """Which table each pool should have in the kernel, and the commands that bring it there."""
+
+    pools: dict[PoolName, PoolInKernel] = field(default_factory=dict)
+
+    def handle(
+        self, view: FleetView, local: bool, verdicts: Mapping[PoolName, Mapping[BackendName, bool]]
+    ) -> list[Command]:
+        """Return what to do to the kernel, in this order; afterwards `pools` is what the kernel holds.
+
+        `local` says that the fleet cannot be reached: then this node's own `verdicts` count on top of the last
+        epoch, within the pool's cap.
+        """
+        commands: list[Command] = []
+        for pool in sorted(set(self.pools) - set(view.current)):
+            del self.pools[pool]
+            commands.append(DropPool(pool))
+        for pool in sorted(view.current):
+            epoch = view.current_epoch(pool)
+            if epoch is None:
+                continue
+            target = localize(view, epoch, verdicts.get(pool, {})) if local else epoch
+            commands += self._use(view, target, epoch)
+            newest = view.newest(pool)
+            if not local and newest is not None and newest.number > epoch.number:
+                commands += self._stage(view, newest)
+        for pool in sorted(set(view.epochs) - set(view.current)):
+            first = view.newest(pool)
+            if first is not None:
+                commands += self._stage(view, first)
+        return commands
+
+    def loaded(self) -> dict[PoolName, LoadedEpoch]:
+        """Return what this node tells the fleet it has loaded: its acknowledgements."""
+        return {
+            pool: LoadedEpoch(number(held.staged), number(held.current), held.digest, held.problem)
+            for pool, held in self.pools.items()
+        }
+
+    def fail(self, pool: PoolName, before: PoolInKernel, problem: str) -> None:
+        """Take back what `handle` assumed of a pool: the kernel refused, it still holds what it held `before`."""
+        self.pools[pool] = replace(before, staged=None, problem=problem)
+
+    def _use(self, view: FleetView, target: Epoch, epoch: Epoch) -> list[Command]:
+        """Bring `target` into use; `epoch` is the fleet's own, whose digest must fit when the two are the same."""
+        held = self.pools.get(target.pool, PoolInKernel())
+        if held.current == target:
+            return []
+        commands: list[Command] = []
+        if held.staged != target:
+            commands += self._stage(view, target, check=target == epoch)
+            held = self.pools[target.pool]
+        if held.staged == target:
+            self.pools[target.pool] = replace(held, staged=None, current=target, digest=held.staged_digest)
+            commands.append(SwitchTable(target.pool))
+        return commands
+
+    def _stage(self, view: FleetView, epoch: Epoch, check: bool = True) -> list[Command]:
+        held = self.pools.get(epoch.pool, PoolInKernel())
+        if held.staged == epoch:
+            return []
+        problem = refusal(view, epoch)
+        table = None if problem else build_table(epoch)
+        if table is not None and check and table.digest() != epoch.digest:
+            problem = f"epoch {epoch.number}: own table's digest is {table.digest()}, the fleet's {epoch.digest}"
+        if problem or table is None:
+            self.pools[epoch.pool] = replace(held, problem=problem)
+            return []
+        self.pools[epoch.pool] = replace(held, staged=epoch, staged_digest=table.digest(), problem="")
+        return [StageTable(epoch, table)]
+
+
+def localize(view: FleetView, epoch: Epoch, verdicts: Mapping[BackendName, bool]) -> Epoch:
+    """Return the epoch with this node's own verdicts on top, as it counts while the fleet is out of reach."""
+    pool = find_pool(view.desired, epoch.pool)
+    if pool is None or pool.health is None:
+        return epoch
+    ids = {name: member.id for name, member in view.backends.items()}
+    up: dict[BackendId, bool] = {ids[name]: is_up for name, is_up in verdicts.items() if name in ids}
+    return overlay(epoch, up, pool.health_cap_percent)
+
+
+def refusal(view: FleetView, epoch: Epoch) -> str:
+    """Return why this node must not load `epoch`, or an empty string."""
+    if view.identity is not None and epoch.fleet != view.identity.uuid:
+        return f"epoch {epoch.number} belongs to another fleet ({epoch.fleet})"
+    if epoch.algorithm > ALGORITHM:
+        return (
+            f"epoch {epoch.number} needs table algorithm {epoch.algorithm}, this lbnode has {ALGORITHM}: "
+            "upgrade this node"
+        )
+    if view.identity is not None and epoch.key_id not in view.identity.keys:
+        return f"epoch {epoch.number} hashes with key {epoch.key_id}, which the fleet does not have"
+    return ""
+
+
+def find_pool(desired: DesiredFleet | None, name: PoolName) -> Pool | None:
+    """Return the operator's definition of a pool."""
+    pools = desired.pools if desired is not None else ()
+    return next((pool for pool in pools if pool.name == name), None)
+
+
+def vips_ready(view: FleetView, pools: Mapping[PoolName, PoolInKernel]) -> tuple[Vip, ...]:
+    """Return the VIPs whose pool has a table in use: only these may be in the kernel."""
+    vips = view.desired.vips if view.desired is not None else ()
+    return tuple(vip for vip in vips if vip.pool in pools and pools[vip.pool].current is not None)
+
+
+def number(epoch: Epoch | None) -> EpochNumber | None:
+    """Return an epoch's number, or None."""
+    return None if epoch is None else epoch.number
