@@ -1,0 +1,33 @@
+"""Building and changing a lab's network: the lines of `wiring`, run where they belong."""
+
+from __future__ import annotations
+
+from lbnode.lab import namespaces, wiring
+from lbnode.lab.errors import LabError
+from lbnode.lab.plan import Host, Plan
+from lbnode.lab.shell import run_script
+
+
+def build_router(plan: Plan) -> None:
+    """Make the router's namespace with its bridges."""
+    if not wiring.PASS_OBJECT.exists():
+        raise LabError(f"{wiring.PASS_OBJECT}: not built: python hatch_build.py")
+    namespaces.create(plan.router)
+    run_script(plan.router, wiring.router_lines())
+
+
+def build_host(plan: Plan, host: Host) -> None:
+    """Make a host's namespace and plug it in."""
+    namespaces.create(host.namespace)
+    run_script(plan.router, wiring.cable_lines(host))
+    run_script(host.namespace, wiring.host_lines(host))
+
+
+def unplug(plan: Plan, host: Host) -> None:
+    """Cut a host off without a word: nobody sees a carrier change."""
+    run_script(plan.router, [wiring.unplug_line(host)])
+
+
+def plug(plan: Plan, host: Host) -> None:
+    """Undo `unplug`."""
+    run_script(plan.router, [wiring.plug_line(host)])

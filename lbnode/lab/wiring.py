@@ -1,0 +1,92 @@
+"""The commands that build a lab's network: what to run in which namespace, as shell lines.
+
+Four things here are not obvious, each learnt the hard way:
+
+- the far end of a cable to a host that answers with XDP_TX needs an XDP program (`pass.bpf.c`), or frames are lost;
+- a sender's unfinished checksum (tx offload) is not finished by native XDP on the way, so it is off everywhere;
+- a bridge takes the least MAC of its ports unless it is given one: cutting a cable would change the router's address;
+- bridges forward at once (no spanning tree, no learning delay), so that a new host is reachable when it is up.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lbnode.lab.plan import MTU, SEGMENTS, Host, Segment
+
+PASS_OBJECT = Path(__file__).resolve().parents[1] / "bpf" / "build" / "pass.bpf.o"
+
+NO_OFFLOAD = "tx off tso off gso off gro off"
+
+ROUTER_SYSCTLS = {
+    "net.ipv4.ip_forward": 1,
+    "net.ipv4.fib_multipath_hash_policy": 1,
+    "net.ipv4.conf.all.rp_filter": 0,
+    "net.ipv4.conf.default.rp_filter": 0,
+    "net.ipv4.conf.all.send_redirects": 0,
+    "net.ipv4.conf.default.send_redirects": 0,
+}
+"""Policy 1: ECMP by the layer-4 hash. rp_filter 0: backends answer with an address that lives behind the nodes."""
+
+HOST_SYSCTLS = {
+    "net.ipv4.conf.all.rp_filter": 0,
+    "net.ipv4.conf.default.rp_filter": 0,
+}
+
+
+def router_lines() -> list[str]:
+    """Run once in the router's namespace: forwarding, and one bridge for each segment."""
+    lines = [set_sysctls(ROUTER_SYSCTLS), "ip link set lo up"]
+    for segment in SEGMENTS.values():
+        lines += bridge_lines(segment)
+    return lines
+
+
+def bridge_lines(segment: Segment) -> list[str]:
+    """A bridge that forwards at once and carries the router's address on the segment."""
+    name = segment.name
+    return [
+        f"ip link add {name} address {segment.mac} mtu {MTU} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+        f"ip addr add {segment.gateway}/{segment.network.prefixlen} dev {name}",
+        f"ip link set {name} up",
+        f"ethtool -K {name} {NO_OFFLOAD}",
+    ]
+
+
+def cable_lines(host: Host) -> list[str]:
+    """Run in the router's namespace: a cable from the segment's bridge to the host's eth0."""
+    return [
+        f"ip link add {host.name} mtu {MTU} type veth peer name eth0 mtu {MTU} netns {host.namespace}",
+        f"ethtool -K {host.name} {NO_OFFLOAD}",
+        *([f"ip link set {host.name} xdpdrv obj {PASS_OBJECT} sec xdp"] if host.segment.xdp else []),
+        plug_line(host),
+        f"ip link set {host.name} up",
+    ]
+
+
+def host_lines(host: Host) -> list[str]:
+    """Run in the host's namespace, after the cable is there."""
+    return [
+        set_sysctls(HOST_SYSCTLS),
+        f"ethtool -K eth0 {NO_OFFLOAD}",
+        "ip link set lo up",
+        f"ip addr add {host.address}/{host.segment.network.prefixlen} dev eth0",
+        "ip link set eth0 up",
+        f"ip route add default via {host.segment.gateway}",
+    ]
+
+
+def plug_line(host: Host) -> str:
+    """Put the host's cable into its segment's bridge."""
+    return f"ip link set {host.name} master {host.segment.name}"
+
+
+def unplug_line(host: Host) -> str:
+    """Take the cable out of the bridge: both ends still have carrier, so nobody is told. As a dying machine does."""
+    return f"ip link set {host.name} nomaster"
+
+
+def set_sysctls(values: dict[str, int]) -> str:
+    """One command for all values."""
+    return "sysctl -q -w " + " ".join(f"{name}={value}" for name, value in values.items())
+
