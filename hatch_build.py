@@ -6,6 +6,7 @@ and as ``python hatch_build.py``, which rebuilds in place whatever is older than
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,8 @@ HOST_FLAGS = ["-O3", "-fPIC", "-shared", "-std=c11", "-Wall", "-Wextra", "-Werro
 
 def run(*command: str | Path) -> None:
     print("+", " ".join(str(word) for word in command), flush=True)
-    subprocess.run([str(word) for word in command], check=True, cwd=ROOT)
+    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"  # protoc looks for its plugins there
+    subprocess.run([str(word) for word in command], check=True, cwd=ROOT, env={**os.environ, "PATH": path})
 
 
 def stale(target: Path, sources: list[Path]) -> bool:

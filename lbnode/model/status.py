@@ -1,0 +1,142 @@
+"""The state of a fleet as one node sees it: what `lbctl status` prints and the Status service answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from uuid import UUID
+
+from lbnode.model.epoch import BackendState
+from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol, WrongPort
+from lbnode.model.ids import BackendId, BackendName, EpochNumber, IPAddress, NodeName, PoolName, SlotNumber
+from lbnode.model.members import View
+
+
+class Severity(Enum):
+    """How bad a problem is: an alarm costs traffic or safety now, a warning may do so later."""
+
+    ALARM = "alarm"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that an operator should know: about what, what is wrong, and what to do (may be empty)."""
+
+    severity: Severity
+    subject: str
+    what: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodePool:
+    """What a node has in its kernel for a pool. `agrees`: it is the fleet's current epoch, with the same digest."""
+
+    pool: PoolName
+    current: EpochNumber | None
+    staged: EpochNumber | None
+    digest: str
+    agrees: bool
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """A node that is a member or connected. What only a live node can say is empty when it is not `connected`."""
+
+    name: NodeName
+    connected: bool
+    drained: bool
+    version: str = ""
+    state: str = ""
+    view: View | None = None
+    uptime_s: float = 0.0
+    rpc_address: str = ""
+    sources: tuple[IPAddress, ...] = ()
+    announced: tuple[IPAddress, ...] = ()
+    routers: dict[str, str] = field(default_factory=dict)
+    xdp: dict[str, str] = field(default_factory=dict)
+    pools: tuple[NodePool, ...] = ()
+    alarms: tuple[str, ...] = ()
+
+
+class AgentState(Enum):
+    """What is known of a backend's agent: without one, a stock gre device gives plain consistent hashing."""
+
+    CONNECTED = "connected"
+    SILENT = "silent"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class SlotStatus:
+    """A slot and who sits in it; an empty slot has no backend. `buckets` is the share of the table that it owns.
+
+    `failing_on` are the nodes whose own checks fail the backend now.
+    """
+
+    number: SlotNumber
+    weight: int
+    backend: BackendName | None
+    id: BackendId | None
+    address: IPAddress | None
+    state: BackendState
+    buckets: int
+    agent: AgentState
+    failing_on: tuple[NodeName, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatus:
+    """A pool in its current epoch; `offered` is the number of a newer one that is not current yet.
+
+    `current` is None before the pool's first epoch.
+    """
+
+    name: PoolName
+    current: EpochNumber | None
+    offered: EpochNumber | None
+    table_size: int
+    hash_mode: HashMode
+    hash_algorithm: HashAlgorithm
+    digest: str
+    slots: tuple[SlotStatus, ...]
+
+    def share(self, slot: SlotStatus) -> float:
+        """Return the fraction (0 to 1) of new flows that go to the backend in `slot`."""
+        return slot.buckets / self.table_size
+
+
+@dataclass(frozen=True, slots=True)
+class VipStatus:
+    """A VIP and the connected nodes that announce its address."""
+
+    address: IPAddress
+    protocol: Protocol
+    port: int
+    pool: PoolName
+    wrong_port: WrongPort
+    announced_by: tuple[NodeName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FleetStatus:
+    """The whole fleet, as `answered_by` sees it.
+
+    `agree` tells whether all connected nodes forward by the fleet's current epochs; `disagreements` say where not.
+    `problems` are sorted: the worst first.
+    """
+
+    fleet: str
+    uuid: UUID | None
+    answered_by: NodeName
+    view: View
+    leader: NodeName | None
+    agree: bool
+    disagreements: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    nodes: tuple[NodeStatus, ...]
+    vips: tuple[VipStatus, ...]
+    pools: tuple[PoolStatus, ...]
+    corrupt: tuple[str, ...] = ()
