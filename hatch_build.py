@@ -60,7 +60,7 @@ def build_bpf() -> None:
 def build_ring() -> None:
     """The table builder; plain C without Python's headers, loaded through ctypes."""
     for source in sorted((ROOT / "ring").glob("*.c")):
-        target = source.with_suffix(".so")
+        target = source.with_name(f"lib{source.stem}.so")  # not fast.so: Python would import it
         if stale(target, [source]):
             run("cc", *HOST_FLAGS, source, "-o", target)
 

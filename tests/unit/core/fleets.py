@@ -1,0 +1,112 @@
+"""Small fleets to decide about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address
+from uuid import UUID
+
+from lbnode.core import leader as leader_module
+from lbnode.core.leader import Leader
+from lbnode.model.epoch import Epoch
+from lbnode.model.fleet import Backend, DesiredFleet, HealthCheck, Intents, Pool, PoolMember, Protocol, Vip
+from lbnode.model.ids import BackendName, EpochNumber, NodeName, PoolName, SlotNumber
+from lbnode.model.members import AgentLive, FleetIdentity, LoadedEpoch, NodeLive
+from lbnode.model.view import FleetView
+
+FLEET = UUID("00000000-0000-4000-8000-000000000001")
+WEB = PoolName("web")
+VIP = ip_address("192.0.2.10")
+SIZE = 251
+
+
+def members(*names: str, weight: int = 1) -> tuple[PoolMember, ...]:
+    return tuple(PoolMember(BackendName(name), weight) for name in names)
+
+
+def pool(*names: str, **changes: object) -> Pool:
+    return replace(Pool(WEB, members(*names), table_size=SIZE), **changes)  # type: ignore[arg-type]
+
+
+def fleet(*names: str, health: bool = False, **changes: object) -> DesiredFleet:
+    """A fleet of one pool `web` behind 192.0.2.10:80, with a backend for each name."""
+    check = HealthCheck(port=80) if health else None
+    return DesiredFleet(
+        "demo",
+        tuple(Backend(BackendName(name), ip_address(f"10.0.0.{i}")) for i, name in enumerate(names, 1)),
+        (pool(*names, health=check, **changes),),
+        (Vip(VIP, Protocol.TCP, 80, WEB),),
+    )
+
+
+def view_of(desired: DesiredFleet, **changes: object) -> FleetView:
+    identity = FleetIdentity(FLEET, "demo", {1: "11" * 32})
+    return replace(FleetView(identity=identity, desired=desired, connected=True), **changes)  # type: ignore[arg-type]
+
+
+def node(name: str, number: int | None = None, staged: int | None = None, up: dict[str, bool] | None = None) -> NodeLive:
+    loaded = LoadedEpoch(
+        None if staged is None else EpochNumber(staged), None if number is None else EpochNumber(number), ""
+    )
+    verdicts = {} if up is None else {WEB: {BackendName(key): value for key, value in up.items()}}
+    return NodeLive(NodeName(name), "0", "up", 0.0, "", {WEB: loaded}, verdicts=verdicts)
+
+
+def agent(name: str, number: int, *nodes: str) -> AgentLive:
+    return AgentLive(BackendName(name), "0", {WEB: EpochNumber(number)}, tuple(NodeName(n) for n in nodes))
+
+
+def apply_commands(view: FleetView, commands: tuple[leader_module.Command, ...]) -> FleetView:
+    """What the store would hold after the leader's commands."""
+    for command in commands:
+        match command:
+            case leader_module.PutIds(ledger):
+                view = replace(view, ids=ledger)
+            case leader_module.PutBackend(member):
+                view = replace(view, backends={**view.backends, member.name: member})
+            case leader_module.RemoveBackend(name):
+                view = replace(view, backends={k: v for k, v in view.backends.items() if k != name})
+            case leader_module.OfferEpoch(epoch):
+                stored = {**view.epochs.get(epoch.pool, {}), epoch.number: epoch}
+                view = replace(view, epochs={**view.epochs, epoch.pool: stored})
+            case leader_module.MakeCurrent(pool_name, number):
+                view = replace(view, current={**view.current, pool_name: number})
+            case leader_module.ForgetEpoch(pool_name, number):
+                kept = {k: v for k, v in view.epochs[pool_name].items() if k != number}
+                view = replace(view, epochs={**view.epochs, pool_name: kept})
+            case leader_module.RetirePool(pool_name):
+                view = replace(
+                    view,
+                    epochs={k: v for k, v in view.epochs.items() if k != pool_name},
+                    current={k: v for k, v in view.current.items() if k != pool_name},
+                )
+            case leader_module.FoundFleet():
+                raise AssertionError("the fleet has an identity")
+    return view
+
+
+def settle(view: FleetView, leader: Leader | None = None, now: float = 0.0, rounds: int = 20) -> FleetView:
+    """Let a leader act until it has nothing more to do."""
+    leader = leader or Leader()
+    for _ in range(rounds):
+        decision = leader.handle(view, now, wall=0.0)
+        if not decision.commands and decision.wake_at is None:
+            return view
+        view = apply_commands(view, decision.commands)
+        now = decision.wake_at if decision.wake_at is not None else now
+    raise AssertionError("the leader never comes to rest")
+
+
+def drain(view: FleetView, *names: str) -> FleetView:
+    return replace(view, intents=Intents(drained_backends={WEB: tuple(BackendName(name) for name in names)}))
+
+
+def current(view: FleetView) -> Epoch:
+    epoch = view.current_epoch(WEB)
+    assert epoch is not None
+    return epoch
+
+
+def slot_of(view: FleetView, name: str) -> SlotNumber:
+    number = view.backends[BackendName(name)].id
+    return next(slot.number for slot in current(view).slots if slot.backend == number)

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import UUID
+
+from lbnode.core.epochs import seal
+from lbnode.core.forwarding import DropPool, Forwarding, PoolInKernel, StageTable, SwitchTable, vips_ready
+from lbnode.model.fleet import HealthCheck
+from lbnode.model.ids import BackendName
+from lbnode.model.view import FleetView
+
+from .fleets import SIZE, WEB, apply_commands, current, fleet, settle, view_of
+
+
+def shapes(commands: list[object]) -> list[str]:
+    return [type(command).__name__ for command in commands]
+
+
+def loaded(view: FleetView) -> Forwarding:
+    forwarding = Forwarding()
+    forwarding.handle(view, False, {})
+    return forwarding
+
+
+def test_a_current_epoch_is_staged_and_switched_to_and_then_left_alone() -> None:
+    view = settle(view_of(fleet("b1", "b2")))
+    forwarding = Forwarding()
+    commands = forwarding.handle(view, False, {})
+    assert shapes(commands) == ["StageTable", "SwitchTable"]
+    assert isinstance(commands[0], StageTable)
+    assert len(commands[0].table.owners) == SIZE
+    assert forwarding.handle(view, False, {}) == []
+    assert forwarding.loaded()[WEB].digest == current(view).digest
+
+
+def test_an_offer_is_staged_and_carries_nothing_until_it_is_current() -> None:
+    view = settle(view_of(fleet("b1")))
+    forwarding = loaded(view)
+    offered = seal(replace(current(view), number=2, window_from=2))
+    view = replace(view, epochs={WEB: {**view.epochs[WEB], 2: offered}})
+    assert shapes(forwarding.handle(view, False, {})) == ["StageTable"]
+    assert (forwarding.loaded()[WEB].staged, forwarding.loaded()[WEB].current) == (2, 1)
+    view = replace(view, current={WEB: 2})
+    assert forwarding.handle(view, False, {}) == [SwitchTable(WEB)]
+    assert (forwarding.loaded()[WEB].staged, forwarding.loaded()[WEB].current) == (None, 2)
+
+
+def test_a_table_that_does_not_fit_the_digest_stays_out_and_the_old_one_in() -> None:
+    view = settle(view_of(fleet("b1")))
+    forwarding = loaded(view)
+    wrong = replace(current(view), number=2, digest="not this")
+    broken = replace(view, epochs={WEB: {2: wrong}}, current={WEB: 2})
+    assert forwarding.handle(broken, False, {}) == []
+    assert forwarding.loaded()[WEB].current == 1
+    assert "digest" in forwarding.loaded()[WEB].problem
+    repaired = replace(view, epochs={WEB: {2: seal(wrong)}}, current={WEB: 2})
+    assert shapes(forwarding.handle(repaired, False, {})) == ["StageTable", "SwitchTable"]
+    assert forwarding.loaded()[WEB].problem == ""
+
+
+def test_an_epoch_of_another_fleet_or_a_newer_algorithm_or_an_unknown_key_is_refused() -> None:
+    view = settle(view_of(fleet("b1")))
+    for change, word in (
+        ({"fleet": UUID(int=9)}, "another fleet"),
+        ({"algorithm": 99}, "upgrade this node"),
+        ({"key_id": 7}, "key 7"),
+    ):
+        foreign = replace(view, epochs={WEB: {1: replace(current(view), **change)}})
+        forwarding = Forwarding()
+        assert forwarding.handle(foreign, False, {}) == []
+        assert word in forwarding.loaded()[WEB].problem
+
+
+def test_a_pool_without_an_epoch_leaves_the_kernel() -> None:
+    view = settle(view_of(fleet("b1")))
+    forwarding = loaded(view)
+    assert forwarding.handle(replace(view, epochs={}, current={}), False, {}) == [DropPool(WEB)]
+
+
+def test_out_of_the_fleets_reach_a_nodes_own_verdicts_count_and_the_fleets_return_undoes_them() -> None:
+    desired = fleet("b1", "b2", "b3")
+    view = settle(view_of(desired))
+    checked = replace(desired, pools=(replace(desired.pools[0], health=HealthCheck(port=80)),))
+    view = replace(view, desired=checked)
+    forwarding = loaded(view)
+    fleets_digest = forwarding.loaded()[WEB].digest
+    commands = forwarding.handle(view, True, {WEB: {BackendName("b2"): False}})
+    assert shapes(commands) == ["StageTable", "SwitchTable"]
+    assert isinstance(commands[0], StageTable)
+    assert view.backends[BackendName("b2")].id not in set(commands[0].table.owners.tolist())
+    assert forwarding.loaded()[WEB].digest != fleets_digest
+    assert shapes(forwarding.handle(view, False, {})) == ["StageTable", "SwitchTable"]
+    assert forwarding.loaded()[WEB].digest == fleets_digest
+
+
+def test_what_the_kernel_refused_is_named_and_tried_again() -> None:
+    view = settle(view_of(fleet("b1")))
+    forwarding = Forwarding()
+    forwarding.handle(view, False, {})
+    forwarding.fail(WEB, PoolInKernel(), "arena is full")
+    assert forwarding.loaded()[WEB].problem == "arena is full"
+    assert forwarding.loaded()[WEB].current is None
+    assert shapes(forwarding.handle(view, False, {})) == ["StageTable", "SwitchTable"]
+
+
+def test_a_vip_is_ready_when_its_pools_table_is_in_use() -> None:
+    view = settle(view_of(fleet("b1")))
+    assert vips_ready(view, {}) == ()
+    assert [vip.port for vip in vips_ready(view, loaded(view).pools)] == [80]
+
+
+def test_a_first_epoch_on_offer_is_staged_before_any_is_current() -> None:
+    view = view_of(fleet("b1"))
+    settled = settle(view)
+    offered = replace(settled, current={})
+    forwarding = Forwarding()
+    assert shapes(forwarding.handle(offered, False, {})) == ["StageTable"]
+    assert apply_commands(offered, ()).current == {}
+    assert forwarding.handle(settled, False, {}) == [SwitchTable(WEB)]
