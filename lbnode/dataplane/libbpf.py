@@ -331,7 +331,7 @@ class BpfObject:
         abi.library().bpf_program__set_autoload(self._program_handle(program), False)
 
     def load(self) -> None:
-        """Make maps, load programs; raises RightsError, or LoadError with the verifier's last lines as note."""
+        """Make maps, load programs; raises RightsError, LoadError noting the verifier's last lines."""
         abi.said.clear()
         if abi.library().bpf_object__load(self._handle) == 0:
             return
@@ -444,7 +444,7 @@ class XdpLink:
 def _attach_remedy(code: int) -> str:
     if code in (errno.EBUSY, errno.EEXIST):
         return (
-            "another XDP program is on it: `ip link show` names it, `ip link set dev NAME xdp off` removes it"
+            "it has another XDP program: `ip link show` names it, `ip link set dev NAME xdp off` removes it"
         )
     if code == errno.EOPNOTSUPP:
         return "the driver has no native XDP"
