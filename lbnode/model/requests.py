@@ -13,8 +13,8 @@ from lbnode.model.ids import BackendName, IPAddress, NodeName, PoolName
 class Apply:
     """Make the fleet what `desired` says.
 
-    `dry_run` answers with the differences and writes nothing. `based_on` is the version of the desired fleet that
-    the operator was shown differences to; the request is refused if another one has been written since.
+    `dry_run` answers with the differences and writes nothing. `based_on` is the version of the desired fleet
+    that the operator was shown differences to; refused if another one has been written since.
     """
 
     desired: DesiredFleet
@@ -39,7 +39,7 @@ class UndrainNode:
 
 @dataclass(frozen=True, slots=True)
 class RemoveNode:
-    """End a node's membership: backends stop taking GRE from it. Refused while it is connected, unless forced."""
+    """End a membership: backends stop taking GRE from the node. Refused while connected, unless forced."""
 
     node: NodeName
     force: bool = False
@@ -74,7 +74,7 @@ class UndrainBackend:
 
 @dataclass(frozen=True, slots=True)
 class RemoveBackend:
-    """Take a backend out of `pool`, or out of all its pools and out of the fleet. Refused unless drained or forced."""
+    """Take a backend out of `pool`, or of all its pools and the fleet. Refused unless drained or forced."""
 
     name: BackendName
     pool: PoolName | None = None

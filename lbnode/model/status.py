@@ -31,7 +31,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class NodePool:
-    """What a node has in its kernel for a pool. `agrees`: it is the fleet's current epoch, with the same digest."""
+    """What a node has in its kernel for a pool. `agrees`: with the fleet, in epoch and digest."""
 
     pool: PoolName
     current: EpochNumber | None
@@ -43,7 +43,7 @@ class NodePool:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """A node that is a member or connected. What only a live node can say is empty when it is not `connected`."""
+    """A node that is a member or connected. What only a live node can say is empty for others."""
 
     name: NodeName
     connected: bool
@@ -71,7 +71,7 @@ class AgentState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SlotStatus:
-    """A slot and who sits in it; an empty slot has no backend. `buckets` is the share of the table that it owns.
+    """A slot and who sits in it; an empty one has no backend. `buckets`: how many of the table it owns.
 
     `failing_on` are the nodes whose own checks fail the backend now.
     """
@@ -124,7 +124,7 @@ class VipStatus:
 class FleetStatus:
     """The whole fleet, as `answered_by` sees it.
 
-    `agree` tells whether all connected nodes forward by the fleet's current epochs; `disagreements` say where not.
+    `agree`: all connected nodes forward by the fleet's current epochs; `disagreements` say where not.
     `problems` are sorted: the worst first.
     """
 

@@ -1,0 +1,143 @@
+"""The client that `lbctl` speaks to a node with: values in, values out, a deadline on every call."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+
+import grpc
+
+from lbnode.api.v1 import control_pb2, control_pb2_grpc, status_pb2, status_pb2_grpc
+from lbnode.model.explanation import Explanation, FlowQuestion
+from lbnode.model.requests import (
+    AddBackend,
+    DrainBackend,
+    DrainNode,
+    Outcome,
+    RemoveBackend,
+    RemoveNode,
+    UndrainBackend,
+    UndrainNode,
+)
+from lbnode.model.status import FleetStatus
+from lbnode.rpc import wire_control
+from lbnode.rpc.errors import RefusedError, RpcError, UnreachableError
+from lbnode.rpc.wire_explanation import pack_question, unpack_explanation
+from lbnode.rpc.wire_status import unpack_status
+
+DEFAULT_ADDRESS = "unix:/run/evenkeel/lbnode/rpc.sock"
+DEADLINE_S = 10.0
+REFUSALS = {
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.ABORTED,
+}
+
+Sent = TypeVar("Sent", contravariant=True)
+Received = TypeVar("Received", covariant=True)
+
+
+class _Call(Protocol[Sent, Received]):
+    def __call__(self, request: Sent, /, *, timeout: float | None = None) -> Received: ...
+
+
+class FleetClient:
+    """One connection to one node; a context manager.
+
+    Every method raises UnreachableError when nobody answers within the deadline, and RefusedError when the
+    node answers no.
+    """
+
+    def __init__(self, address: str = DEFAULT_ADDRESS, deadline_s: float = DEADLINE_S) -> None:
+        self._address = address
+        self._deadline_s = deadline_s
+        self._channel = grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
+        self._status = status_pb2_grpc.StatusStub(self._channel)
+        self._control = control_pb2_grpc.ControlStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._channel.close()
+
+    def status(self) -> FleetStatus:
+        """Return the fleet as the node sees it."""
+        return unpack_status(self._call(self._status.GetStatus, status_pb2.GetStatusRequest()))
+
+    def explain(self, question: FlowQuestion) -> Explanation:
+        """Return what becomes of a flow."""
+        return unpack_explanation(self._call(self._status.Explain, pack_question(question)))
+
+    def apply(self, fleet_yaml: str, *, dry_run: bool = False, based_on: int | None = None) -> Outcome:
+        """Make the fleet what the text says, or with `dry_run` return what would change."""
+        request = control_pb2.ApplyRequest(fleet_yaml=fleet_yaml, dry_run=dry_run, based_on=based_on)
+        return wire_control.unpack_outcome(self._call(self._control.Apply, request))
+
+    def export(self) -> str:
+        """Return the desired fleet as the text of a fleet.yaml."""
+        return self._call(self._control.Export, control_pb2.ExportRequest()).fleet_yaml
+
+    def drain_node(self, request: DrainNode) -> Outcome:
+        return self._carry_out(self._control.DrainNode, wire_control.pack_drain_node(request))
+
+    def undrain_node(self, request: UndrainNode) -> Outcome:
+        return self._carry_out(self._control.UndrainNode, wire_control.pack_undrain_node(request))
+
+    def remove_node(self, request: RemoveNode) -> Outcome:
+        return self._carry_out(self._control.RemoveNode, wire_control.pack_remove_node(request))
+
+    def add_backend(self, request: AddBackend) -> Outcome:
+        return self._carry_out(self._control.AddBackend, wire_control.pack_add_backend(request))
+
+    def drain_backend(self, request: DrainBackend) -> Outcome:
+        return self._carry_out(self._control.DrainBackend, wire_control.pack_drain_backend(request))
+
+    def undrain_backend(self, request: UndrainBackend) -> Outcome:
+        return self._carry_out(self._control.UndrainBackend, wire_control.pack_undrain_backend(request))
+
+    def remove_backend(self, request: RemoveBackend) -> Outcome:
+        return self._carry_out(self._control.RemoveBackend, wire_control.pack_remove_backend(request))
+
+    def _carry_out(self, call: _Call[Sent, control_pb2.ControlResponse], request: Sent) -> Outcome:
+        return wire_control.unpack_outcome(self._call(call, request))
+
+    def _call(self, call: _Call[Sent, Received], request: Sent) -> Received:
+        try:
+            return call(request, timeout=self._deadline_s)
+        except grpc.RpcError as error:
+            raise self._translate(error) from None
+
+    def _translate(self, error: grpc.RpcError) -> RpcError:
+        code, details = error.code(), error.details() or ""
+        reason, _, remedy = details.rpartition("\n")
+        if code in REFUSALS:
+            return RefusedError(reason or remedy, remedy if reason else "", invalid=code is _INVALID)
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return UnreachableError(
+                f"no answer from {self._address} within {self._deadline_s:g} s: "
+                "is the node overloaded or stuck? journalctl -u lbnode"
+            )
+        if code is grpc.StatusCode.UNAVAILABLE and reason:
+            return UnreachableError(f"{reason}; {remedy}" if remedy else reason)
+        if code is grpc.StatusCode.UNAVAILABLE and "Permission denied" in details:
+            return UnreachableError(
+                f"not allowed to open {self._address}: use sudo, or join the socket's group"
+            )
+        if code is grpc.StatusCode.UNAVAILABLE:
+            return UnreachableError(
+                f"no lbnode answers at {self._address}: is it running? systemctl status lbnode"
+            )
+        return RefusedError(
+            f"{self._address} failed to answer ({code.name.lower()}: {details})", "see: journalctl -u lbnode"
+        )
+
+
+_INVALID = grpc.StatusCode.INVALID_ARGUMENT
