@@ -1,0 +1,101 @@
+"""The files that the lab's daemons read, and the fleet that is applied to them. Pure: values in, plain data out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lbnode.lab.plan import (
+    DRILL_PORT,
+    HOLD_TIME_S,
+    HTTP_PORT,
+    MTU,
+    NODE_AS,
+    POOL,
+    ROUTER_AS,
+    SEGMENTS,
+    VIP,
+    Host,
+    Plan,
+    Role,
+    Store,
+)
+
+ZOOKEEPER_PORT = 2181
+
+
+def run_dir(directory: Path) -> Path:
+    """The run directory of the daemon whose files lie in `directory`."""
+    return directory / "run"
+
+
+def rpc_address(directory: Path) -> str:
+    """Where the node whose files lie in `directory` answers gRPC: what `lbctl --node` takes."""
+    return f"unix:{run_dir(directory) / 'rpc.sock'}"
+
+
+def store_config(plan: Plan, store_directory: Path) -> dict[str, Any]:
+    """Where a daemon finds the fleet's memory. `store_directory`: of the lab, for the file store."""
+    if plan.store is Store.FILE:
+        return {"kind": "file", "path": str(store_directory)}
+    return {"kind": "zookeeper", "hosts": [f"{host.address}:{ZOOKEEPER_PORT}" for host in plan.of(Role.STORE)]}
+
+
+def node_config(plan: Plan, node: Host, directory: Path, store_directory: Path) -> dict[str, Any]:
+    """What `lbnode run` reads on `node`; everything of the daemon lies beneath `directory`."""
+    return {
+        **_daemon_config(plan, node, directory, store_directory),
+        "bgp": {
+            "local_as": NODE_AS,
+            "router_id": str(node.address),
+            "local_address": str(node.address),
+            "neighbors": [
+                {
+                    "address": str(SEGMENTS[Role.NODE].gateway),
+                    "peer_as": ROUTER_AS,
+                    "hold_time_s": HOLD_TIME_S,
+                }
+            ],
+        },
+        "rpc": {"listen": rpc_address(directory)},
+        "count_buckets": True,
+    }
+
+
+def backend_config(plan: Plan, backend: Host, directory: Path, store_directory: Path) -> dict[str, Any]:
+    """What `lbbackend run` reads on `backend`."""
+    return {**_daemon_config(plan, backend, directory, store_directory), "path_mtu": MTU}
+
+
+def fleet_config(plan: Plan) -> dict[str, Any]:
+    """What is applied once the nodes run: one pool of all backends, behind an HTTP VIP and the drill's."""
+    backends = plan.of(Role.BACKEND)
+    return {
+        "fleet": plan.lab,
+        "backends": [{"name": host.name, "address": str(host.address)} for host in backends],
+        "pools": [
+            {
+                "name": POOL,
+                "backends": [host.name for host in backends],
+                "health": {"port": HTTP_PORT, "interval_s": 0.5, "timeout_s": 0.5},
+            }
+        ],
+        "vips": [
+            {"address": str(VIP), "port": port, "protocol": "tcp", "pool": POOL}
+            for port in (HTTP_PORT, DRILL_PORT)
+        ],
+    }
+
+
+def _daemon_config(plan: Plan, host: Host, directory: Path, store_directory: Path) -> dict[str, Any]:
+    """What nodes and backends have in common."""
+    return {
+        "name": host.name,
+        "fleet": plan.lab,
+        "interface": "eth0",
+        "address": str(host.address),
+        "store": store_config(plan, store_directory),
+        "state_dir": str(directory / "state"),
+        "run_dir": str(run_dir(directory)),
+        "xdp_mode": "auto",
+    }
