@@ -1,0 +1,91 @@
+"""The tables' definition in plain Python: what every other implementation must equal byte for byte.
+
+Slow and obvious on purpose. `ring.fast` does the same in C; this serves where the shared library is not
+built. Members and slots are named by their index in the arguments; arguments were checked by the callers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ring.logarithm import minus_log2
+from ring.mixing import bucket_key, mix, slot_key
+
+NOBODY = 0xFFFF
+"""Marks a bucket that no slot serves."""
+
+
+def populate(
+    offsets: NDArray[np.uint32], skips: NDArray[np.uint32], weights: NDArray[np.uint16], size: int
+) -> NDArray[np.uint16]:
+    """Return the member at home in each of `size` places: Maglev, with accumulated credit for weights.
+
+    Each round gives every member its weight as credit, in order; whoever has the largest weight's worth pays
+    it and claims the next place of its permutation (offset, offset + skip, …) that is free.
+    """
+    home, left = [NOBODY] * size, size
+    places, steps, income = offsets.tolist(), skips.tolist(), weights.tolist()
+    credits, price = [0] * len(income), max(income)
+    while True:
+        for member, weight in enumerate(income):
+            credits[member] += weight
+            if credits[member] < price:
+                continue
+            credits[member] -= price
+            while home[places[member]] != NOBODY:
+                places[member] = (places[member] + steps[member]) % size
+            home[places[member]] = member
+            left -= 1
+            if not left:
+                return np.array(home, dtype=np.uint16)
+
+
+def failover(
+    home: NDArray[np.uint16],
+    numbers: NDArray[np.uint16],
+    weights: NDArray[np.uint16],
+    serving: NDArray[np.uint8],
+    seed: int,
+) -> NDArray[np.uint16]:
+    """Return the slot that serves each bucket: its home, or else the best of those that serve, or NOBODY.
+
+    Best is the least `score`; of equals the lowest slot number (slots are in the order of their numbers).
+    """
+    candidates = np.flatnonzero(serving).tolist()
+    keys = [slot_key(seed, number) for number in numbers.tolist()]
+    shares = weights.tolist()
+
+    def best(bucket: int) -> int:
+        key = bucket_key(seed, bucket)
+        return min(candidates, key=lambda slot: score(key, keys[slot], shares[slot]), default=NOBODY)
+
+    servers = [slot if serving[slot] else best(bucket) for bucket, slot in enumerate(home.tolist())]
+    return np.array(servers, dtype=np.uint16)
+
+
+def score(bucket_key: int, slot_key: int, weight: int) -> int:
+    """Return the slot's lot in the bucket: exponentially distributed with rate `weight`; least wins."""
+    draw = mix(bucket_key ^ slot_key) >> 32
+    return (minus_log2(draw) << 16) // weight
+
+
+def remember(
+    owners: NDArray[np.uint16],
+    earlier: NDArray[np.uint16],
+    allowed: NDArray[np.uint8],
+    first: NDArray[np.uint16],
+    second: NDArray[np.uint16],
+) -> None:
+    """Take one epoch's owners into the alternates `first` and `second` of `owners`, later epochs being in.
+
+    All but `allowed` have one backend id (0: none) a bucket; `allowed` has one flag a backend id, that of 0
+    unset.
+    """
+    for bucket, backend in enumerate(earlier.tolist()):
+        if not allowed[backend] or backend in (owners[bucket], first[bucket], second[bucket]):
+            continue
+        if not first[bucket]:
+            first[bucket] = backend
+        elif not second[bucket]:
+            second[bucket] = backend
