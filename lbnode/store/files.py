@@ -1,0 +1,331 @@
+"""The store of a single machine: `lbnode.store.tree` over a directory, for the processes of that machine.
+
+All disk work runs, in order, in one thread; the mirror changes only on the loop. inotify tells of changes (the journal
+grew) and of deaths (a session's file was closed), so both are noticed within milliseconds and nothing polls.
+
+The session is CONNECTED while the directory is there. If it vanishes or cannot be used, the session is LOST until it is
+back; a daemon then goes on with its copy, as it does without ZooKeeper.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from lbnode.store.candidate import FileCandidate
+from lbnode.store.directory import Changes, Directory, JournalPlace, Stored
+from lbnode.store.inotify import GONE, Inotify, Mask
+from lbnode.store.tree import (
+    LEADER,
+    Entry,
+    Session,
+    StoreError,
+    UnavailableError,
+    check_path,
+    check_value,
+)
+
+log = structlog.get_logger()
+
+RETRY_S = 0.5
+"""Seconds between attempts to open a directory that is not there."""
+
+DEATH_CHECKS_S = (0.0, 0.002, 0.02, 0.2)
+"""When to look for the dead after a session's file was closed: the kernel tells of the close before it frees the lock."""
+
+
+@dataclass(slots=True)
+class _Link:
+    """An open directory and its watches."""
+
+    directory: Directory
+    inotify: Inotify
+    place: JournalPlace
+
+
+class FileTree:
+    """`Tree` in a directory. See `lbnode.store.tree.Tree` for what the methods promise."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._mirror: dict[str, Stored] = {}
+        self._announced: dict[str, bytes] = {}
+        self._session = Session.LOST
+        self._link: _Link | None = None
+        self._candidate: FileCandidate | None = None
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._notice_due = False
+
+    @property
+    def session(self) -> Session:
+        return self._session
+
+    @property
+    def leader(self) -> str | None:
+        stored = self._mirror.get(LEADER)
+        return stored.entry.value.decode() if stored else None
+
+    @property
+    def leads(self) -> bool:
+        """Whether the leader's record is this session's."""
+        stored = self._mirror.get(LEADER)
+        return (
+            self._link is not None and stored is not None and stored.session == self._link.directory.session
+        )
+
+    @property
+    def address(self) -> str:
+        return str(self._root)
+
+    # -- life
+
+    async def start(self, on_change: Callable[[], None], on_session: Callable[[Session], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_change, self._on_session = on_change, on_session
+        problem = await self._open(make=True)
+        if problem:
+            log.error(
+                "store: cannot use the directory; going on with the copy on disk, trying again",
+                path=self.address,
+                reason=problem,
+                remedy="make it a directory that this user can write",
+            )
+            self.spawn(self._reopen())
+
+    async def close(self) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._unlink()
+        self._worker.shutdown()
+        self._become(Session.LOST)
+
+    async def _open(self, make: bool) -> str:
+        """Begin a session and fill the mirror; return what is in the way, or nothing."""
+        try:
+            link, found = await self._loop.run_in_executor(self._worker, _link_to, self._root, make)
+        except (OSError, StoreError) as error:
+            return str(error)
+        self._link = link
+        self._loop.add_reader(link.inotify.fd, self._on_inotify)
+        self._replace(found)
+        self._become(Session.CONNECTED)
+        for path, value in tuple(self._announced.items()):
+            await self.run(lambda to, path=path, value=value: to.put(path, value, to.session))  # type: ignore[misc]
+        self.spawn(self._bury())
+        return ""
+
+    async def _reopen(self) -> None:
+        while await self._open(make=False):
+            await asyncio.sleep(RETRY_S)
+        log.info("store: the directory is back", path=self.address)
+
+    async def _unlink(self) -> None:
+        if self._link is None:
+            return
+        link, self._link = self._link, None
+        self._loop.remove_reader(link.inotify.fd)
+        link.inotify.close()
+        await self._loop.run_in_executor(self._worker, link.directory.close)
+
+    async def _lose(self, reason: str) -> None:
+        if self._link is None:
+            return
+        log.error(
+            "store: the directory is lost; going on with what is known, trying again",
+            path=self.address,
+            reason=reason,
+            remedy="bring the directory back",
+        )
+        unlinked = asyncio.ensure_future(self._unlink())
+        self._become(Session.LOST)
+        await unlinked
+        await self._reopen()
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Run `work` until it ends or the tree is closed."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- reading
+
+    def get(self, path: str) -> Entry | None:
+        stored = self._mirror.get(check_path(path))
+        return stored.entry if stored else None
+
+    def snapshot(self) -> Mapping[str, Entry]:
+        return {path: stored.entry for path, stored in self._mirror.items() if path != LEADER}
+
+    # -- writing
+
+    async def create(self, path: str, value: bytes) -> None:
+        _check(path, value)
+        await self.run(lambda to: to.create(path, value))
+
+    async def write(self, path: str, value: bytes, version: int) -> int:
+        _check(path, value)
+        return _version(path, await self.run(lambda to: to.write(path, value, version)))
+
+    async def put(self, path: str, value: bytes) -> int:
+        _check(path, value)
+        return _version(path, await self.run(lambda to: to.put(path, value)))
+
+    async def delete(self, path: str, version: int | None = None) -> None:
+        check_path(path)
+        await self.run(lambda to: to.delete(path, version))
+
+    async def announce(self, path: str, value: bytes) -> None:
+        _check(path, value)
+        self._announced[path] = value
+        if self._session is Session.CONNECTED:
+            await self.run(lambda to: to.put(path, value, to.session))
+
+    async def withdraw(self, path: str) -> None:
+        check_path(path)
+        if self._announced.pop(path, None) is not None and self._session is Session.CONNECTED:
+            await self.run(lambda to: to.withdraw(path))
+
+    def campaign(
+        self, identity: str, on_elected: Callable[[], None], on_lost: Callable[[], None]
+    ) -> FileCandidate:
+        self._candidate = FileCandidate(self, identity, on_elected, on_lost)
+        self._candidate.look()
+        return self._candidate
+
+    async def run(self, job: Callable[[Directory], Changes]) -> Changes:
+        """Let the worker do `job`, show the outcome in the mirror and return it. Raises UnavailableError."""
+        if self._link is None or self._session is not Session.CONNECTED:
+            raise UnavailableError(f"store {self.address}: the directory is not there: bring it back")
+        try:
+            changes = await self._loop.run_in_executor(self._worker, job, self._link.directory)
+        except OSError as error:
+            raise UnavailableError(f"store {self.address}: {error}") from error
+        self._apply(changes)
+        return changes
+
+    # -- following
+
+    def _on_inotify(self) -> None:
+        if self._link is None:
+            return
+        events = self._link.inotify.read()
+        masks = Mask(0)
+        for event in events:
+            masks |= event.mask
+        if masks & GONE:
+            self.spawn(self._lose("removed, moved or unmounted"))
+            return
+        if masks & (Mask.MODIFY | Mask.MOVED_TO | Mask.OVERFLOW):
+            self.spawn(self._follow())
+        if masks & (Mask.CLOSE_WRITE | Mask.OVERFLOW):
+            self.spawn(self._bury())
+
+    async def _follow(self) -> None:
+        """Read again what the journal names, or everything when it began anew."""
+        link = self._link
+        if link is None:
+            return
+        try:
+            news = await self._loop.run_in_executor(self._worker, _news, link)
+        except (OSError, StoreError) as error:
+            await self._lose(str(error))
+            return
+        if isinstance(news, dict):
+            self._replace(news)
+        else:
+            self._apply(news.changes)
+
+    async def _bury(self) -> None:
+        for pause in DEATH_CHECKS_S:
+            await asyncio.sleep(pause)
+            try:
+                if await self.run(lambda to: to.bury()):
+                    return
+            except StoreError:
+                return  # whoever comes next looks again
+
+    def _replace(self, records: Mapping[str, Stored]) -> None:
+        gone: dict[str, Stored | None] = dict.fromkeys(self._mirror.keys() - records.keys())
+        self._apply(gone | dict(records))
+
+    def _apply(self, changes: Changes) -> None:
+        changed = False
+        for path, stored in changes.items():
+            if self._mirror.get(path) == stored:
+                continue
+            changed = True
+            if stored is None:
+                del self._mirror[path]
+            else:
+                self._mirror[path] = stored
+        if changed:
+            self._notice()
+
+    def _notice(self) -> None:
+        if self._candidate is not None:
+            self._candidate.look()
+        if not self._notice_due:
+            self._notice_due = True
+            self._loop.call_soon(self._notify)
+
+    def _notify(self) -> None:
+        self._notice_due = False
+        self._on_change()
+
+    def _become(self, session: Session) -> None:
+        if session is self._session:
+            return
+        self._session = session
+        self._loop.call_soon(self._on_session, session)
+        self._notice()
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    changes: Changes
+
+
+def _link_to(root: Path, make: bool) -> tuple[_Link, dict[str, Stored]]:
+    if not make and not root.is_dir():
+        raise NotADirectoryError(f"{root}: no such directory")
+    directory = Directory(root)
+    inotify = None
+    try:
+        inotify = Inotify()
+        inotify.watch(root, Mask.MODIFY | Mask.MOVED_TO | Mask.DELETE_SELF | Mask.MOVE_SELF)
+        inotify.watch(root / "sessions", Mask.CLOSE_WRITE)
+        records, place = directory.scan()
+    except BaseException:
+        if inotify:
+            inotify.close()
+        directory.close()
+        raise
+    return _Link(directory, inotify, place), records
+
+
+def _news(link: _Link) -> dict[str, Stored] | _News:
+    """What changed since the last look: all records when the journal began anew. In the worker's thread."""
+    found = link.directory.changes(link.place)
+    if found is None:
+        records, link.place = link.directory.scan()
+        return records
+    changes, link.place = found
+    return _News(changes)
+
+
+def _check(path: str, value: bytes) -> None:
+    check_path(path)
+    check_value(path, value)
+
+
+def _version(path: str, changes: Changes) -> int:
+    stored = changes[path]
+    assert stored is not None
+    return stored.entry.version

@@ -1,0 +1,210 @@
+"""Which record lies where, and how a snapshot of the tree becomes a `FleetView`. Pure.
+
+    identity · desired · intents · ids                  one record each
+    nodes/<n> · backends/<b> · agents/<b>               members: only an explicit removal ends them
+    epochs/<pool>/<number, ten digits> · current/<pool>
+    live/nodes/<n> · live/agents/<b>                    end with the process that announced them
+
+A record that cannot be read is left out and named in `FleetView.corrupt`. Paths of other releases are passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
+
+from lbnode.model.codec import CorruptRecordError, decode
+from lbnode.model.epoch import Epoch
+from lbnode.model.fleet import DesiredFleet, Intents
+from lbnode.model.ids import BackendName, EpochNumber, NodeName, PoolName
+from lbnode.model.members import AgentLive, AgentMember, BackendMember, FleetIdentity, NodeLive, NodeMember
+from lbnode.model.view import FleetView, IdLedger
+from lbnode.store.tree import Entry
+
+IDENTITY: Final = "identity"
+DESIRED: Final = "desired"
+INTENTS: Final = "intents"
+IDS: Final = "ids"
+
+
+def node_path(name: NodeName) -> str:
+    return f"nodes/{name}"
+
+
+def backend_path(name: BackendName) -> str:
+    return f"backends/{name}"
+
+
+def agent_path(name: BackendName) -> str:
+    return f"agents/{name}"
+
+
+def epoch_path(pool: PoolName, number: EpochNumber) -> str:
+    return f"epochs/{pool}/{number:010d}"
+
+
+def current_path(pool: PoolName) -> str:
+    return f"current/{pool}"
+
+
+def live_node_path(name: NodeName) -> str:
+    return f"live/nodes/{name}"
+
+
+def live_agent_path(name: BackendName) -> str:
+    return f"live/agents/{name}"
+
+
+_KINDS: Final[dict[str, type]] = {
+    IDENTITY: FleetIdentity,
+    DESIRED: DesiredFleet,
+    INTENTS: Intents,
+    IDS: IdLedger,
+    "nodes": NodeMember,
+    "backends": BackendMember,
+    "agents": AgentMember,
+    "epochs": Epoch,
+    "current": int,
+    "live/nodes": NodeLive,
+    "live/agents": AgentLive,
+}
+
+
+class Place(NamedTuple):
+    """A path taken apart: the folder that says what kind of record it is, and the names below."""
+
+    folder: str
+    names: tuple[str, ...]
+
+
+def place_of(path: str) -> Place | None:
+    """Return what `path` is about; None if no record of this release lies there."""
+    parts = path.split("/")
+    depth = 2 if parts[0] == "live" else 1
+    folder, names = "/".join(parts[:depth]), tuple(parts[depth:])
+    expected = 0 if folder in (IDENTITY, DESIRED, INTENTS, IDS) else 2 if folder == "epochs" else 1
+    return Place(folder, names) if folder in _KINDS and len(names) == expected else None
+
+
+def read_record(path: str, value: bytes) -> Any:
+    """Return the record that `value` holds, after checking that it belongs at `path`.
+
+    Raises CorruptRecordError. The path must be one that `place_of` knows.
+    """
+    place = place_of(path)
+    if place is None:
+        raise CorruptRecordError(f"{path}: no place for a record")
+    record: Any = decode(_KINDS[place.folder], value)
+    if isinstance(record, Epoch):
+        proper = epoch_path(record.pool, record.number)
+    elif place.names and hasattr(record, "name"):
+        proper = f"{place.folder}/{record.name}"
+    else:
+        proper = path
+    if proper != path:
+        raise CorruptRecordError(f"the record belongs at {proper}")
+    return record
+
+
+def read_identity(value: bytes) -> FleetIdentity | None:
+    """Return the fleet's identity; None if it cannot be read."""
+    try:
+        return decode(FleetIdentity, value)
+    except CorruptRecordError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What came of an entry: a record, or why there is none."""
+
+    entry: Entry
+    record: Any
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class Reader:
+    """Turns snapshots into views; remembers what it has decoded and which epochs were current."""
+
+    _read: dict[str, _Read] = field(default_factory=dict)
+    _current: dict[PoolName, EpochNumber] = field(default_factory=dict)
+
+    def view(self, entries: Mapping[str, Entry], leader: str | None, connected: bool) -> FleetView:
+        """Return the view of a snapshot. Only entries that are new since the last call are decoded."""
+        self._read = {path: self._fresh(path, entry) for path, entry in entries.items() if place_of(path)}
+        view = _settled(_assembled(self._read, leader, connected), self._current)
+        self._current = dict(view.current)
+        return view
+
+    def _fresh(self, path: str, entry: Entry) -> _Read:
+        known = self._read.get(path)
+        if known is not None and known.entry is entry:
+            return known
+        try:
+            return _Read(entry, read_record(path, entry.value))
+        except CorruptRecordError as error:
+            return _Read(entry, None, f"{path}: {error}")
+
+
+def _assembled(read: Mapping[str, _Read], leader: str | None, connected: bool) -> FleetView:
+    folders: dict[str, dict[tuple[str, ...], Any]] = {folder: {} for folder in _KINDS}
+    corrupt = []
+    identity = read[IDENTITY].record if IDENTITY in read else None
+    for path, found in read.items():
+        place, problem = place_of(path), found.problem
+        if isinstance(found.record, Epoch) and identity and found.record.fleet != identity.uuid:
+            problem = f"{path}: an epoch of another fleet, {found.record.fleet}"
+        if problem:
+            corrupt.append(problem)
+        elif place is not None:
+            folders[place.folder][place.names] = found.record
+    return FleetView(
+        identity=identity,
+        desired=folders[DESIRED].get(()),
+        desired_version=_version(read, DESIRED),
+        intents=folders[INTENTS].get((), Intents()),
+        intents_version=_version(read, INTENTS),
+        ids=folders[IDS].get((), IdLedger()),
+        nodes=_by_name(folders["nodes"]),
+        backends=_by_name(folders["backends"]),
+        agents=_by_name(folders["agents"]),
+        epochs=_by_pool(folders["epochs"]),
+        current=_by_name(folders["current"]),
+        live_nodes=_by_name(folders["live/nodes"]),
+        live_agents=_by_name(folders["live/agents"]),
+        leader=NodeName(leader) if leader else None,
+        connected=connected,
+        corrupt=tuple(sorted(corrupt)),
+    )
+
+
+def _settled(view: FleetView, before: Mapping[PoolName, EpochNumber]) -> FleetView:
+    """Let `current` name only epochs that can be read: the one before while the new one is on its way or corrupt."""
+    current, problems = {}, []
+    for pool, number in view.current.items():
+        if number in view.epochs.get(pool, {}):
+            current[pool] = number
+            continue
+        problems.append(f"{current_path(pool)}: names epoch {number}, which cannot be read")
+        if before.get(pool) in view.epochs.get(pool, {}):
+            current[pool] = before[pool]
+    if not problems:
+        return view
+    return replace(view, current=current, corrupt=tuple(sorted((*view.corrupt, *problems))))
+
+
+def _version(read: Mapping[str, _Read], path: str) -> int:
+    return read[path].entry.version if path in read else -1
+
+
+def _by_name(records: Mapping[tuple[str, ...], Any]) -> dict[Any, Any]:
+    return {names[0]: record for names, record in sorted(records.items())}
+
+
+def _by_pool(records: Mapping[tuple[str, ...], Epoch]) -> dict[PoolName, dict[EpochNumber, Epoch]]:
+    pools: dict[PoolName, dict[EpochNumber, Epoch]] = {}
+    for _, epoch in sorted(records.items()):
+        pools.setdefault(epoch.pool, {})[epoch.number] = epoch
+    return pools
