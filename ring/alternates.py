@@ -34,15 +34,10 @@ def recall(
 
 def _flags(allowed: Collection[int] | None) -> NDArray[np.uint8]:
     """One flag a backend id; that of 0, "none", is never set."""
-    flags = np.zeros(MAX_BACKEND + 1, dtype=np.uint8)
-    ids = (
-        np.fromiter(allowed, dtype=np.int64, count=len(allowed))
-        if allowed is not None
-        else np.arange(1, MAX_BACKEND + 1)
-    )
-    wrong = ids[(ids < 0) | (ids > MAX_BACKEND)]
-    if wrong.size:
-        raise RingError(f"allowed alternates: backend id {wrong[0]} must be 1..{MAX_BACKEND}")
-    flags[ids] = 1
+    flags = np.full(MAX_BACKEND + 1, allowed is None, dtype=np.uint8)
+    for backend in allowed or ():
+        if not 0 <= backend <= MAX_BACKEND:
+            raise RingError(f"allowed alternates: backend id {backend} must be 1..{MAX_BACKEND}")
+        flags[backend] = 1
     flags[0] = 0
     return flags

@@ -195,20 +195,35 @@ static uint64_t minus_log2(uint32_t draw, const uint64_t *logs)
 	return ((uint64_t)(32 - exponent) << 32) - fraction;
 }
 
+/* The slots as columns: one entry each, in the order of their numbers. */
+struct lineup {
+	uint32_t slots;
+	const uint16_t *numbers;
+	const uint16_t *weights;
+	const uint8_t *serving;
+};
+
 struct candidate {
 	uint64_t key;
 	uint32_t weight;
 	uint16_t index;
 };
 
-static uint32_t candidates_of(uint32_t slots, const uint64_t *keys, const uint16_t *weights, const uint8_t *serving,
-			      struct candidate *candidates)
+/* Keys are drawn from two sequences of the pool, one of the buckets and one of the slots. */
+static uint64_t key_of(uint64_t base, uint32_t number)
+{
+	return mix(base + (number + 1ULL) * 0x9e3779b97f4a7c15ULL);
+}
+
+static uint32_t candidates_of(const struct lineup *lineup, uint64_t slot_base, struct candidate *candidates)
 {
 	uint32_t count = 0;
 
-	for (uint32_t i = 0; i < slots; i++)
-		if (serving[i])
-			candidates[count++] = (struct candidate){ keys[i], weights[i], i };
+	for (uint32_t i = 0; i < lineup->slots; i++)
+		if (lineup->serving[i])
+			candidates[count++] = (struct candidate){
+				key_of(slot_base, lineup->numbers[i]), lineup->weights[i], i
+			};
 	return count;
 }
 
@@ -240,22 +255,24 @@ static uint16_t best_for(uint64_t bucket_key, const struct candidate *candidates
 
 /*
  * The slot that serves each bucket: its home, or where that does not serve the best one that does (NOBODY if none). 0, or -1
- * when there is no memory. `bucket_base + (bucket + 1) * step` mixed is a bucket's key; `keys` are the slots'.
+ * when there is no memory.
  */
-int ring_failover(uint32_t size, const uint16_t *home, uint32_t slots, const uint64_t *keys, const uint16_t *weights,
-		  const uint8_t *serving, uint64_t bucket_base, uint64_t step, const uint64_t *logs, uint16_t *server)
+int ring_failover(uint32_t size, const uint16_t *home, uint32_t slots, const uint16_t *numbers, const uint16_t *weights,
+		  const uint8_t *serving, uint64_t bucket_base, uint64_t slot_base, const uint64_t *logs,
+		  uint16_t *server)
 {
+	struct lineup lineup = { slots, numbers, weights, serving };
 	struct candidate *candidates = malloc(((size_t)slots + 1) * sizeof(*candidates));
 	uint32_t count;
 
 	if (!candidates)
 		return -1;
-	count = candidates_of(slots, keys, weights, serving, candidates);
+	count = candidates_of(&lineup, slot_base, candidates);
 	for (uint32_t bucket = 0; bucket < size; bucket++) {
 		uint16_t slot = home[bucket];
 
 		if (!serving[slot])
-			slot = best_for(mix(bucket_base + (bucket + 1ULL) * step), candidates, count, logs);
+			slot = best_for(key_of(bucket_base, bucket), candidates, count, logs);
 		server[bucket] = slot;
 	}
 	free(candidates);

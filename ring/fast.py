@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ring.errors import RingError
 from ring.logarithm import table
-from ring.mixing import STEP, bucket_base, slot_key
+from ring.mixing import bucket_base, slot_base
 
 LIBRARY = Path(__file__).with_name("libfast.so")
 INTERFACE = 1
@@ -26,25 +26,13 @@ _u8 = np.ctypeslib.ndpointer(np.uint8, flags="C")
 _u16 = np.ctypeslib.ndpointer(np.uint16, flags="C")
 _u32 = np.ctypeslib.ndpointer(np.uint32, flags="C")
 _u64 = np.ctypeslib.ndpointer(np.uint64, flags="C")
+_word = ctypes.c_uint32
+_base = ctypes.c_uint64
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
-    "ring_interface": (ctypes.c_uint32, []),
-    "ring_populate": (ctypes.c_int, [ctypes.c_uint32, _u32, _u32, _u16, ctypes.c_uint32, _u16]),
-    "ring_failover": (
-        ctypes.c_int,
-        [
-            ctypes.c_uint32,
-            _u16,
-            ctypes.c_uint32,
-            _u64,
-            _u16,
-            _u8,
-            ctypes.c_uint64,
-            ctypes.c_uint64,
-            _u64,
-            _u16,
-        ],
-    ),
-    "ring_remember": (None, [ctypes.c_uint32, _u16, _u16, _u8, _u16, _u16]),
+    "ring_interface": (_word, []),
+    "ring_populate": (ctypes.c_int, [_word, _u32, _u32, _u16, _word, _u16]),
+    "ring_failover": (ctypes.c_int, [_word, _u16, _word, _u16, _u16, _u8, _base, _base, _u64, _u16]),
+    "ring_remember": (None, [_word, _u16, _u16, _u8, _u16, _u16]),
 }
 
 
@@ -83,9 +71,9 @@ class Library:
         seed: int,
     ) -> NDArray[np.uint16]:
         servers = np.empty(len(home), dtype=np.uint16)
-        keys = np.array([slot_key(seed, number) for number in numbers.tolist()], dtype=np.uint64)
-        chance = (bucket_base(seed), STEP, _logarithms())
-        _memory(self._c.ring_failover(len(home), home, len(keys), keys, weights, serving, *chance, servers))
+        chance = (bucket_base(seed), slot_base(seed), _logarithms())
+        slots = (len(numbers), numbers, weights, serving)
+        _memory(self._c.ring_failover(len(home), home, *slots, *chance, servers))
         return servers
 
     def remember(

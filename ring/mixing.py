@@ -4,7 +4,7 @@ from __future__ import annotations
 
 MASK = (1 << 64) - 1
 STEP = 0x9E3779B97F4A7C15
-"""2^64 over the golden ratio: consecutive numbers land far apart (Steele, Lea and Flood's SplitMix, 2014)."""
+"""2^64 over the golden ratio: consecutive numbers land far apart (SplitMix: Steele, Lea and Flood, 2014)."""
 
 _SLOTS = 0x5851F42D4C957F2D
 
@@ -19,15 +19,15 @@ def mix(word: int) -> int:
 
 
 def bucket_base(seed: int) -> int:
-    """Return where the pool's sequence of bucket keys starts."""
+    """Return where the bucket keys of the pool with `seed` (0..2^64-1) start."""
     return mix(seed)
 
 
-def bucket_key(seed: int, bucket: int) -> int:
-    """Return the key of a bucket in the pool with `seed` (0..2^64-1)."""
-    return mix((bucket_base(seed) + (bucket + 1) * STEP) & MASK)
+def slot_base(seed: int) -> int:
+    """Return where the slot keys of the pool with `seed` start: another sequence than the buckets'."""
+    return mix(seed ^ _SLOTS)
 
 
-def slot_key(seed: int, number: int) -> int:
-    """Return the key of slot `number` in the pool with `seed`: of another sequence than the buckets'."""
-    return mix((mix(seed ^ _SLOTS) + (number + 1) * STEP) & MASK)
+def key_of(base: int, number: int) -> int:
+    """Return the key of bucket or slot `number` in the sequence that starts at `base`."""
+    return mix((base + (number + 1) * STEP) & MASK)

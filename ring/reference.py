@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ring.logarithm import minus_log2
-from ring.mixing import bucket_key, mix, slot_key
+from ring.mixing import bucket_base, key_of, mix, slot_base
 
 NOBODY = 0xFFFF
 """Marks a bucket that no slot serves."""
@@ -53,11 +53,11 @@ def failover(
     Best is the least `score`; of equals the lowest slot number (slots are in the order of their numbers).
     """
     candidates = np.flatnonzero(serving).tolist()
-    keys = [slot_key(seed, number) for number in numbers.tolist()]
-    shares = weights.tolist()
+    keys = [key_of(slot_base(seed), number) for number in numbers.tolist()]
+    shares, start = weights.tolist(), bucket_base(seed)
 
     def best(bucket: int) -> int:
-        key = bucket_key(seed, bucket)
+        key = key_of(start, bucket)
         return min(candidates, key=lambda slot: score(key, keys[slot], shares[slot]), default=NOBODY)
 
     servers = [slot if serving[slot] else best(bucket) for bucket, slot in enumerate(home.tolist())]
