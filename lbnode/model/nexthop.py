@@ -1,4 +1,7 @@
-"""Where a packet to an address leaves this machine: found by `lbnode.netdev`, written to the kernel by `lbnode.dataplane`."""
+"""Where a packet to an address leaves this machine.
+
+Found by `lbnode.netdev`, written into the kernel's maps by `lbnode.dataplane`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ MAC_LENGTH = 6
 
 @dataclass(frozen=True, slots=True)
 class NextHop:
-    """One Ethernet hop: the interface to leave by, its address, the neighbour's, and the largest packet in bytes.
+    """One Ethernet hop: the interface to leave by, its address, the neighbour's, the largest packet in bytes.
 
     `mtu` counts from the outer IP header on: the smaller of the interface's and the route's.
     """

@@ -1,7 +1,8 @@
 """The kernel's network configuration, in the namespace that the daemon runs in.
 
-The one owner of pyroute2, of /proc/sys/net and of mount(2). Everything that touches netlink is async and takes a
-`Netlink` session; all changes are idempotent, so that a daemon may say again what it wants after any restart.
+The one owner of pyroute2, of /proc/sys/net and of mount(2). Everything that touches netlink is async and
+takes a `Netlink` session; all changes are idempotent, so that a daemon may say again what it wants after any
+restart.
 """
 
 from lbnode.netdev.errors import InterfaceMissingError, NetdevError

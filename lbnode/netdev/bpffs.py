@@ -16,7 +16,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def mount(directory: Path) -> bool:
-    """Mount a BPF file system at `directory`, which is made when missing. Returns False when one is there already."""
+    """Mount a BPF file system at `directory`, which is made when missing.
+
+    Returns False when one is there already.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     if is_mounted(directory):
         return False
@@ -29,7 +32,10 @@ def mount(directory: Path) -> bool:
 
 
 def unmount(directory: Path) -> bool:
-    """Unmount the BPF file system at `directory`; its pins go with it. Returns False when none is mounted there."""
+    """Unmount the BPF file system at `directory`; its pins go with it.
+
+    Returns False when none is mounted there.
+    """
     if not is_mounted(directory):
         return False
     if _libc.umount2(os.fsencode(directory), MNT_DETACH) != 0:

@@ -1,6 +1,7 @@
 """BPF programs on a link's way out: the clsact qdisc with a direct-action filter.
 
-Filter and qdisc belong to the kernel, not to a process: they stay when the daemon stops, and are replaced in place.
+Filter and qdisc belong to the kernel, not to a process: they stay when the daemon stops, and are replaced in
+place.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ HANDLE = 1
 async def attach_egress(netlink: Netlink, interface: str, program_fd: int, name: str) -> None:
     """Run the program behind `program_fd` on every packet that leaves by `interface`.
 
-    An earlier filter of ours is replaced without a gap; those of others stay. `name` is what `tc filter show` says.
+    An earlier filter of ours is replaced without a gap; those of others stay. `name` is what `tc filter show`
+    says.
     """
     link = await link_named(netlink, interface)
     await _ensure_clsact(netlink, link)
@@ -32,7 +34,10 @@ async def attach_egress(netlink: Netlink, interface: str, program_fd: int, name:
 
 
 async def detach_egress(netlink: Netlink, interface: str) -> bool:
-    """Take our filter off, and the clsact qdisc when nobody else has a filter there. False when there was none."""
+    """Take our filter off, and the clsact qdisc when nobody else has a filter there.
+
+    False when there was none.
+    """
     link = await link_named(netlink, interface)
     if not await attached_egress(netlink, interface):
         return False

@@ -1,7 +1,8 @@
 """From an address to the Ethernet hop towards it, out of the kernel's own routes and neighbours.
 
-The data plane forwards without the kernel's stack, so nothing else keeps the neighbour entries alive: each look-up of
-an entry that is missing or old asks the kernel to resolve it (NTF_USE). Call again when `watcher` reports a change.
+The data plane forwards without the kernel's stack, so nothing else keeps the neighbour entries alive: each
+look-up of an entry that is missing or old asks the kernel to resolve it (NTF_USE). Call again when `watcher`
+reports a change.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ FRESH = ndmsg.NUD_PERMANENT | ndmsg.NUD_REACHABLE | ndmsg.NUD_DELAY | ndmsg.NUD_
 """Neighbour states in which the kernel needs no push: it knows, or it is asking already."""
 
 UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL)
-"""What the kernel answers for an address without a route, or with one that refuses (unreachable, prohibit, blackhole)."""
+"""What the kernel answers for an address without a route, or with one that refuses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """Where the kernel would send a packet: the interface, the neighbour to ask for, the route's own MTU (0: none)."""
+    """Where the kernel would send a packet: interface, neighbour to ask for, the route's MTU (0: none)."""
 
     ifindex: int
     neighbour: Address
@@ -44,8 +45,9 @@ class Hop:
 async def resolve(netlink: Netlink, address: Address) -> NextHop | None:
     """Return the next hop towards `address`, or None while it is unknown.
 
-    None has three causes: no route, a route that does not leave by Ethernet (this machine, a tunnel), or a neighbour
-    that has not answered yet. In the last case the kernel has been asked to resolve it, and the watcher will call.
+    None has three causes: no route, a route that does not leave by Ethernet (this machine, a tunnel), or a
+    neighbour that has not answered yet. In the last case the kernel has been asked to resolve it, and the
+    watcher will call.
     """
     hop = await route_to(netlink, address)
     if hop is None:
@@ -60,7 +62,7 @@ async def resolve(netlink: Netlink, address: Address) -> NextHop | None:
 
 
 async def route_to(netlink: Netlink, address: Address) -> Hop | None:
-    """Return the kernel's route for packets to `address`, or None where there is none that leaves this machine."""
+    """Return the kernel's route to `address`, or None where there is none that leaves this machine."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
         answers = await netlink.request(
@@ -78,7 +80,7 @@ async def route_to(netlink: Netlink, address: Address) -> Hop | None:
 
 
 def _gateway(route: Message) -> Address | None:
-    """The neighbour that the route names: of its own family (RTA_GATEWAY) or of the other one (RTA_VIA, RFC 5549)."""
+    """The neighbour that the route names: of its own family, or of the other one (RTA_VIA, RFC 5549)."""
     gateway = route.get("RTA_GATEWAY")
     if gateway is None:
         via = route.get("RTA_VIA")

@@ -12,7 +12,10 @@ ROOT = Path("/proc/sys")
 
 
 def read(name: str) -> str:
-    """Return a setting's value. `name` has slashes (`net/ipv4/conf/eth0.7/rp_filter`): interface names hold dots."""
+    """Return a setting's value.
+
+    `name` has slashes (`net/ipv4/conf/eth0.7/rp_filter`): interface names hold dots.
+    """
     path = _path(name)
     try:
         return path.read_text().strip()
@@ -21,7 +24,10 @@ def read(name: str) -> str:
 
 
 def write(name: str, value: str) -> str:
-    """Set `name` to `value` and return what it was before. Nothing is written when it has that value already."""
+    """Set `name` to `value` and return what it was before.
+
+    Nothing is written when it has that value already.
+    """
     before = read(name)
     if before == value:
         return before
@@ -29,8 +35,8 @@ def write(name: str, value: str) -> str:
         _path(name).write_text(value)
     except OSError as error:
         raise NetdevError(
-            f"write sysctl {name} = {value}: {os.strerror(error.errno or 0)}; in a container set it from outside "
-            f"(compose: `sysctls:`, docker: --sysctl {name.replace('/', '.')}={value})"
+            f"write sysctl {name} = {value}: {os.strerror(error.errno or 0)}; in a container set it from "
+            f"outside (compose: `sysctls:`, docker: --sysctl {name.replace('/', '.')}={value})"
         ) from error
     return before
 

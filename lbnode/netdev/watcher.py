@@ -1,7 +1,8 @@
 """Changes of links, neighbours, addresses and routes, as they happen.
 
-An event says what kind of thing changed and where, never the new state: the receiver reads that afresh. So a burst that
-overflows the socket costs nothing but one event of kind OVERFLOW, after which the receiver reads everything.
+An event says what kind of thing changed and where, never the new state: the receiver reads that afresh. So a
+burst that overflows the socket costs nothing but one event of kind OVERFLOW, after which the receiver reads
+everything.
 """
 
 from __future__ import annotations
