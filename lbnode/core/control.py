@@ -1,0 +1,139 @@
+"""What an operator's request makes of the fleet: the records to write, or a refusal with a remedy.
+
+Decides whether a request may be carried out on the fleet as it is seen now, and what the desired fleet and
+the intents become. Writing them is somebody else's job, under the versions named in the plan. Does not decide
+when a planned change takes effect: that is the leader's (`lbnode.core.leader`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lbnode.core.control_backends import add_backend, drain_backend, remove_backend, undrain_backend
+from lbnode.core.control_nodes import drain_node, remove_node, undrain_node
+from lbnode.core.difference import compare, describe_vip, fixed_changes
+from lbnode.core.plan import Decision, Plan
+from lbnode.model.fleet import DesiredFleet, Intents
+from lbnode.model.ids import BackendName, PoolName
+from lbnode.model.requests import (
+    AddBackend,
+    Apply,
+    DrainBackend,
+    DrainNode,
+    Refusal,
+    RefusalKind,
+    RemoveBackend,
+    RemoveNode,
+    Request,
+    UndrainBackend,
+    UndrainNode,
+)
+from lbnode.model.view import FleetView
+
+
+def decide(view: FleetView, request: Request) -> Decision:
+    """Return what `request` makes of the fleet, or why it may not be carried out now."""
+    if not view.connected:
+        return Refusal(
+            RefusalKind.UNAVAILABLE,
+            "this node cannot reach the fleet's store, so nothing can be changed here now",
+            "forwarding goes on; ask another node with --node, or bring the store back",
+        )
+    match request:
+        case Apply():
+            return apply(view, request)
+        case DrainNode():
+            return drain_node(view, request)
+        case UndrainNode():
+            return undrain_node(view, request)
+        case RemoveNode():
+            return remove_node(view, request)
+        case AddBackend():
+            return add_backend(view, request)
+        case DrainBackend():
+            return drain_backend(view, request)
+        case UndrainBackend():
+            return undrain_backend(view, request)
+        case RemoveBackend():
+            return remove_backend(view, request)
+
+
+def apply(view: FleetView, request: Apply) -> Decision:
+    """Make the desired fleet what the request says; drains stay, but for backends that leave."""
+    old, new = view.desired or DesiredFleet(request.desired.name), request.desired
+    refusal = _objection(view, request, old)
+    if refusal is not None:
+        return refusal
+    intents = prune(view.intents, new)
+    return Plan(
+        view.desired_version,
+        view.intents_version,
+        desired=None if view.desired == new else new,
+        intents=None if intents == view.intents else intents,
+        differences=compare(old, new),
+        warnings=tuple(_warnings(view, old, new)),
+    )
+
+
+def prune(intents: Intents, desired: DesiredFleet) -> Intents:
+    """Return the intents without drains of backends that left the pool: coming back, they are not drained."""
+    members = {pool.name: {member.backend for member in pool.members} for pool in desired.pools}
+    kept = {
+        pool: tuple(name for name in names if name in members.get(pool, ()))
+        for pool, names in intents.drained_backends.items()
+    }
+    return Intents(intents.drained_nodes, {pool: names for pool, names in kept.items() if names})
+
+
+def _objection(view: FleetView, request: Apply, old: DesiredFleet) -> Refusal | None:
+    new = request.desired
+    name = view.identity.name if view.identity is not None else old.name
+    if new.name != name:
+        return Refusal(
+            RefusalKind.INVALID,
+            f"this fleet is called {name!r}, but the file is for {new.name!r}",
+            "check the file's `fleet:`, or which fleet --node belongs to",
+        )
+    if request.based_on is not None and request.based_on != view.desired_version:
+        return Refusal(
+            RefusalKind.CONFLICT,
+            "somebody else changed the fleet since the differences were shown",
+            "look at them again: lbctl apply -f FILE --dry-run",
+        )
+    return fixed_changes(old, new) or _tunnel_conflict(view, new)
+
+
+def _tunnel_conflict(view: FleetView, new: DesiredFleet) -> Refusal | None:
+    sources = {address: node.name for node in view.nodes.values() for address in node.sources}
+    for vip in new.vips:
+        if vip.address in sources:
+            return Refusal(
+                RefusalKind.INVALID,
+                f"vip {describe_vip(vip)}: the address is a tunnel address of node {sources[vip.address]}",
+                "use an address that no machine has",
+            )
+    return None
+
+
+def _warnings(view: FleetView, old: DesiredFleet, new: DesiredFleet) -> Iterator[str]:
+    members = {pool.name: {member.backend for member in pool.members} for pool in new.pools}
+    for pool in old.pools:
+        if pool.name not in members:
+            continue
+        for member in pool.members:
+            if member.backend not in members[pool.name] and not _is_drained(view, pool.name, member.backend):
+                yield (
+                    f"backend {member.backend} leaves pool {pool.name} without a drain: flows that it has may "
+                    f"break; first: lbctl backend drain {member.backend} --pool {pool.name}"
+                )
+    kept = {(vip.address, vip.protocol, vip.port): vip for vip in new.vips}
+    for vip in old.vips:
+        same = kept.get((vip.address, vip.protocol, vip.port))
+        if same is None:
+            yield f"vip {describe_vip(vip)} ends: so do the flows that clients have to it"
+        elif same.pool != vip.pool:
+            yield f"vip {describe_vip(vip)} changes pool: flows that it has may break"
+
+
+def _is_drained(view: FleetView, pool: PoolName, backend: BackendName) -> bool:
+    return backend in view.intents.drained_backends.get(pool, ())

@@ -1,0 +1,167 @@
+"""What changes between two desired fleets, as an operator reads it.
+
+Decides what counts as a change, and which changes are none because a property is fixed for a pool's life
+(design.md §3). Does not decide whether a change may be made now: that is `lbnode.core.control`. The order of
+lists means nothing: a table depends on slots, not on the order in which a file names their occupants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+from lbnode.model.fleet import Backend, DesiredFleet, HealthCheck, Pool, PoolMember, Vip
+from lbnode.model.requests import Change, Difference, Refusal, RefusalKind
+
+Key = TypeVar("Key")
+Thing = TypeVar("Thing")
+
+FIXED = ("table_size", "hash_mode", "hash_algorithm")
+KEYS = {"hash_mode": "hash"}
+"""The keys of fleet.yaml that differ from the names of the model."""
+
+
+def compare(old: DesiredFleet, new: DesiredFleet) -> tuple[Difference, ...]:
+    """Return what makes `new` of `old`: backends, then pools with their members, then VIPs."""
+    return (
+        *_compare_backends(old, new),
+        *_compare_pools(old, new),
+        *_compare_vips(old, new),
+    )
+
+
+def fixed_changes(old: DesiredFleet, new: DesiredFleet) -> Refusal | None:
+    """Return a refusal if a pool of both fleets differs in what is fixed for its life."""
+    pools = {pool.name: pool for pool in old.pools}
+    reasons = [
+        f"pool {pool.name}: {_key(field)} {_show(before)} → {_show(after)}: it is fixed for a pool's life"
+        for pool in new.pools
+        if pool.name in pools
+        for field in FIXED
+        if (before := getattr(pools[pool.name], field)) != (after := getattr(pool, field))
+    ]
+    if not reasons:
+        return None
+    remedy = "make a new pool with another name, point the VIP at it, and remove the old one later"
+    return Refusal(RefusalKind.INVALID, "\n".join(reasons), remedy)
+
+
+def describe_vip(vip: Vip) -> str:
+    """Return a VIP as operators write it: `192.0.2.10:80/tcp`, `[2001:db8::1]:443/udp`."""
+    host = f"[{vip.address}]" if vip.address.version == 6 else str(vip.address)
+    return f"{host}:{vip.port}/{vip.protocol.name.lower()}"
+
+
+def _compare_backends(old: DesiredFleet, new: DesiredFleet) -> Iterator[Difference]:
+    olds: Mapping[str, Backend] = {backend.name: backend for backend in old.backends}
+    news: Mapping[str, Backend] = {backend.name: backend for backend in new.backends}
+    for name, before, after in _pairs(olds, news):
+        subject = f"backend {name}"
+        if before is None and after is not None:
+            yield Difference(Change.ADDED, subject, str(after.address))
+        elif after is None:
+            yield Difference(Change.REMOVED, subject)
+        elif before is not None and before.address != after.address:
+            yield Difference(Change.CHANGED, subject, f"address {before.address} → {after.address}")
+
+
+def _compare_pools(old: DesiredFleet, new: DesiredFleet) -> Iterator[Difference]:
+    olds: Mapping[str, Pool] = {pool.name: pool for pool in old.pools}
+    news: Mapping[str, Pool] = {pool.name: pool for pool in new.pools}
+    for name, before, after in _pairs(olds, news):
+        subject = f"pool {name}"
+        if before is None and after is not None:
+            yield Difference(Change.ADDED, subject, _describe_pool(after))
+        elif after is None:
+            yield Difference(Change.REMOVED, subject)
+        elif before is not None:
+            yield from _compare_pool(subject, before, after)
+
+
+def _compare_pool(subject: str, old: Pool, new: Pool) -> Iterator[Difference]:
+    changes = [
+        f"{_key(field)} {_show(before)} → {_show(after)}"
+        for field in (*FIXED, "health_cap_percent", "on_all_failed")
+        if (before := getattr(old, field)) != (after := getattr(new, field))
+    ]
+    if old.health != new.health:
+        changes.append(f"health {_describe_health(old.health)} → {_describe_health(new.health)}")
+    if changes:
+        yield Difference(Change.CHANGED, subject, ", ".join(changes))
+    olds: Mapping[str, PoolMember] = {member.backend: member for member in old.members}
+    news: Mapping[str, PoolMember] = {member.backend: member for member in new.members}
+    for name, before_member, after_member in _pairs(olds, news):
+        yield from _compare_member(f"{subject}, backend {name}", before_member, after_member)
+
+
+def _compare_member(subject: str, old: PoolMember | None, new: PoolMember | None) -> Iterator[Difference]:
+    if old is None and new is not None:
+        slot = "" if new.slot is None else f", slot {new.slot}"
+        yield Difference(Change.ADDED, subject, f"weight {new.weight}{slot}")
+    elif new is None:
+        yield Difference(Change.REMOVED, subject)
+    elif old is not None and old != new:
+        changes = [f"weight {old.weight} → {new.weight}"] if old.weight != new.weight else []
+        if old.slot != new.slot:
+            changes.append(f"slot {_describe_slot(old)} → {_describe_slot(new)}")
+        yield Difference(Change.CHANGED, subject, ", ".join(changes))
+
+
+def _compare_vips(old: DesiredFleet, new: DesiredFleet) -> Iterator[Difference]:
+    olds = {describe_vip(vip): vip for vip in old.vips}
+    news = {describe_vip(vip): vip for vip in new.vips}
+    for name, before, after in _pairs(olds, news):
+        subject = f"vip {name}"
+        if before is None and after is not None:
+            yield Difference(Change.ADDED, subject, f"to pool {after.pool}")
+        elif after is None:
+            yield Difference(Change.REMOVED, subject)
+        elif before is not None and before != after:
+            yield Difference(Change.CHANGED, subject, _describe_vip_change(before, after))
+
+
+def _pairs(
+    old: Mapping[str, Thing], new: Mapping[str, Thing]
+) -> Iterator[tuple[str, Thing | None, Thing | None]]:
+    """Yield every name with what it was and what it will be: in the new order, then what is gone."""
+    for name in [*new, *(name for name in old if name not in new)]:
+        yield name, old.get(name), new.get(name)
+
+
+def _describe_vip_change(old: Vip, new: Vip) -> str:
+    changes = [f"pool {old.pool} → {new.pool}"] if old.pool != new.pool else []
+    if old.wrong_port != new.wrong_port:
+        changes.append(f"wrong_port {old.wrong_port.value} → {new.wrong_port.value}")
+    return ", ".join(changes)
+
+
+def _describe_pool(pool: Pool) -> str:
+    members = [
+        member.backend if member.weight == 1 else f"{member.backend} (weight {member.weight})"
+        for member in pool.members
+    ]
+    shown = ", ".join(members[:8]) + (f" and {len(members) - 8} more" if len(members) > 8 else "")
+    return (
+        f"{shown}; table_size {pool.table_size}, hash {pool.hash_mode.value} by {pool.hash_algorithm.value}"
+    )
+
+
+def _describe_health(health: HealthCheck | None) -> str:
+    if health is None:
+        return "off"
+    return (
+        f"tcp {health.port} every {health.interval_s:g} s (timeout {health.timeout_s:g} s, "
+        f"rise {health.rise}, fall {health.fall})"
+    )
+
+
+def _describe_slot(member: PoolMember) -> str:
+    return "automatic" if member.slot is None else str(member.slot)
+
+
+def _key(field: str) -> str:
+    return KEYS.get(field, field)
+
+
+def _show(value: object) -> str:
+    return str(getattr(value, "value", value))
