@@ -1,0 +1,180 @@
+"""Bringing a lab up, and changing one that is up: namespaces first, then daemons, then the fleet.
+
+Everything that is started lives in one of the lab's namespaces from its first moment on, so a lab whose building was
+interrupted at any point can be taken apart by `teardown`; an exception or Ctrl-C on the way does that at once.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import yaml
+
+from lbnode.lab import configs, network, processes, record, services, teardown
+from lbnode.lab.errors import LabError
+from lbnode.lab.plan import DRILL_PORT, HTTP_PORT, VIP, Host, Plan, Role, Store
+from lbnode.lab.record import LabRecord
+from lbnode.lab.running import RunningLab, wait_until
+from lbnode.lab.shell import inside, run
+from lbnode.rpc.errors import RpcError
+
+ANSWER_WAIT_S = 30.0
+TRAFFIC_WAIT_S = 30.0
+
+Tell = Callable[[str], None]
+"""Takes a line that says what is being done."""
+
+
+def bring_up(plan: Plan, tell: Tell) -> LabRecord:
+    """Build a lab whole, until requests to its VIP are answered; whatever goes wrong, nothing is left of it.
+
+    Raises LabError; when a lab of that name is up already, it is left alone.
+    """
+    _check_rights()
+    with record.lock(plan.lab):
+        _check_free(plan.lab)
+        teardown.dismantle(plan.lab)
+        try:
+            return _build(plan, tell)
+        except BaseException:
+            teardown.dismantle(plan.lab)
+            raise
+
+
+def add_node(lab: LabRecord) -> LabRecord:
+    """Add one more node to a lab that is up, and start its daemon."""
+    grown = replace(lab, plan=replace(lab.plan, nodes=lab.plan.nodes + 1))
+    node = grown.plan.of(Role.NODE)[-1]
+    network.build_host(grown.plan, node)
+    services.admit_to_router(grown.plan)
+    return _started(grown, node, services.start_node(grown.plan, node))
+
+
+def restart_node(lab: LabRecord, node: Host) -> LabRecord:
+    """SIGKILL a node's daemon and start it again."""
+    processes.kill(lab.processes[node.name])
+    return _started(lab, node, services.start_node(lab.plan, node))
+
+
+def _build(plan: Plan, tell: Tell) -> LabRecord:
+    lab = LabRecord(plan)
+    record.save(lab)
+    tell(f"network: a router, {plan.clients} clients, {plan.nodes} nodes, {plan.backends} backends")
+    network.build_router(plan)
+    for host in plan.hosts():
+        network.build_host(plan, host)
+    tell("router: BIRD" + (", and ZooKeeper" if plan.store is Store.ZOOKEEPER else ""))
+    services.start_router(plan)
+    services.start_store(plan)
+    tell("backends: web servers and lbbackend; nodes: lbnode")
+    for backend in plan.of(Role.BACKEND):
+        services.start_server(plan, backend)
+        lab = _started(lab, backend, services.start_agent(plan, backend))
+    for node in plan.of(Role.NODE):
+        lab = _started(lab, node, services.start_node(plan, node))
+    _apply_fleet(RunningLab(lab), tell)
+    _await_traffic(RunningLab(lab), tell)
+    lab = replace(lab, ready=True)
+    record.save(lab)
+    return lab
+
+
+def _started(lab: LabRecord, host: Host, process: processes.Process) -> LabRecord:
+    lab = lab.started(host.name, process)
+    record.save(lab)
+    return lab
+
+
+def _apply_fleet(lab: RunningLab, tell: Tell) -> None:
+    """Apply fleet.yaml through the first node, as soon as it and the fleet's memory answer."""
+    text = yaml.safe_dump(configs.fleet_config(lab.plan), sort_keys=False)
+    (record.directory(lab.plan.lab) / "fleet.yaml").write_text(text)
+    first = lab.nodes[0]
+    tell(f"fleet: apply fleet.yaml through {first.name}")
+    _poll(lambda: _apply(lab, first, text), ANSWER_WAIT_S, lab, f"apply fleet.yaml through {first.name}")
+
+
+def _apply(lab: RunningLab, node: Host, text: str) -> str:
+    """Try once; return why it failed, or nothing."""
+    try:
+        with lab.client(node.name) as client:
+            client.apply(text)
+    except RpcError as error:
+        return str(error)
+    return ""
+
+
+def _await_traffic(lab: RunningLab, tell: Tell) -> None:
+    """Wait until every node gets traffic and every backend answers through the VIP."""
+    tell("waiting until every node announces and every backend serves")
+    _poll(lambda: _why_not_ready(lab), TRAFFIC_WAIT_S, lab, "carry traffic")
+
+
+def _why_not_ready(lab: RunningLab) -> str:
+    missing = {node.name for node in lab.nodes} - lab.next_hops()
+    if missing:
+        return f"the router has no route through {', '.join(sorted(missing))}"
+    try:
+        with lab.client(lab.nodes[0].name) as client:
+            status = client.status()
+    except RpcError as error:
+        return str(error)
+    if not status.agree:
+        return "; ".join(status.disagreements) or "the nodes do not agree yet"
+    return _why_no_answer(lab)
+
+
+def _why_no_answer(lab: RunningLab) -> str:
+    """Fetch a page from each port of the VIP, as a client would."""
+    for port in (HTTP_PORT, DRILL_PORT):
+        probe = f"exec 3<>/dev/tcp/{VIP}/{port}"
+        try:
+            run(inside(lab.plan.namespace("client"), ["timeout", "1", "bash", "-c", probe]))
+        except LabError:
+            return f"no answer from {VIP}:{port}"
+    return ""
+
+
+def _poll(why_not: Callable[[], str], timeout_s: float, lab: RunningLab, what: str) -> None:
+    """Try until `why_not()` has nothing to say. Raises LabError with its last words and those of dead daemons."""
+    said = ""
+
+    def succeeded() -> bool:
+        nonlocal said
+        _check_alive(lab)
+        said = why_not()
+        return not said
+
+    try:
+        wait_until(succeeded, timeout_s, what)
+    except LabError as error:
+        raise LabError(f"{error}: {said}: {_last_words(lab)}") from None
+
+
+def _check_alive(lab: RunningLab) -> None:
+    """Raise LabError as soon as a daemon has ended: no use in waiting for it."""
+    for host, process in lab.record.processes.items():
+        if not processes.is_alive(process):
+            raise LabError(f"{host}: its daemon has ended: {processes.tail(process.log)}")
+
+
+def _last_words(lab: RunningLab) -> str:
+    first = lab.nodes[0].name
+    return f"{first} says: {processes.tail(lab.record.processes[first].log, lines=3)}"
+
+
+def _check_rights() -> None:
+    if os.geteuid() != 0:
+        raise LabError("lab up: network namespaces and XDP need root: use sudo")
+
+
+def _check_free(lab: str) -> None:
+    try:
+        ready = record.load(lab).ready
+    except LabError:
+        ready = False
+    if ready:
+        raise LabError(f"lab {lab}: it is up already: lbctl lab down --name {lab}, or choose another --name")

@@ -1,0 +1,1 @@
+"""Reading the nodes' packet counters per bucket from their pinned maps."""

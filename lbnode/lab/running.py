@@ -1,0 +1,84 @@
+"""A lab that is up, as drills and commands work with it: its nodes, their daemons, the router's routes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import psutil
+
+from lbnode.lab import configs, namespaces, record
+from lbnode.lab.errors import LabError
+from lbnode.lab.plan import VIP, Host, Plan, Role
+from lbnode.lab.shell import inside, run
+from lbnode.rpc.client import FleetClient
+
+POLL_S = 0.1
+
+
+class RunningLab:
+    """Looks at a lab. What changes it is in `assembly` and `network`."""
+
+    def __init__(self, lab: record.LabRecord) -> None:
+        self.record = lab
+
+    @property
+    def plan(self) -> Plan:
+        """Names and sizes of the lab as it is now."""
+        return self.record.plan
+
+    @property
+    def nodes(self) -> list[Host]:
+        """The nodes, by number."""
+        return self.plan.of(Role.NODE)
+
+    def directory(self, host: str) -> Path:
+        """Where everything of a host lies."""
+        return record.directory(self.plan.lab) / host
+
+    @contextmanager
+    def client(self, node: str) -> Iterator[FleetClient]:
+        """Talk to the fleet through a node."""
+        with FleetClient(configs.rpc_address(self.directory(node))) as client:
+            yield client
+
+    def next_hops(self) -> set[str]:
+        """The nodes to which the router's kernel sends the VIP's packets now, by name."""
+        text = run(inside(self.plan.router, ["ip", "-j", "route", "show", f"{VIP}/32"]))
+        by_address = {host.address: host.name for host in self.nodes}
+        return {by_address[hop] for hop in _gateways(text) if hop in by_address}
+
+    def exabgp(self, node: Host) -> list[int]:
+        """Process ids of the node's ExaBGP, without the helpers that it runs."""
+        found = []
+        for pid in namespaces.processes_in([node.namespace]):
+            try:
+                words = psutil.Process(pid).cmdline()
+            except psutil.NoSuchProcess:
+                continue
+            if any(Path(word).name == "exabgp" for word in words[:3]) and "server" in words:
+                found.append(pid)
+        return found
+
+
+def _gateways(routes: str) -> set[IPv4Address]:
+    """The gateways in what `ip -j route show` printed."""
+    found = set()
+    for route in json.loads(routes or "[]"):
+        for hop in route.get("nexthops", [route]):
+            if "gateway" in hop and "linkdown" not in hop.get("flags", []):
+                found.add(IPv4Address(hop["gateway"]))
+    return found
+
+
+def wait_until(true: Callable[[], bool], timeout_s: float, what: str) -> None:
+    """Return as soon as `true()` holds. Raises LabError naming `what` when it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        if time.monotonic() > deadline:
+            raise LabError(f"{what}: not within {timeout_s:g} s")
+        time.sleep(POLL_S)
