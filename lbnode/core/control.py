@@ -123,7 +123,7 @@ def _warnings(view: FleetView, old: DesiredFleet, new: DesiredFleet) -> Iterator
         for member in pool.members:
             if member.backend not in members[pool.name] and not _is_drained(view, pool.name, member.backend):
                 yield (
-                    f"backend {member.backend} leaves pool {pool.name} without a drain: flows that it has may "
+                    f"backend {member.backend} leaves pool {pool.name} without a drain: its flows may "
                     f"break; first: lbctl backend drain {member.backend} --pool {pool.name}"
                 )
     kept = {(vip.address, vip.protocol, vip.port): vip for vip in new.vips}

@@ -1,0 +1,7 @@
+"""gRPC: the one owner of grpc. A node serves Status and Control; `lbctl` asks."""
+
+import os
+
+os.environ.setdefault(
+    "GRPC_VERBOSITY", "NONE"
+)  # errors reach us as exceptions; grpc would print them as well

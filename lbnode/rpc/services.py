@@ -142,7 +142,8 @@ def refusal_details(refusal: Refusal) -> str:
     reason = refusal.reason
     if len(reason) > MAX_DETAILS:
         kept = reason[:MAX_DETAILS].rpartition("\n")[0] or reason[:MAX_DETAILS]
-        reason = f"{kept}\n… and {reason[len(kept) :].count(chr(10))} more"
+        left = reason.count("\n") - kept.count("\n")
+        reason = f"{kept}\n… and {left} more" if left else f"{kept}…"
     return f"{reason}\n{refusal.remedy}"
 
 

@@ -1,0 +1,109 @@
+"""Where a flow goes and why, step by step, by the functions that tables are built with (`ring`).
+
+Decides nothing new: it repeats for one bucket what `lbnode.core.epochs.build_table` did for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lbnode.core.difference import describe_vip
+from lbnode.core.epochs import ring_slots
+from lbnode.model.epoch import BackendState, Epoch
+from lbnode.model.explanation import Explanation, FlowQuestion, Holder
+from lbnode.model.fleet import Vip
+from lbnode.model.ids import BackendId, BackendName, PoolName, SlotNumber
+from lbnode.model.members import BackendMember
+from lbnode.model.requests import Refusal, RefusalKind
+from lbnode.model.view import FleetView
+from ring import bucket, table
+
+
+def explain(
+    view: FleetView, in_use: Mapping[PoolName, Epoch], question: FlowQuestion
+) -> Explanation | Refusal:
+    """Return what happens to the flow of `question` on a node whose kernel uses the epochs `in_use`."""
+    vip = _find_vip(view, question)
+    if isinstance(vip, Refusal):
+        return vip
+    epoch = in_use.get(vip.pool)
+    if epoch is None or not epoch.slots:
+        return Refusal(
+            RefusalKind.STATE,
+            f"pool {vip.pool} has no table on this node yet",
+            "see what it waits for: lbctl status",
+        )
+    secret = view.identity.keys.get(epoch.key_id) if view.identity is not None else None
+    if secret is None:
+        return Refusal(
+            RefusalKind.STATE,
+            f"key {epoch.key_id} of pool {vip.pool} is not known here",
+            "lbctl status says why",
+        )
+    return _explain(view, epoch, _bucket(bytes.fromhex(secret), epoch, question))
+
+
+def _bucket(secret: bytes, epoch: Epoch, question: FlowQuestion) -> int:
+    keys = bucket.derive_keys(secret, epoch.seed)
+    flow = bucket.Flow.between(
+        question.source, question.source_port, question.vip, question.vip_port, question.protocol
+    )
+    mode, algorithm = epoch.hash_mode.value, epoch.hash_algorithm.value
+    return bucket.bucket_of(keys, algorithm, mode, flow, epoch.table_size)
+
+
+def _explain(view: FleetView, epoch: Epoch, number: int) -> Explanation:
+    found = table.explain(number, epoch.table_size, epoch.seed, ring_slots(epoch))
+    members = {member.id: member for member in view.backends.values()}
+    return Explanation(
+        pool=epoch.pool,
+        epoch=epoch.number,
+        hash_mode=epoch.hash_mode,
+        hash_algorithm=epoch.hash_algorithm,
+        table_size=epoch.table_size,
+        bucket=number,
+        home_slot=SlotNumber(found.home),
+        home=_holder(members, found.home_backend),
+        home_state=_state(epoch, found.home) if found.home_backend else None,
+        owner=_holder(members, found.owner),
+        alternates=tuple(_named(members, backend) for backend in found.alternates),
+        key=_key(members, found.owner, found.alternates),
+        stamp=epoch.stamp,
+    )
+
+
+def _find_vip(view: FleetView, question: FlowQuestion) -> Vip | Refusal:
+    vips = view.desired.vips if view.desired is not None else ()
+    for vip in vips:
+        if (vip.address, vip.protocol, vip.port) == (question.vip, question.protocol, question.vip_port):
+            return vip
+    asked = describe_vip(Vip(question.vip, question.protocol, question.vip_port, PoolName("")))
+    same_address = [describe_vip(vip) for vip in vips if vip.address == question.vip]
+    known = ", ".join(same_address or [describe_vip(vip) for vip in vips][:8])
+    return Refusal(
+        RefusalKind.UNKNOWN, f"no VIP {asked}", f"known: {known}" if known else "there are none yet"
+    )
+
+
+def _state(epoch: Epoch, number: int) -> BackendState | None:
+    return next((slot.state for slot in epoch.slots if slot.number == number), None)
+
+
+def _holder(members: Mapping[BackendId, BackendMember], backend: int) -> Holder | None:
+    return _named(members, backend) if backend else None
+
+
+def _named(members: Mapping[BackendId, BackendMember], backend: int) -> Holder:
+    member = members.get(BackendId(backend))
+    return Holder(
+        backend, BackendName("") if member is None else member.name, member.address if member else None
+    )
+
+
+def _key(members: Mapping[BackendId, BackendMember], owner: int, alternates: tuple[int, ...]) -> int | None:
+    """The GRE key (design.md §4): alternates, towards a backend that has the agent to read it."""
+    member = members.get(BackendId(owner))
+    if not alternates or member is None or not member.agent:
+        return None
+    first, second = (*alternates, 0)[:2]
+    return first << 16 | second

@@ -1,0 +1,141 @@
+"""What is wrong with a fleet, the worst first, each with what an operator can do about it.
+
+Decides what counts as an alarm (traffic or safety is at stake now) and what as a warning (it may be soon).
+A state that an operator asked for, such as a drain, is no problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lbnode.core.difference import describe_vip
+from lbnode.core.leader import missing_acknowledgements
+from lbnode.model.epoch import BackendState
+from lbnode.model.fleet import Vip
+from lbnode.model.members import View
+from lbnode.model.status import (
+    AgentState,
+    FleetStatus,
+    NodeStatus,
+    PoolStatus,
+    Problem,
+    Severity,
+    SlotStatus,
+    VipStatus,
+)
+from lbnode.model.view import FleetView
+
+UP = "up"
+NATIVE = "native"
+
+
+def find_problems(view: FleetView, status: FleetStatus) -> tuple[Problem, ...]:
+    """Return every problem that shows in `status` (its own `problems` aside) and in the records behind it."""
+    found = [
+        *_fleet_problems(view, status),
+        *(problem for vip in status.vips for problem in _vip_problems(status, vip)),
+        *(problem for pool in status.pools for problem in _pool_problems(view, pool)),
+        *(problem for node in status.nodes for problem in _node_problems(status, node)),
+        *_agent_problems(view),
+    ]
+    return tuple(sorted(found, key=lambda problem: problem.severity is not Severity.ALARM))
+
+
+def _alarm(subject: str, what: str, remedy: str = "") -> Problem:
+    return Problem(Severity.ALARM, subject, what, remedy)
+
+
+def _warning(subject: str, what: str, remedy: str = "") -> Problem:
+    return Problem(Severity.WARNING, subject, what, remedy)
+
+
+def _fleet_problems(view: FleetView, status: FleetStatus) -> Iterator[Problem]:
+    if status.view is View.LOCAL:
+        yield _alarm(
+            "store",
+            f"out of reach: this is the local view of {status.answered_by}, by the last epochs that it knew",
+            "bring ZooKeeper back, or ask another node: lbctl --node ADDRESS status",
+        )
+    elif status.leader is None:
+        yield _alarm(
+            "leader", "none elected: nothing changes, not even for failures", "check the nodes' logs"
+        )
+    for record in status.corrupt:
+        yield _alarm("store", f"corrupt record {record}", "restore it or remove it")
+    if view.desired is None:
+        yield _warning("fleet", "nothing has been applied yet", "lbctl apply -f fleet.yaml")
+    for line in status.disagreements if status.view is View.FLEET else ():
+        yield _alarm("agreement", line, "if it lasts, see that node's log")
+
+
+def _vip_problems(status: FleetStatus, vip: VipStatus) -> Iterator[Problem]:
+    if status.view is View.LOCAL:
+        return
+    subject = f"vip {describe_vip(Vip(vip.address, vip.protocol, vip.port, vip.pool))}"
+    expected = [node.name for node in status.nodes if node.connected and not node.drained]
+    missing = [name for name in expected if name not in vip.announced_by]
+    if not vip.announced_by:
+        yield _alarm(
+            subject, "announced by no node: clients cannot reach it", "see the nodes and pools below"
+        )
+    elif missing:
+        yield _warning(subject, f"not announced by {', '.join(missing)}")
+
+
+def _pool_problems(view: FleetView, pool: PoolStatus) -> Iterator[Problem]:
+    subject = f"pool {pool.name}"
+    if pool.current is None:
+        yield _alarm(subject, "has no epoch yet: its VIPs are not served")
+    elif not any(_serves(slot) for slot in pool.slots):
+        yield _alarm(subject, "has no active backend: new flows go nowhere", "lbctl backend list")
+    newest = view.newest(pool.name)
+    if pool.offered is not None and newest is not None:
+        waiting = ", ".join(missing_acknowledgements(view, newest))
+        yield _warning(
+            subject, f"epoch {pool.offered} is on offer" + (f", waits for {waiting}" if waiting else "")
+        )
+    for slot in pool.slots:
+        yield from _slot_problems(subject, slot)
+
+
+def _slot_problems(pool: str, slot: SlotStatus) -> Iterator[Problem]:
+    if slot.backend is None:
+        return
+    subject = f"{pool}, backend {slot.backend}"
+    where = f" (checks fail on {', '.join(slot.failing_on)})" if slot.failing_on else ""
+    if slot.state is BackendState.FAILED:
+        yield _warning(subject, f"failed{where}", f"check the service on {slot.backend} ({slot.address})")
+    elif where:
+        yield _warning(subject, f"{slot.state.value}, but failing{where}")
+    if slot.agent is AgentState.SILENT:
+        yield _warning(subject, "its agent is not connected", "on that machine: systemctl status lbbackend")
+
+
+def _serves(slot: SlotStatus) -> bool:
+    return slot.id is not None and slot.state is BackendState.ACTIVE
+
+
+def _node_problems(status: FleetStatus, node: NodeStatus) -> Iterator[Problem]:
+    subject = f"node {node.name}"
+    if not node.connected:
+        if status.view is View.FLEET and not node.drained:
+            remedy = f"there: systemctl status lbnode; if it is gone for good: lbctl node remove {node.name}"
+            yield _alarm(subject, "not connected", remedy)
+        return
+    for alarm in node.alarms:
+        yield _alarm(subject, alarm)
+    for pool in node.pools:
+        if pool.problem:
+            yield _alarm(f"{subject}, pool {pool.pool}", pool.problem)
+    for router, state in sorted(node.routers.items()):
+        if state != UP:
+            yield _alarm(subject, f"router {router} is {state}", "check BGP on both sides")
+    for interface, mode in sorted(node.xdp.items()):
+        if mode != NATIVE:
+            yield _warning(subject, f"XDP on {interface} is {mode}")
+
+
+def _agent_problems(view: FleetView) -> Iterator[Problem]:
+    for name, agent in sorted(view.live_agents.items()):
+        for alarm in agent.alarms:
+            yield _alarm(f"backend {name}", alarm)

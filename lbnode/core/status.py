@@ -1,0 +1,190 @@
+"""The fleet's status out of what one node knows: who is there, what is in use, who agrees.
+
+Decides how records become a status and where nodes disagree. Does not decide what of it is wrong: that is
+`lbnode.core.problems`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
+
+from lbnode.core.epochs import build_table
+from lbnode.core.problems import find_problems
+from lbnode.model.epoch import Epoch, EpochSlot
+from lbnode.model.fleet import Pool, Vip
+from lbnode.model.ids import BackendId, BackendName, NodeName, PoolName
+from lbnode.model.members import BackendMember, NodeLive, View
+from lbnode.model.status import (
+    AgentState,
+    FleetStatus,
+    NodePool,
+    NodeStatus,
+    PoolStatus,
+    SlotStatus,
+    VipStatus,
+)
+from lbnode.model.view import FleetView
+from ring.shares import buckets_by_backend
+
+NOT_APPLIED = "(nothing applied yet)"
+
+
+def assess(view: FleetView, own: NodeLive, in_use: Mapping[PoolName, Epoch], now: float) -> FleetStatus:
+    """Return the fleet's status as the node that is `own` sees it; `now` in seconds of the wall clock.
+
+    Without the store (`view.connected` is False) nothing is known of who else is connected, only `own` is; and
+    pools are shown as this node's kernel has them `in_use`, its own health verdicts included.
+    """
+    live = view.live_nodes if view.connected else {}
+    view = replace(view, live_nodes={**live, own.name: own})
+    disagreements = tuple(_disagreements(view))
+    status = FleetStatus(
+        fleet=_name(view),
+        uuid=view.identity.uuid if view.identity is not None else None,
+        answered_by=own.name,
+        view=View.FLEET if view.connected else View.LOCAL,
+        leader=view.leader if view.connected else None,
+        agree=view.connected and not disagreements,
+        disagreements=disagreements,
+        problems=(),
+        nodes=tuple(_node(view, name, own, now) for name in sorted({*view.nodes, *view.live_nodes})),
+        vips=tuple(_vip(view, vip) for vip in (view.desired.vips if view.desired else ())),
+        pools=tuple(
+            _pool(view, pool, _epoch(view, pool, in_use))
+            for pool in (view.desired.pools if view.desired else ())
+        ),
+        corrupt=view.corrupt,
+    )
+    return replace(status, problems=find_problems(view, status))
+
+
+@lru_cache(maxsize=256)
+def owned_buckets(epoch: Epoch) -> dict[int, int]:
+    """Return how many buckets each backend owns in the table of `epoch`, by id (0: nobody)."""
+    return buckets_by_backend(build_table(epoch).owners)
+
+
+def _name(view: FleetView) -> str:
+    if view.identity is not None:
+        return view.identity.name
+    return view.desired.name if view.desired is not None else NOT_APPLIED
+
+
+def _disagreements(view: FleetView) -> Iterator[str]:
+    """Where connected nodes forward by something else than the fleet's current epochs."""
+    if not view.connected:
+        yield "the store is out of reach: what other nodes use is not known here"
+        return
+    for name, node in sorted(view.live_nodes.items()):
+        for pool, number in sorted(view.current.items()):
+            epoch, loaded = view.current_epoch(pool), node.pools.get(pool)
+            current = loaded.current if loaded is not None else None
+            if current != number:
+                uses = "no table" if current is None else f"epoch {current}"
+                yield f"node {name}, pool {pool}: uses {uses}, the fleet's is epoch {number}"
+            elif loaded is not None and epoch is not None and loaded.digest != epoch.digest:
+                theirs, ours = loaded.digest[:12], epoch.digest[:12]
+                yield f"node {name}, pool {pool}: epoch {number} with digest {theirs}, the fleet's is {ours}"
+
+
+def _node(view: FleetView, name: NodeName, own: NodeLive, now: float) -> NodeStatus:
+    member, live = view.nodes.get(name), view.live_nodes.get(name)
+    status = NodeStatus(
+        name=name,
+        connected=live is not None,
+        drained=name in view.intents.drained_nodes,
+        sources=member.sources if member is not None else (),
+    )
+    if live is None:
+        return status
+    return replace(
+        status,
+        version=live.version,
+        state=live.state,
+        view=View.LOCAL if name == own.name and not view.connected else View.FLEET,
+        uptime_s=max(0.0, now - live.started_at),
+        rpc_address=live.rpc_address,
+        announced=live.announced,
+        routers=live.routers,
+        xdp=live.xdp,
+        pools=tuple(_node_pool(view, pool, live) for pool in sorted({*live.pools, *view.current})),
+        alarms=live.alarms,
+    )
+
+
+def _node_pool(view: FleetView, pool: PoolName, live: NodeLive) -> NodePool:
+    loaded, epoch = live.pools.get(pool), view.current_epoch(pool)
+    if loaded is None:
+        return NodePool(pool, None, None, "", agrees=False)
+    agrees = epoch is not None and (loaded.current, loaded.digest) == (epoch.number, epoch.digest)
+    return NodePool(pool, loaded.current, loaded.staged, loaded.digest, agrees, loaded.problem)
+
+
+def _vip(view: FleetView, vip: Vip) -> VipStatus:
+    announcing = [name for name, live in sorted(view.live_nodes.items()) if vip.address in live.announced]
+    return VipStatus(vip.address, vip.protocol, vip.port, vip.pool, vip.wrong_port, tuple(announcing))
+
+
+def _epoch(view: FleetView, pool: Pool, in_use: Mapping[PoolName, Epoch]) -> Epoch | None:
+    return view.current_epoch(pool.name) if view.connected else in_use.get(pool.name)
+
+
+def _pool(view: FleetView, pool: Pool, epoch: Epoch | None) -> PoolStatus:
+    newest = view.newest(pool.name)
+    is_offer = newest is not None and (epoch is None or newest.number > epoch.number)
+    shown = epoch or newest
+    members = {member.id: member for member in view.backends.values()}
+    slots = shown.slots if shown is not None else ()
+    owned = owned_buckets(epoch) if epoch is not None else {}
+    return PoolStatus(
+        name=pool.name,
+        current=epoch.number if epoch is not None else None,
+        offered=newest.number if newest is not None and is_offer else None,
+        table_size=shown.table_size if shown is not None else pool.table_size,
+        hash_mode=shown.hash_mode if shown is not None else pool.hash_mode,
+        hash_algorithm=shown.hash_algorithm if shown is not None else pool.hash_algorithm,
+        digest=epoch.digest if epoch is not None else "",
+        slots=tuple(_slot(view, pool.name, slot, members, owned) for slot in slots),
+    )
+
+
+def _slot(
+    view: FleetView,
+    pool: PoolName,
+    slot: EpochSlot,
+    members: dict[BackendId, BackendMember],
+    owned: dict[int, int],
+) -> SlotStatus:
+    member = members.get(slot.backend) if slot.backend is not None else None
+    name = member.name if member is not None else None
+    return SlotStatus(
+        number=slot.number,
+        weight=slot.weight,
+        backend=name,
+        id=slot.backend,
+        address=member.address if member is not None else None,
+        state=slot.state,
+        buckets=owned.get(slot.backend, 0) if slot.backend is not None else 0,
+        agent=_agent(view, member),
+        failing_on=_failing_on(view, pool, name),
+    )
+
+
+def _agent(view: FleetView, member: BackendMember | None) -> AgentState:
+    if member is None:
+        return AgentState.NONE
+    if member.name in view.live_agents:
+        return AgentState.CONNECTED
+    return AgentState.SILENT if member.agent or member.name in view.agents else AgentState.NONE
+
+
+def _failing_on(view: FleetView, pool: PoolName, backend: BackendName | None) -> tuple[NodeName, ...]:
+    if backend is None:
+        return ()
+    return tuple(
+        name
+        for name, live in sorted(view.live_nodes.items())
+        if live.verdicts.get(pool, {}).get(backend) is False
+    )
