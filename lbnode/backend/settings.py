@@ -1,0 +1,42 @@
+"""Settings of `lbbackend`: a small YAML file and `EVENKEEL_…` in the environment."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from lbnode.settings.source import DaemonSettings
+from lbnode.settings.store import StoreSettings
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,62}$")]
+
+
+class BackendSettings(DaemonSettings):
+    """One backend's agent. `state_dir` and `run_dir` must differ between agents on one machine."""
+
+    name: Name = Field(description="the backend's name, as fleet.yaml has it: letters, digits and ._-")
+    fleet: Name = Field("evenkeel", description="the fleet's name: its root in the store")
+    address: IPv4Address = Field(description="the IPv4 address at which it takes GRE, as in fleet.yaml")
+    interface: str = Field(description="the interface where GRE comes in and answers go out")
+    store: StoreSettings = Field(
+        description="`kind: zookeeper` with `hosts`, or `kind: file` with `path` (one machine)"
+    )
+    state_dir: Path = Field(Path("/var/lib/evenkeel/backend"), description="one that survives reboots")
+    run_dir: Path = Field(Path("/run/evenkeel/backend"), description="one that need not survive reboots")
+    xdp_mode: Literal["auto", "native", "generic"] = Field(
+        "auto", description="auto, native or generic; auto takes generic where the driver refuses native"
+    )
+    path_mtu: int | None = Field(
+        None,
+        ge=576,
+        le=65535,
+        description="bytes that a packet from a node may have; when absent, the interface's MTU",
+    )
+
+    @property
+    def bpf_dir(self) -> Path:
+        """Where this instance's programs and maps are pinned."""
+        return self.run_dir / "bpf"

@@ -1,0 +1,1 @@
+"""Files and environment into checked values: settings of the daemons, `fleet.yaml`."""

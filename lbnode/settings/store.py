@@ -1,0 +1,31 @@
+"""Where the fleet's memory is: a ZooKeeper ensemble, or a directory on this machine. Same for all daemons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+CLOSED = ConfigDict(extra="forbid", frozen=True)
+
+
+class ZooKeeperStoreSettings(BaseModel):
+    """A fleet's store."""
+
+    model_config = CLOSED
+
+    kind: Literal["zookeeper"]
+    hosts: tuple[str, ...] = Field(min_length=1, description="a list of host:port of ZooKeeper servers")
+
+
+class FileStoreSettings(BaseModel):
+    """A single machine's store."""
+
+    model_config = CLOSED
+
+    kind: Literal["file"]
+    path: Path = Field(description="a directory that all daemons of this machine share")
+
+
+StoreSettings = Annotated[ZooKeeperStoreSettings | FileStoreSettings, Field(discriminator="kind")]
