@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 _HEADER = struct.Struct("<HBBIIIII")
 _TYPE = struct.Struct("<III")
@@ -93,6 +96,38 @@ class Btf:
     def struct_size(self, name: str) -> int:
         """Return sizeof(struct name)."""
         return self._find(name, STRUCT, UNION).size_or_type
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        """Return `struct name` as a numpy type, nested structures and arrays included; integers are unsigned."""
+        return self._dtype(self._types.index(self._find(name, STRUCT)))
+
+    def _dtype(self, number: int) -> np.dtype[Any]:
+        found = self._types[number]
+        if found.kind in _FORWARDING:
+            return self._dtype(found.size_or_type)
+        if found.kind == ARRAY:
+            element, _index, count = struct.unpack("<III", found.body)
+            inner = self._dtype(element)
+            return np.dtype(f"S{count}") if self._is_text(element) else np.dtype((inner, (count,)))
+        if found.kind == STRUCT:
+            return self._struct_dtype(found)
+        if found.kind in (INT, ENUM):
+            return np.dtype(f"<u{found.size_or_type}")
+        raise TypeError(f"BTF type {found.name or number} of kind {found.kind} has no numpy form")
+
+    def _is_text(self, number: int) -> bool:
+        return self._types[number].name == "char"
+
+    def _struct_dtype(self, found: _Type) -> np.dtype[Any]:
+        fields = list(struct.iter_unpack("<III", found.body))
+        return np.dtype(
+            {
+                "names": [self._name(name) for name, _kind, _bits in fields],
+                "formats": [self._dtype(kind) for _name, kind, _bits in fields],
+                "offsets": [(bits & 0xFFFFFF) // 8 for _name, _kind, bits in fields],
+                "itemsize": found.size_or_type,
+            }
+        )
 
     def enum(self, name: str) -> dict[str, int]:
         """Return the values of `enum name` by their names, in order."""

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * From a packet to its bucket (docs/adr/0004-bucket-hash.md): 32 bits of a keyed hash over ten words, reduced to the table's
+ * size by a multiplication. The same arithmetic as in ring/bucket.py.
+ */
+#ifndef EVENKEEL_HASH_H
+#define EVENKEEL_HASH_H
+
+#include "parse.h"
+
+/* Multilinear over 64-bit secrets, strongly universal in its upper half (Lemire and Kaser, 2014). */
+static __always_inline __u64 hash_source(const __u64 *key, const struct packet *packet)
+{
+	return key[0] + key[1] * packet->source.word[0] + key[2] * packet->source.word[1] +
+	       key[3] * packet->source.word[2] + key[4] * packet->source.word[3];
+}
+
+static __always_inline __u64 hash_rest(const __u64 *key, const struct packet *packet)
+{
+	return key[5] * packet->destination.word[0] + key[6] * packet->destination.word[1] +
+	       key[7] * packet->destination.word[2] + key[8] * packet->destination.word[3] +
+	       key[9] * packet->ports + key[10] * packet->protocol;
+}
+
+static __always_inline __u64 rotate(__u64 word, __u32 bits)
+{
+	return word << bits | word >> (64 - bits);
+}
+
+struct sip {
+	__u64 v0, v1, v2, v3;
+};
+
+static __always_inline void sip_round(struct sip *sip)
+{
+	sip->v0 += sip->v1;
+	sip->v2 += sip->v3;
+	sip->v1 = rotate(sip->v1, 13) ^ sip->v0;
+	sip->v3 = rotate(sip->v3, 16) ^ sip->v2;
+	sip->v0 = rotate(sip->v0, 32) + sip->v3;
+	sip->v2 += sip->v1;
+	sip->v1 = rotate(sip->v1, 17) ^ sip->v2;
+	sip->v3 = rotate(sip->v3, 21) ^ sip->v0;
+	sip->v2 = rotate(sip->v2, 32);
+}
+
+static __always_inline void sip_absorb(struct sip *sip, __u64 word)
+{
+	sip->v3 ^= word;
+	sip_round(sip);
+	sip->v0 ^= word;
+}
+
+static __always_inline __u64 pair(__u32 low, __u32 high)
+{
+	return (__u64)high << 32 | low;
+}
+
+#define SIP_LENGTH (40ULL << 56) /* the last word of a string of 40 bytes */
+
+/* SipHash-1-3 (Aumasson and Bernstein, 2012) over the ten words as 40 bytes; by source, all but the source are zero. */
+static __always_inline __u64 hash_sip(const __u64 *key, const struct packet *packet, bool by_source)
+{
+	const __u32 *from = packet->source.word, *to = packet->destination.word;
+	__u64 rest = by_source ? 0 : ~0ULL;
+	struct sip sip = {
+		key[0] ^ 0x736f6d6570736575ULL,
+		key[1] ^ 0x646f72616e646f6dULL,
+		key[0] ^ 0x6c7967656e657261ULL,
+		key[1] ^ 0x7465646279746573ULL,
+	};
+
+	sip_absorb(&sip, pair(from[0], from[1]));
+	sip_absorb(&sip, pair(from[2], from[3]));
+	sip_absorb(&sip, pair(to[0], to[1]) & rest);
+	sip_absorb(&sip, pair(to[2], to[3]) & rest);
+	sip_absorb(&sip, pair(packet->ports, packet->protocol) & rest);
+	sip_absorb(&sip, SIP_LENGTH);
+	sip.v2 ^= 0xff;
+	sip_round(&sip);
+	sip_round(&sip);
+	sip_round(&sip);
+	return sip.v0 ^ sip.v1 ^ sip.v2 ^ sip.v3;
+}
+
+static __always_inline __u64 hash_packet(const struct pool *pool, const struct packet *packet)
+{
+	bool by_source = pool->flags & POOL_BY_SOURCE;
+	__u64 hash;
+
+	if (pool->flags & POOL_SIPHASH)
+		return hash_sip(pool->sip, packet, by_source);
+	hash = hash_source(pool->key, packet);
+	return by_source ? hash : hash + hash_rest(pool->key, packet);
+}
+
+static __always_inline __u32 find_bucket(const struct pool *pool, const struct packet *packet)
+{
+	return (hash_packet(pool, packet) >> 32) * pool->size >> 32;
+}
+
+#endif

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What the node's program shares with user space: every structure in its maps, and the names of its counters.
+ * Python reads names and offsets from the object's BTF; tests/bpf/test_layout.py compares what it packs with it.
+ *
+ * How changes become visible: a writer fills memory that no packet uses yet, then stores one aligned 64-bit word
+ * (control.directory, pool.current, a backend). A packet reads each such word once. Memory that was in use is written
+ * again only after an RCU grace period.
+ */
+#ifndef EVENKEEL_LAYOUT_H
+#define EVENKEEL_LAYOUT_H
+
+#include <linux/types.h>
+
+/* What becomes of a packet. One counter each; every drop has a name of its own. */
+#define OUTCOMES(X)                                                                                          \
+	X(forwarded)	      /* to a backend, GRE without key */                                            \
+	X(forwarded_keyed)    /* to a backend, GRE with key: the bucket has earlier owners */                \
+	X(pass_not_ip)	      /* no IPv4 in this Ethernet frame (VLAN, ARP, IPv6, …): to the stack */        \
+	X(pass_malformed)     /* a bad IPv4 header: to the stack, which counts it too */                     \
+	X(pass_not_vip)	      /* the address is not ours: to the stack */                                    \
+	X(pass_wrong_port)    /* our address, no such VIP, and `wrong_port: pass` */                         \
+	X(drop_wrong_port)    /* our address, no such VIP */                                                 \
+	X(drop_icmp)	      /* ICMP to a VIP's address */                                                  \
+	X(drop_protocol)      /* neither TCP, UDP nor ICMP to a VIP's address */                             \
+	X(drop_fragment)      /* a fragment, and the pool hashes ports */                                    \
+	X(drop_truncated)     /* the frame ends before the length or the header that the packet names */     \
+	X(drop_no_table)      /* the pool has no table yet */                                                \
+	X(drop_no_backend)    /* the bucket's owner is none, or unknown to this node */                      \
+	X(drop_no_next_hop)   /* the way to the backend is not known (yet) */                                \
+	X(drop_too_big)	      /* with the outer header longer than the next hop takes */                     \
+	X(drop_no_headroom)   /* the driver leaves no room for the outer header */                           \
+	X(drop_inconsistent)  /* the maps contradict each other: cannot happen */
+
+#define AS_OUTCOME(name) OUTCOME_##name,
+enum outcome {
+	OUTCOMES(AS_OUTCOME)
+	OUTCOME_COUNT,
+};
+#undef AS_OUTCOME
+
+/* Capacities fixed in the object. That of the tables is set when it is loaded. */
+enum capacity {
+	VIP_PLACES = 8192,
+	VIP_DISPLACEMENTS = 2048,
+	POOL_PLACES = 1024,
+	SOURCE_PLACES = 256,
+	BACKEND_PLACES = 65536, /* ids are 16 bits */
+	TUNNEL_PLACES = 16384,	/* two a backend, so that a change is written aside */
+	COUNT_ROWS = 16384,	/* a CPU's counters: outcomes, then VIPs and backends */
+	OUTCOME_ROWS = 64,
+};
+
+/* An IPv6 address, or an IPv4 address in the last word (the others zero); words as a host loads them. */
+struct address {
+	__u32 word[4];
+};
+
+struct count {
+	__u64 packets;
+	__u64 bytes; /* of the frame as it came */
+};
+
+/* `directory` says which of the two directories holds (0 or 1). */
+struct control {
+	__u64 directory;
+	__u64 source_mask; /* bucket & source_mask is the index of the outer source; 2^n - 1 */
+	__u64 layout; /* a digest of these structures, set by the daemon that made the maps */
+	__u64 unused[5];
+};
+
+/* An outer source address, and its part of the outer IPv4 header's checksum. */
+struct source {
+	struct address address;
+	__u32 sum;
+	__u32 unused[3];
+};
+
+enum vip_flags {
+	VIP_WRONG_PASS = 1, /* of an address that is ours: `wrong_port: pass` */
+};
+
+/* struct vip's key: the port as in the packet, then these. The family (4) keeps a key in use from being 0. */
+enum vip_key {
+	VIP_PROTOCOL_SHIFT = 16,
+	VIP_FAMILY_SHIFT = 24,
+	VIP_FRAGMENTS = 1 << 30,
+};
+
+/*
+ * One entry of the directory. Three kinds share the form: address, port and protocol are a VIP; address, VIP_FRAGMENTS and
+ * protocol take its fragments, when all VIPs of the two are hashed by source into one pool; the address without port and
+ * protocol says that it is ours.
+ */
+struct vip {
+	struct address address;
+	__u32 key;
+	__u16 pool;
+	__u16 flags;
+	__u32 row; /* of the counters */
+	__u32 unused;
+};
+
+/* Hash and displace: collision-free, so that one look tells. Seeds are chosen by user space until all keys fit. */
+struct directory {
+	__u64 seed[6]; /* constant, 4 words of the address, the key */
+	__u64 place_mask;
+	__u64 unused;
+	__u16 displacement[VIP_DISPLACEMENTS];
+	struct vip place[VIP_PLACES];
+};
+
+enum pool_flags {
+	POOL_BY_SOURCE = 1,
+	POOL_SIPHASH = 2,
+};
+
+/* `current` is base << 32 | stamp: where in `tables` the table starts (0: there is none), and the outer ID. */
+struct pool {
+	__u64 current;
+	__u32 size; /* buckets */
+	__u32 flags;
+	__u64 key[11]; /* constant, source, destination, ports, protocol */
+	__u64 sip[2];
+	__u32 bucket_counts; /* where in `bucket_counts` this pool's begin */
+	__u32 unused;
+};
+
+/* A bucket: ids of its owner and of at most two alternates, 0 = none. */
+struct bucket {
+	__u16 owner;
+	__u16 first;
+	__u16 second;
+	__u16 unused;
+};
+
+enum backend_flags {
+	BACKEND_AGENT = 1, /* takes a key */
+};
+
+/* One aligned word, by id. All zero: not known. */
+struct backend {
+	__u32 tunnel; /* index, 0: the next hop is not known */
+	__u16 row;    /* of the counters */
+	__u16 flags;
+};
+
+/* How to reach a backend: never changed while a backend points at it. */
+struct tunnel {
+	__u64 ethernet[2]; /* the 14 bytes of the header; the last two are the first of the IPv4 header, 0x45 and 0 */
+	struct address destination;
+	__u32 sum; /* of the outer IPv4 header without length, identification, DSCP and source */
+	__u32 ifindex;
+	__u32 mtu; /* of the next hop, from the outer IP header on */
+	__u32 unused[5];
+};
+
+/* All that a packet needs besides tables and counters, in one element of one map: one look-up a packet. */
+struct state {
+	struct control control;
+	struct source source[SOURCE_PLACES];
+	struct directory directory[2];
+	struct pool pool[POOL_PLACES];
+	struct backend backend[BACKEND_PLACES];
+	struct tunnel tunnel[TUNNEL_PLACES];
+};
+
+/* A CPU's counters: one element of `counts` for each CPU, so that they need neither locks nor atomic additions. */
+struct cpu_counts {
+	struct count row[COUNT_ROWS];
+};
+
+enum text_size {
+	NAME_SIZE = 64,
+	DIGEST_SIZE = 64,
+};
+
+/* What is in a part of `tables`. The record whose base is that of pool.current is current, the other one staged. */
+struct table_record {
+	__u64 epoch; /* 0: this record is free */
+	__u32 base;
+	__u32 size;
+	char digest[DIGEST_SIZE];
+};
+
+/* By the pool's number, for user space alone: what a daemon needs to know of the pools that it adopts. */
+struct pool_record {
+	char name[NAME_SIZE]; /* UTF-8, zero-padded; empty: this number is free */
+	struct table_record table[2];
+};
+
+/* A variable of this type makes the compiler put the enums into the object's BTF, where user space finds them. */
+struct vocabulary {
+	enum outcome outcome;
+	enum capacity capacity;
+	enum vip_key vip_key;
+	enum vip_flags vip_flags;
+	enum pool_flags pool_flags;
+	enum backend_flags backend_flags;
+	enum text_size text_size;
+};
+
+_Static_assert(sizeof(struct control) == 64, "control");
+_Static_assert(sizeof(struct source) == 32, "source");
+_Static_assert(sizeof(struct vip) == 32, "vip");
+_Static_assert(sizeof(struct directory) == 64 + 2 * VIP_DISPLACEMENTS + 32 * VIP_PLACES, "directory");
+_Static_assert(sizeof(struct pool) == 128, "pool");
+_Static_assert(sizeof(struct bucket) == 8, "bucket");
+_Static_assert(sizeof(struct backend) == 8, "backend");
+_Static_assert(sizeof(struct tunnel) == 64, "tunnel");
+_Static_assert(sizeof(struct state) < 4 << 20, "state: the most that a value has on older kernels");
+_Static_assert(sizeof(struct pool_record) == 224, "pool_record");
+_Static_assert((int)OUTCOME_COUNT <= (int)OUTCOME_ROWS, "rows of the outcomes");
+
+#endif

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/*
+ * The node's program: parse, find the VIP, the bucket, the backend; push the outer header; send. One pass, no state of
+ * flows. lbnode/dataplane/model.py says the same in Python, and tests/bpf compares the two packet by packet.
+ */
+#include <linux/bpf.h>
+
+#include "count.h"
+#include "encap.h"
+#include "hash.h"
+#include "maps.h"
+#include "parse.h"
+#include "table.h"
+#include "vip.h"
+
+#define FIRST_PASS OUTCOME_pass_not_ip
+#define FIRST_DROP OUTCOME_drop_wrong_port
+
+char _license[] SEC("license") = "Dual MIT/GPL";
+
+/* Back out of the interface that it came in by, or to another one. */
+static __always_inline int send(struct xdp_md *ctx, __u32 ifindex)
+{
+	return ifindex == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(ifindex, 0);
+}
+
+static __always_inline const struct source *find_source(const struct state *state, __u32 bucket)
+{
+	return &state->source[bucket & state->control.source_mask & (SOURCE_PLACES - 1)];
+}
+
+static __always_inline enum outcome forward(struct xdp_md *ctx, const struct state *state, const struct packet *packet,
+					    const struct vip *vip, struct way *way)
+{
+	const struct pool *pool = &state->pool[vip->pool & (POOL_PLACES - 1)];
+	__u64 current = READ_ONCE(pool->current);
+	enum outcome outcome;
+	__u32 bucket;
+
+	if (!current)
+		return OUTCOME_drop_no_table;
+	bucket = find_bucket(pool, packet);
+	count_bucket(pool, bucket);
+	outcome = find_way(state, current, bucket, packet->is_syn, way);
+	if (outcome != PARSED)
+		return outcome;
+	return encapsulate(ctx, packet, way, find_source(state, bucket));
+}
+
+/* What becomes of the packet; when it is sent, `way` says where to. */
+static __always_inline enum outcome handle(struct xdp_md *ctx, const struct state *state, struct cpu_counts *counts,
+					   struct cursor cursor, struct way *way)
+{
+	const struct directory *directory = &state->directory[READ_ONCE(state->control.directory) & 1];
+	__u32 bytes = cursor.end - cursor.at;
+	const struct vip *vip;
+	struct packet packet;
+	enum outcome outcome = parse(&cursor, &packet);
+
+	if (outcome < FIRST_DROP)
+		return outcome;
+	if (outcome != PARSED)
+		return without_vip(directory, &packet, outcome);
+	vip = find_vip(directory, &packet);
+	if (!vip)
+		return without_vip(directory, &packet,
+				   packet.is_fragment ? OUTCOME_drop_fragment : OUTCOME_drop_wrong_port);
+	outcome = forward(ctx, state, &packet, vip, way);
+	if (outcome < FIRST_PASS) {
+		count(counts, vip->row, bytes);
+		count(counts, way->row, bytes);
+	}
+	return outcome;
+}
+
+SEC("xdp")
+int node(struct xdp_md *ctx)
+{
+	struct cursor cursor = { (void *)(long)ctx->data, (void *)(long)ctx->data_end };
+	__u32 zero = 0, bytes = cursor.end - cursor.at;
+	const struct state *state = bpf_map_lookup_elem(&node_state, &zero);
+	struct cpu_counts *counts = own_counts();
+	enum outcome outcome;
+	struct way way;
+
+	if (!state || !counts)
+		return XDP_DROP;
+	outcome = handle(ctx, state, counts, cursor, &way);
+	count(counts, outcome, bytes);
+	if (outcome < FIRST_PASS)
+		return send(ctx, way.tunnel->ifindex);
+	return outcome < FIRST_DROP ? XDP_PASS : XDP_DROP;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Is this packet for a VIP? One multiply-add hash, one displacement, one comparison: user space chose the displacements so
+ * that no two keys share a place (hash and displace: Belazzougui, Botelho, Dietzfelbinger, 2009).
+ */
+#ifndef EVENKEEL_VIP_H
+#define EVENKEEL_VIP_H
+
+#include "parse.h"
+
+#define GROUP_SHIFT (64 - 11) /* the upper bits choose one of VIP_DISPLACEMENTS */
+#define PLACE_SHIFT 32
+
+_Static_assert(VIP_DISPLACEMENTS == 1 << (64 - GROUP_SHIFT), "displacements");
+
+static __always_inline bool same_address(const struct address *one, const struct address *other)
+{
+	return ((one->word[0] ^ other->word[0]) | (one->word[1] ^ other->word[1]) |
+		(one->word[2] ^ other->word[2]) | (one->word[3] ^ other->word[3])) == 0;
+}
+
+static __always_inline const struct vip *find_key(const struct directory *directory,
+						  const struct address *address, __u32 key)
+{
+	const __u64 *seed = directory->seed;
+	__u64 hash = seed[0] + seed[1] * address->word[0] + seed[2] * address->word[1] +
+		     seed[3] * address->word[2] + seed[4] * address->word[3] + seed[5] * key;
+	__u64 place = (hash >> PLACE_SHIFT) + directory->displacement[hash >> GROUP_SHIFT];
+	const struct vip *vip = &directory->place[place & directory->place_mask & (VIP_PLACES - 1)];
+
+	return vip->key == key && same_address(&vip->address, address) ? vip : NULL;
+}
+
+/* The VIP of a packet; for a fragment the entry that takes all fragments of this address and protocol. */
+static __always_inline const struct vip *find_vip(const struct directory *directory, const struct packet *packet)
+{
+	__u32 key = packet->is_fragment ? VIP_FRAGMENTS : packet->ports >> 16;
+
+	key |= packet->protocol << VIP_PROTOCOL_SHIFT | (__u32)packet->family << VIP_FAMILY_SHIFT;
+	return find_key(directory, &packet->destination, key);
+}
+
+/* What becomes of a packet without a VIP: `due` if its address is ours, unless wrong ports are passed on. */
+static __always_inline enum outcome without_vip(const struct directory *directory, const struct packet *packet,
+						enum outcome due)
+{
+	const struct vip *ours = find_key(directory, &packet->destination, (__u32)packet->family << VIP_FAMILY_SHIFT);
+
+	if (!ours)
+		return OUTCOME_pass_not_vip;
+	return ours->flags & VIP_WRONG_PASS ? OUTCOME_pass_wrong_port : due;
+}
+
+#endif

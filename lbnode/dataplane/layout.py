@@ -1,0 +1,53 @@
+"""The node's structures as numpy sees them, taken from the object's own BTF: they cannot disagree with the C."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from lbnode.dataplane.btf import Btf
+
+STRUCTURES = ("state", "cpu_counts", "pool_record", "bucket")
+ENUMS = ("outcome", "capacity", "vip_key", "vip_flags", "pool_flags", "backend_flags", "text_size")
+
+OUTCOME_PREFIX = "OUTCOME_"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Shapes (by structure name), constants (by C name), outcomes in counter order, and a digest over all of it."""
+
+    shapes: dict[str, np.dtype[Any]]
+    constants: dict[str, int]
+    outcomes: tuple[str, ...]
+    digest: int
+
+    @classmethod
+    def of(cls, btf: Btf) -> Layout:
+        """Read the layout of the object that `btf` belongs to."""
+        shapes = {name: btf.dtype(name) for name in STRUCTURES}
+        constants = {name: value for enum in ENUMS for name, value in btf.enum(enum).items()}
+        outcomes = [name for name in btf.enum("outcome") if name != "OUTCOME_COUNT"]
+        names = tuple(name.removeprefix(OUTCOME_PREFIX) for name in outcomes)
+        return cls(shapes, constants, names, _digest(shapes, constants))
+
+    def __getitem__(self, constant: str) -> int:
+        return self.constants[constant]
+
+    def offset(self, *path: str) -> int:
+        """Return where in `struct state` the field at `path` starts, in bytes."""
+        shape, offset = self.shapes["state"], 0
+        for name in path:
+            fields = (shape.subdtype[0] if shape.subdtype else shape).fields
+            assert fields is not None, f"{path}: {name} is in no structure"
+            shape, step = fields[name][0], fields[name][1]
+            offset += step
+        return offset
+
+
+def _digest(shapes: dict[str, np.dtype[Any]], constants: dict[str, int]) -> int:
+    described = repr(([(name, shape.descr) for name, shape in shapes.items()], sorted(constants.items())))
+    return int.from_bytes(blake2b(described.encode(), digest_size=8).digest(), "little")

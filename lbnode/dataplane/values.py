@@ -1,0 +1,112 @@
+"""What callers hand to the node's data plane and get from it: whole desired sets and plain records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
+from lbnode.model.ids import BackendId, EpochNumber, IPAddress, PoolName
+from lbnode.model.nexthop import NextHop
+from ring.bucket import BucketKeys
+
+__all__ = [
+    "Attachment",
+    "BackendEntry",
+    "Count",
+    "Limits",
+    "LoadedTable",
+    "NextHop",
+    "PoolTable",
+    "PoolTables",
+    "VipEntry",
+]
+
+MEGA = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Capacities of the maps, fixed when they are made. `table_places`: buckets of all tables together.
+
+    A pool needs its table size twice, once for the current and once for the staged table, and a little more makes
+    switching faster: a place may be written again only after a grace period. 8 bytes a place.
+    """
+
+    table_places: int = 2 * MEGA
+    count_buckets: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PoolTable:
+    """One epoch's table of a pool: `owners`, `first` and `second` alternates, backend ids by bucket, 0 = none."""
+
+    pool: PoolName
+    epoch: EpochNumber
+    size: int
+    mode: HashMode
+    algorithm: HashAlgorithm
+    keys: BucketKeys
+    owners: NDArray[np.uint16] = field(repr=False)
+    first: NDArray[np.uint16] = field(repr=False)
+    second: NDArray[np.uint16] = field(repr=False)
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VipEntry:
+    """A VIP of this node. `wrong_port_pass` of any VIP of an address holds for the address."""
+
+    address: IPAddress
+    protocol: Protocol
+    port: int
+    pool: PoolName
+    wrong_port_pass: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BackendEntry:
+    """A backend, where its tunnel ends, and the way there: None while it is not known."""
+
+    id: BackendId
+    address: IPAddress
+    agent: bool
+    next_hop: NextHop | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedTable:
+    """A table in the kernel."""
+
+    epoch: EpochNumber
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolTables:
+    """What the kernel holds for a pool: `current` carries traffic, `staged` waits for the switch."""
+
+    current: LoadedTable | None
+    staged: LoadedTable | None
+
+
+class Count(NamedTuple):
+    """A counter; bytes are those of the frames as they came."""
+
+    packets: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """How the program hangs on an interface: "native" or "generic", and why not native (empty when it is)."""
+
+    mode: str
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.mode}: {self.reason}" if self.reason else self.mode
