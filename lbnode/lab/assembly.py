@@ -7,9 +7,10 @@ interrupted at any point can be taken apart by `teardown`; an exception or Ctrl-
 from __future__ import annotations
 
 import os
-import time
+import socket
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import yaml
 
@@ -18,11 +19,12 @@ from lbnode.lab.errors import LabError
 from lbnode.lab.plan import DRILL_PORT, HTTP_PORT, VIP, Host, Plan, Role, Store
 from lbnode.lab.record import LabRecord
 from lbnode.lab.running import RunningLab, wait_until
-from lbnode.lab.shell import inside, run
+from lbnode.lab.shell import call_inside
 from lbnode.rpc.errors import RpcError
 
 ANSWER_WAIT_S = 30.0
 TRAFFIC_WAIT_S = 30.0
+CONNECT_WAIT_S = 1.0
 
 Tell = Callable[[str], None]
 """Takes a line that says what is being done."""
@@ -49,7 +51,6 @@ def add_node(lab: LabRecord) -> LabRecord:
     grown = replace(lab, plan=replace(lab.plan, nodes=lab.plan.nodes + 1))
     node = grown.plan.of(Role.NODE)[-1]
     network.build_host(grown.plan, node)
-    services.admit_to_router(grown.plan)
     return _started(grown, node, services.start_node(grown.plan, node))
 
 
@@ -67,8 +68,11 @@ def _build(plan: Plan, tell: Tell) -> LabRecord:
     for host in plan.hosts():
         network.build_host(plan, host)
     tell("router: BIRD" + (", and ZooKeeper" if plan.store is Store.ZOOKEEPER else ""))
+    stores = {host: services.start_zookeeper(plan, host) for host in plan.of(Role.STORE)}
     services.start_router(plan)
-    services.start_store(plan)
+    for host, process in stores.items():
+        services.await_zookeeper(host, process)
+        lab = _started(lab, host, process)
     tell("backends: web servers and lbbackend; nodes: lbnode")
     for backend in plan.of(Role.BACKEND):
         services.start_server(plan, backend)
@@ -130,12 +134,15 @@ def _why_not_ready(lab: RunningLab) -> str:
 def _why_no_answer(lab: RunningLab) -> str:
     """Fetch a page from each port of the VIP, as a client would."""
     for port in (HTTP_PORT, DRILL_PORT):
-        probe = f"exec 3<>/dev/tcp/{VIP}/{port}"
         try:
-            run(inside(lab.plan.namespace("client"), ["timeout", "1", "bash", "-c", probe]))
-        except LabError:
-            return f"no answer from {VIP}:{port}"
+            call_inside(lab.plan.namespace("client"), partial(_connect, port))
+        except OSError as error:
+            return f"connect to {VIP}:{port}: {error}"
     return ""
+
+
+def _connect(port: int) -> None:
+    socket.create_connection((str(VIP), port), CONNECT_WAIT_S).close()
 
 
 def _poll(why_not: Callable[[], str], timeout_s: float, lab: RunningLab, what: str) -> None:

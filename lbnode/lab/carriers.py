@@ -69,7 +69,9 @@ def choose_ports(
             break
         ports.setdefault(bucket_of(port), port)
     if len(ports) < wanted:
-        raise LabError(f"{wanted} flows: only {len(ports)} have buckets of their own: ask for fewer (--flows)")
+        raise LabError(
+            f"{wanted} flows: only {len(ports)} have buckets of their own: ask for fewer (--flows)"
+        )
     return list(ports.values()), list(ports)
 
 

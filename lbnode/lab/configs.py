@@ -38,7 +38,10 @@ def store_config(plan: Plan, store_directory: Path) -> dict[str, Any]:
     """Where a daemon finds the fleet's memory. `store_directory`: of the lab, for the file store."""
     if plan.store is Store.FILE:
         return {"kind": "file", "path": str(store_directory)}
-    return {"kind": "zookeeper", "hosts": [f"{host.address}:{ZOOKEEPER_PORT}" for host in plan.of(Role.STORE)]}
+    return {
+        "kind": "zookeeper",
+        "hosts": [f"{host.address}:{ZOOKEEPER_PORT}" for host in plan.of(Role.STORE)],
+    }
 
 
 def node_config(plan: Plan, node: Host, directory: Path, store_directory: Path) -> dict[str, Any]:

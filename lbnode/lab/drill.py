@@ -63,7 +63,9 @@ class _State:
 class Drill:
     """One run of events over one set of flows."""
 
-    def __init__(self, lab: RunningLab, flows: FlowProcess, buckets: Sequence[int], audience: Audience) -> None:
+    def __init__(
+        self, lab: RunningLab, flows: FlowProcess, buckets: Sequence[int], audience: Audience
+    ) -> None:
         self._lab = lab
         self._flows = flows
         self._buckets = buckets

@@ -39,7 +39,13 @@ class FlowProcess:
 
     def open(self, source: str, ports: Sequence[int], target: tuple[str, int], rate: float) -> int:
         """Open one flow from each port; return how many there are."""
-        command = {"source": source, "ports": list(ports), "target": target[0], "port": target[1], "rate": rate}
+        command = {
+            "source": source,
+            "ports": list(ports),
+            "target": target[0],
+            "port": target[1],
+            "rate": rate,
+        }
         return int(self._command("open", **command)["flows"])
 
     def look(self, since: float = 0.0) -> Look:

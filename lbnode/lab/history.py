@@ -34,7 +34,16 @@ class FlowWindow:
 class FlowHistory:
     """The life of one flow, from its first question on."""
 
-    __slots__ = ("_asked", "_asked_at", "_broke_here", "_longest_s", "answered_since", "broken", "exchanges", "server")
+    __slots__ = (
+        "_asked",
+        "_asked_at",
+        "_broke_here",
+        "_longest_s",
+        "answered_since",
+        "broken",
+        "exchanges",
+        "server",
+    )
 
     def __init__(self) -> None:
         self.server: str | None = None

@@ -121,7 +121,9 @@ class Plan:
     def hosts(self) -> Iterator[Host]:
         """Every machine but the router, in the order in which they are to be built."""
         if self.store is Store.ZOOKEEPER:
-            yield Host("zk", Role.STORE, namespace_of(self.lab, "zk"), SEGMENTS[Role.STORE].network[FIRST_HOST])
+            yield Host(
+                "zk", Role.STORE, namespace_of(self.lab, "zk"), SEGMENTS[Role.STORE].network[FIRST_HOST]
+            )
         for role, prefix, count in (
             (Role.CLIENT, "client", self.clients),
             (Role.BACKEND, "b", self.backends),

@@ -1,9 +1,9 @@
 """What is kept of a lab on disk: enough for any later command to work on it, or to take it apart.
 
-    /run/evenkeel/labs/<lab>/lab.json        plan and started processes
-    /run/evenkeel/labs/<lab>/fleet.yaml      what was applied
-    /run/evenkeel/labs/<lab>/<host>/         config.yaml, daemon.log, run/ and state/ of the host's daemon
-    /run/evenkeel/labs/<lab>.lock            held while a command builds the lab or takes it apart
+/run/evenkeel/labs/<lab>/lab.json        plan and started processes
+/run/evenkeel/labs/<lab>/fleet.yaml      what was applied
+/run/evenkeel/labs/<lab>/<host>/         config.yaml, daemon.log, run/ and state/ of the host's daemon
+/run/evenkeel/labs/<lab>.lock            held while a command builds the lab or takes it apart
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ def lock(lab: str) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(handle)
-            raise LabError(f"lab {lab}: another command is building it or taking it apart: wait for it") from error
+            raise LabError(
+                f"lab {lab}: another command is building it or taking it apart: wait for it"
+            ) from error
         if _is_file(handle, path):
             break
         os.close(handle)

@@ -8,10 +8,41 @@ from typing import Any
 
 import yaml
 
-from lbnode.lab import configs, record
+from lbnode.lab import bird, configs, record, zookeeper
+from lbnode.lab.bird import RouterSettings
 from lbnode.lab.errors import LabError
-from lbnode.lab.plan import Host, Plan
-from lbnode.lab.processes import Process, start
+from lbnode.lab.plan import HOLD_TIME_S, NODE_AS, ROUTER_AS, SEGMENTS, Host, Plan, Role
+from lbnode.lab.processes import Process, start, tail
+from lbnode.lab.running import wait_until
+from lbnode.lab.shell import call_inside
+
+ZOOKEEPER_WAIT_S = 30.0
+
+
+def start_router(plan: Plan) -> None:
+    """Start BIRD on the router; it takes nodes from the whole nodes segment, also later ones."""
+    nodes = SEGMENTS[Role.NODE]
+    settings = RouterSettings(nodes.gateway, ROUTER_AS, NODE_AS, (nodes.network,), HOLD_TIME_S)
+    bird.start(plan.router, settings, record.host_directory(plan.lab, "router"))
+
+
+def start_zookeeper(plan: Plan, host: Host) -> Process:
+    """Start a ZooKeeper server; it serves after `await_zookeeper`."""
+    directory = record.host_directory(plan.lab, host.name)
+    (directory / "data").mkdir(exist_ok=True)
+    server = zookeeper.ServerConfig(directory / "data", str(host.address), configs.ZOOKEEPER_PORT)
+    (directory / "zoo.cfg").write_text(server.text())
+    return start(host.namespace, zookeeper.command(directory / "zoo.cfg"), directory / "zookeeper.log")
+
+
+def await_zookeeper(host: Host, process: Process) -> None:
+    """Return once the server serves clients. Raises LabError with its last words."""
+    try:
+        wait_until(
+            lambda: call_inside(host.namespace, lambda: _serves(host)), ZOOKEEPER_WAIT_S, "start ZooKeeper"
+        )
+    except LabError as error:
+        raise LabError(f"{error}: {tail(process.log)}") from error
 
 
 def start_server(plan: Plan, backend: Host) -> Process:
@@ -44,6 +75,10 @@ def _start_daemon(command: str, host: Host, directory: Path, config: dict[str, A
     if not executable.exists():
         raise LabError(f"{executable}: not installed: pip install -e . in the environment of this Python")
     return start(host.namespace, [str(executable), "run", "--config", str(path)], directory / "daemon.log")
+
+
+def _serves(host: Host) -> bool:
+    return zookeeper.is_ready(str(host.address), configs.ZOOKEEPER_PORT)
 
 
 def _store_directory(plan: Plan) -> Path:

@@ -9,13 +9,17 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from lbnode.lab.errors import CommandError, LabError
 
 NETNS = Path("/run/netns")
 CLONE_NEWNET = 0x40000000
+T = TypeVar("T")
+
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -26,7 +30,13 @@ def run(argv: Sequence[str], *, script: str | None = None, timeout_s: float = 30
     """
     try:
         ended = subprocess.run(
-            argv, input=script, capture_output=True, text=True, timeout=timeout_s, env=environment(), check=False
+            argv,
+            input=script,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            env=environment(),
+            check=False,
         )
     except FileNotFoundError as error:
         raise CommandError(f"{argv[0]}: not installed: install the package that brings it") from error
@@ -49,6 +59,12 @@ def run_script(namespace: str, lines: Sequence[str], *, timeout_s: float = 30.0)
         run(inside(namespace, ["sh", "-eu"]), script="\n".join(lines) + "\n", timeout_s=timeout_s)
     except CommandError as error:
         raise CommandError(f"set up {namespace}: {error}") from error
+
+
+def call_inside(namespace: str, function: Callable[[], T]) -> T:
+    """Call `function` in a thread of its own that lives in a namespace; its sockets belong there."""
+    with ThreadPoolExecutor(1, initializer=enter, initargs=(namespace,)) as pool:
+        return pool.submit(function).result()
 
 
 def become(namespace: str, argv: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lbnode.lab import namespaces, record
 from lbnode.lab.errors import LabError
+from lbnode.lab.interruption import held_off
 from lbnode.lab.plan import check_name
 from lbnode.lab.processes import kill_all
 
@@ -33,14 +34,17 @@ def take_down(lab: str) -> bool:
 
 def dismantle(lab: str) -> None:
     """`take_down` for a caller that holds the lab's lock. Raises LabError when something will not go."""
-    _end_processes(lab)
-    for mount in mounts_of(lab):
-        _unmount(mount)
-    for namespace in namespaces.of_lab(lab):
-        namespaces.delete(namespace)
-    shutil.rmtree(record.directory(lab), ignore_errors=True)
+    with held_off():
+        _end_processes(lab)
+        for mount in mounts_of(lab):
+            _unmount(mount)
+        for namespace in namespaces.of_lab(lab):
+            namespaces.delete(namespace)
+        shutil.rmtree(record.directory(lab), ignore_errors=True)
     if remains := leftovers(lab):
-        raise LabError(f"take down lab {lab}: still there: {', '.join(remains)}: try again: lbctl lab down --name {lab}")
+        raise LabError(
+            f"take down lab {lab}: still there: {', '.join(remains)}: try again: lbctl lab down --name {lab}"
+        )
 
 
 def leftovers(lab: str) -> list[str]:
@@ -62,7 +66,9 @@ def mounts_of(lab: str) -> list[Path]:
     root = record.directory(lab)
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     points = [Path(line.split()[4].encode().decode("unicode_escape")) for line in lines]
-    return sorted((point for point in points if point.is_relative_to(root)), key=lambda p: len(p.parts), reverse=True)
+    return sorted(
+        (point for point in points if point.is_relative_to(root)), key=lambda p: len(p.parts), reverse=True
+    )
 
 
 def _end_processes(lab: str) -> None:

@@ -10,25 +10,26 @@ Four things here are not obvious, each learnt the hard way:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from lbnode.lab import bird
 from lbnode.lab.plan import MTU, SEGMENTS, Host, Segment
 
 PASS_OBJECT = Path(__file__).resolve().parents[1] / "bpf" / "build" / "pass.bpf.o"
 
 NO_OFFLOAD = "tx off tso off gso off gro off"
 
-ROUTER_SYSCTLS = {
-    "net.ipv4.ip_forward": 1,
-    "net.ipv4.fib_multipath_hash_policy": 1,
+ROUTER_SYSCTLS: dict[str, int | str] = {
+    **bird.SYSCTLS,
     "net.ipv4.conf.all.rp_filter": 0,
     "net.ipv4.conf.default.rp_filter": 0,
     "net.ipv4.conf.all.send_redirects": 0,
     "net.ipv4.conf.default.send_redirects": 0,
 }
-"""Policy 1: ECMP by the layer-4 hash. rp_filter 0: backends answer with an address that lives behind the nodes."""
+"""No rp_filter: backends answer with the VIP, which for the router lives behind the nodes."""
 
-HOST_SYSCTLS = {
+HOST_SYSCTLS: dict[str, int | str] = {
     "net.ipv4.conf.all.rp_filter": 0,
     "net.ipv4.conf.default.rp_filter": 0,
 }
@@ -86,7 +87,6 @@ def unplug_line(host: Host) -> str:
     return f"ip link set {host.name} nomaster"
 
 
-def set_sysctls(values: dict[str, int]) -> str:
+def set_sysctls(values: Mapping[str, int | str]) -> str:
     """One command for all values."""
     return "sysctl -q -w " + " ".join(f"{name}={value}" for name, value in values.items())
-

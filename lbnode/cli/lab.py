@@ -1,0 +1,189 @@
+"""`lbctl lab`: a real small internet on this machine, to try things and to put them to the test."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lbnode.lab import configs, record, shell, teardown
+from lbnode.lab.assembly import bring_up
+from lbnode.lab.demo import FAILED, FLOWS, run_demo, temporary_lab
+from lbnode.lab.drill import Audience, run_drill
+from lbnode.lab.errors import LabError
+from lbnode.lab.events import node_events
+from lbnode.lab.interruption import raised_as_interrupts
+from lbnode.lab.plan import VIP, Plan, Store
+from lbnode.lab.report import DrillReport
+from lbnode.lab.running import RunningLab
+from lbnode.lab.screen import Screen, Silence, closing_line, table
+
+DEFAULT_NAME = "demo"
+INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="""A real small internet in network namespaces of this machine: clients, a router, nodes, backends.
+
+    Needs root. Exit status: 0 done · 1 flows broke (drill) · 2 nothing was proved (drill), or wrong usage ·
+    3 the lab could not do it.
+    """,
+)
+Name = Annotated[str, typer.Option("--name", "-n", help="Which lab: several live side by side.")]
+
+
+class DrillKind(str, Enum):
+    """What is drilled."""
+
+    NODES = "nodes"
+
+
+@app.command()
+def up(
+    name: Name = DEFAULT_NAME,
+    nodes: Annotated[int, typer.Option(help="Load balancers.")] = 3,
+    backends: Annotated[int, typer.Option(help="Servers.")] = 4,
+    clients: Annotated[int, typer.Option(help="Clients.")] = 1,
+    store: Annotated[Store, typer.Option(help="Where the fleet keeps its memory.")] = Store.ZOOKEEPER,
+) -> None:
+    """Build a lab and apply a fleet to it.
+
+    Example: `lbctl lab up`, then `lbctl lab exec client -- curl http://192.0.2.10/`
+    """
+    console = Console()
+    with _reported(), Screen(console) as screen:
+        lab = RunningLab(bring_up(Plan(name, nodes, backends, clients, store), screen.tell))
+    option = "" if name == DEFAULT_NAME else f" --name {name}"
+    node = configs.rpc_address(lab.directory(lab.nodes[0].name))
+    console.print(f"lab {name} is up. Try:", highlight=False)
+    for line in (
+        f"lbctl lab exec{option} client -- curl http://{VIP}/",
+        f"lbctl --node {node} status",
+        f"lbctl lab drill nodes{option}",
+        f"lbctl lab down{option}",
+    ):
+        console.print(f"  {line}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def down(
+    name: Name = DEFAULT_NAME,
+    everything: Annotated[bool, typer.Option("--all", help="Every lab of this machine.")] = False,
+) -> None:
+    """Take a lab apart, whatever state it is in. Taking apart what is not there is fine."""
+    with _reported():
+        names = teardown.known() if everything else [name]
+        for lab in names:
+            print(f"lab {lab}: {'taken apart' if teardown.take_down(lab) else 'was not there'}")
+
+
+@app.command("list")
+def list_labs(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """List the labs of this machine."""
+    labs = [_describe(name) for name in teardown.known()]
+    if as_json:
+        print(json.dumps(labs))
+        return
+    shown = Table("lab", "state", "nodes", "backends", "clients", "store", box=None)
+    for lab in labs:
+        shown.add_row(*(str(value) for value in lab.values()))
+    Console().print(shown if labs else "no lab is up: lbctl lab up", highlight=False)
+
+
+@app.command("exec", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
+def execute(
+    host: Annotated[str, typer.Argument(help="client, client1, n1, b1, zk, router, …")],
+    command: Annotated[list[str], typer.Argument(help="What to run there, after `--`.")],
+    name: Name = DEFAULT_NAME,
+) -> None:
+    """Run a command on a host of a lab; its exit status is that of the command.
+
+    Examples: `lbctl lab exec client -- curl -s http://192.0.2.10/`, `lbctl lab exec router -- ip route`
+    """
+    with _reported():
+        shell.become(record.load(name).plan.namespace(host), command)
+
+
+@app.command()
+def drill(
+    what: Annotated[DrillKind, typer.Argument(help="What shall come and go.")],
+    name: Name = DEFAULT_NAME,
+    flows: Annotated[int, typer.Option(min=1, help="TCP connections.")] = FLOWS,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The report as one line of JSON, and nothing else.")
+    ] = False,
+) -> None:
+    """Let nodes come and go while connections run, and tell what the connections saw.
+
+    Works on the lab that is up, or builds one for the drill. Exit status: 0 no flow broke · 1 flows broke ·
+    2 no flow changed node, so nothing was proved · 3 the lab failed.
+    """
+    console = Console(stderr=as_json)
+    with _reported():
+        if as_json:
+            report = _drill(name, flows, Silence(), lambda _: None)
+            print(report.as_json())
+        else:
+            with Screen(console) as screen:
+                report = _drill(name, flows, screen, screen.tell)
+            console.print(table(report))
+            console.print(closing_line(report), highlight=False)
+    raise typer.Exit(report.verdict)
+
+
+@app.command()
+def demo(flows: Annotated[int, typer.Option(min=1, help="TCP connections.")] = FLOWS) -> None:
+    """The main job once, explained: build a lab, drill its nodes, take it apart (`make demo`)."""
+    with _reported():
+        status = run_demo(Console(), flows)
+    raise typer.Exit(status)
+
+
+def _drill(name: str, flows: int, audience: Audience, tell: Callable[[str], None]) -> DrillReport:
+    """Drill the lab `name`; one that is not up is built first and taken apart afterwards."""
+    if name in teardown.known() and record.load(name).ready:
+        lab = RunningLab(record.load(name))
+        return run_drill(lab, node_events(lab), flows, audience)
+    with temporary_lab(Plan(name), tell) as lab:
+        return run_drill(lab, node_events(lab), flows, audience)
+
+
+def _describe(name: str) -> dict[str, str | int]:
+    """A lab as `list` shows it; one that was never finished has no sizes to show."""
+    try:
+        lab = record.load(name)
+    except LabError:
+        return {"lab": name, "state": "remains", "nodes": "", "backends": "", "clients": "", "store": ""}
+    plan = lab.plan
+    return {
+        "lab": name,
+        "state": "up" if lab.ready else "half built",
+        "nodes": plan.nodes,
+        "backends": plan.backends,
+        "clients": plan.clients,
+        "store": plan.store.value,
+    }
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Errors of the lab and interrupts as words on stderr and an exit status."""
+    try:
+        with raised_as_interrupts():
+            yield
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(FAILED) from None
+    except KeyboardInterrupt:
+        print("interrupted: what this command had made is gone", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
