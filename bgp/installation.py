@@ -45,7 +45,7 @@ class Installation:
         """Make the run directory. Raises SpeakerError if it cannot hold what ExaBGP needs."""
         if len(os.fsencode(self.socket)) > LONGEST_SOCKET_PATH:
             raise SpeakerError(
-                f"listen on {self.socket}: longer than {LONGEST_SOCKET_PATH} bytes: shorten the run directory's path"
+                f"listen on {self.socket}: longer than {LONGEST_SOCKET_PATH} bytes: choose a shorter run_dir"
             )
         try:
             self._run_dir.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ class Installation:
 
     def spawn(self) -> Process:
         """Start ExaBGP from the files. Raises SpeakerError."""
-        command = [sys.executable, "-P", "-m", "exabgp", "server", str(self._configuration)]
+        command = [sys.executable, "-m", "exabgp", "server", str(self._configuration)]
         return spawn(command, self._variables(), self._output)
 
     def forget(self) -> None:
@@ -90,7 +90,7 @@ class Installation:
         }
 
     def _configure(self, passwords: Mapping[IPAddress, str]) -> str:
-        relay = [sys.executable, "-P", "-m", "bgp.relay", str(self._relay)]
+        relay = [sys.executable, "-m", "bgp.relay", str(self._relay)]
         return configuration(self._settings, relay, passwords)
 
     def _describe_relay(self, mark: str) -> str:
@@ -103,7 +103,11 @@ class Installation:
         }
         packages = str(Path(__file__).resolve().parent.parent)
         paths = [packages, *filter(None, inherited.get("PYTHONPATH", "").split(os.pathsep))]
-        return inherited | {"EXABGP_ENVFILE": str(self._environment), "PYTHONPATH": os.pathsep.join(paths)}
+        return inherited | {
+            "EXABGP_ENVFILE": str(self._environment),
+            "PYTHONPATH": os.pathsep.join(paths),
+            "PYTHONSAFEPATH": "1",
+        }
 
 
 def _password(neighbor: Neighbor, path: Path) -> str:

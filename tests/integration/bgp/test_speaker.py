@@ -1,0 +1,220 @@
+"""The speaker with a real ExaBGP, against a real BIRD as the router."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from .conftest import Node, Router, eventually
+
+VIP = "192.0.2.1/32"
+VIP2 = "192.0.2.2/32"
+VIP6 = "2001:db8:1::1/128"
+GRACEFUL_SHUTDOWN = "65535:0"
+
+
+def running(pid: int) -> bool:
+    """True while the process runs; a zombie does not."""
+    try:
+        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+def test_an_announced_address_reaches_the_routers_kernel(router: Router, node: Node) -> None:
+    node.daemon().announce(VIP)
+    eventually("the route", lambda: router.next_hops(VIP) == {node.address})
+
+
+def test_two_nodes_with_the_same_address_share_it_by_ecmp(
+    router: Router, make_node: Callable[[], Node]
+) -> None:
+    one, other = make_node(), make_node()
+    for node in (one, other):
+        node.daemon().announce(VIP)
+    eventually("both next hops", lambda: router.next_hops(VIP) == {one.address, other.address})
+
+
+def test_a_route_left_out_of_the_next_set_is_withdrawn_and_the_others_stay(
+    router: Router, node: Node
+) -> None:
+    daemon = node.daemon()
+    daemon.announce(VIP, VIP2)
+    eventually("both routes", lambda: router.next_hops(VIP) and router.next_hops(VIP2))
+    daemon.announce(VIP2)
+    eventually("the withdrawal", lambda: not router.next_hops(VIP))
+    assert router.next_hops(VIP2) == {node.address}
+
+
+def test_the_graceful_shutdown_community_replaces_the_route_in_place(router: Router, node: Node) -> None:
+    daemon = node.daemon()
+    daemon.announce(VIP)
+    eventually("the route", lambda: router.routes(VIP))
+    daemon.announce(VIP, communities=[GRACEFUL_SHUTDOWN])
+    eventually("the community", lambda: router.routes(VIP)[0].communities == (GRACEFUL_SHUTDOWN,))
+    assert router.next_hops(VIP) == {node.address}
+
+
+def test_an_ipv4_session_carries_ipv6_routes_when_it_has_a_next_hop_for_them(
+    router: Router, node: Node
+) -> None:
+    daemon = node.daemon(node.settings(next_hop=node.address6))
+    assert daemon.announce(VIP, VIP6)["refused"] == {}
+    eventually("both routes", lambda: router.next_hops(VIP) and router.next_hops(VIP6) == {node.address6})
+
+
+def test_an_ipv6_session_carries_ipv6_routes(router: Router, node: Node) -> None:
+    settings = node.settings(address=str(router.address6), local_address=node.address6)
+    node.daemon(settings).announce(VIP6)
+    eventually("the route", lambda: router.next_hops(VIP6) == {node.address6})
+
+
+def test_a_route_that_no_session_carries_is_refused_with_the_reason(router: Router, node: Node) -> None:
+    answer = node.daemon().announce(VIP6)
+    assert "no neighbor carries IPv6" in answer["refused"][VIP6]
+
+
+def test_a_session_with_a_password_and_ttl_security_comes_up(
+    silent_router: Router, node: Node, tmp_path: Path
+) -> None:
+    silent_router.password = "s3cret # ; word"
+    silent_router.start()
+    secret = tmp_path / "password"
+    secret.write_text("s3cret # ; word\n")
+    secret.chmod(0o600)
+    node.daemon(node.settings(md5_password_file=str(secret))).announce(VIP)
+    eventually("the route", lambda: silent_router.next_hops(VIP) == {node.address})
+
+
+def test_a_killed_exabgp_is_out_of_the_router_within_a_second_and_comes_back(
+    router: Router, node: Node
+) -> None:
+    daemon = node.daemon()
+    daemon.announce(VIP)
+    eventually("the route", lambda: router.routes(VIP))
+    first = daemon.exabgp
+    os.kill(first, signal.SIGKILL)
+    eventually("the loss", lambda: not router.routes(VIP), patience_s=1.0)
+    eventually("another exabgp", lambda: daemon.state["pid"] not in (first, None))
+    eventually("the route again", lambda: router.next_hops(VIP) == {node.address})
+    eventually("the session", lambda: daemon.state["neighbors"] == {str(router.address): "up"})
+
+
+def test_a_killed_relay_is_replaced_and_told_everything_again(router: Router, node: Node) -> None:
+    daemon = node.daemon()
+    daemon.announce(VIP, VIP2)
+    eventually("the routes", lambda: router.next_hops(VIP))
+    children = Path(f"/proc/{daemon.exabgp}/task/{daemon.exabgp}/children")
+    (relay,) = children.read_text().split()
+    os.kill(int(relay), signal.SIGKILL)
+    eventually("another relay", lambda: children.read_text().split() not in ([], [relay]))
+    daemon.announce(VIP2)
+    eventually("the new set", lambda: router.next_hops(VIP2) and not router.next_hops(VIP))
+
+
+def test_a_killed_daemon_leaves_its_routes_announced_and_the_next_one_adopts_them(
+    router: Router, node: Node
+) -> None:
+    first = node.daemon()
+    first.announce(VIP)
+    eventually("the route", lambda: router.next_hops(VIP))
+    exabgp = first.exabgp
+    first.kill()
+    assert running(exabgp)
+    second = node.daemon()
+    eventually("the adopted set", lambda: second.state["announced"] == {VIP: []})
+    assert second.exabgp == exabgp
+    assert router.next_hops(VIP) == {node.address}
+    second.announce(VIP2)
+    eventually("the change", lambda: router.next_hops(VIP2) and not router.next_hops(VIP))
+
+
+def test_nobody_who_adopts_within_adopt_s_withdraws_everything_and_ends_exabgp(
+    router: Router, node: Node
+) -> None:
+    daemon = node.daemon(adopt_s=2.0)
+    daemon.announce(VIP)
+    eventually("the route", lambda: router.next_hops(VIP))
+    exabgp = daemon.exabgp
+    daemon.kill()
+    assert router.next_hops(VIP) == {node.address}
+    eventually("the withdrawal", lambda: not router.next_hops(VIP))
+    eventually("the end of exabgp", lambda: not running(exabgp))
+
+
+def test_a_daemon_that_returns_after_everything_was_withdrawn_starts_anew(router: Router, node: Node) -> None:
+    first = node.daemon(adopt_s=0.2)
+    first.announce(VIP)
+    exabgp = first.exabgp
+    first.kill()
+    eventually("the end of exabgp", lambda: not running(exabgp))
+    second = node.daemon()
+    second.announce(VIP)
+    eventually("the route", lambda: router.next_hops(VIP) == {node.address})
+    assert second.exabgp != exabgp
+
+
+def test_another_configuration_is_not_adopted_but_replaces_the_running_one(
+    router: Router, node: Node
+) -> None:
+    first = node.daemon()
+    first.announce(VIP)
+    eventually("the route", lambda: router.next_hops(VIP))
+    exabgp = first.exabgp
+    first.kill()
+    second = node.daemon(node.settings(next_hop=node.address6))
+    second.announce(VIP6)
+    eventually("the new set", lambda: router.next_hops(VIP6) and not router.next_hops(VIP))
+    assert not running(exabgp)
+
+
+def test_a_daemon_that_leaves_keeps_its_routes_for_the_next(router: Router, node: Node) -> None:
+    first = node.daemon()
+    first.announce(VIP)
+    eventually("the route", lambda: router.next_hops(VIP))
+    exabgp = first.exabgp
+    first.end("leave")
+    second = node.daemon()
+    assert second.exabgp == exabgp
+    assert router.next_hops(VIP) == {node.address}
+
+
+def test_a_daemon_that_stops_withdraws_first_and_ends_exabgp(router: Router, node: Node) -> None:
+    daemon = node.daemon()
+    daemon.announce(VIP)
+    eventually("the route", lambda: router.next_hops(VIP))
+    exabgp = daemon.exabgp
+    daemon.end("stop")
+    eventually("the withdrawal", lambda: not router.routes(VIP), patience_s=1.0)
+    assert not running(exabgp)
+    assert not (node.run_dir / "exabgp.pid").exists()
+
+
+def test_a_router_that_restarts_is_told_everything_again(router: Router, node: Node) -> None:
+    daemon = node.daemon()
+    daemon.announce(VIP)
+    eventually("the route", lambda: router.next_hops(VIP))
+    router.stop()
+    eventually("the loss", lambda: daemon.state["neighbors"][str(router.address)].startswith("down: "))
+    router.start()
+    eventually("the route again", lambda: router.next_hops(VIP) == {node.address})
+    eventually("the session", lambda: daemon.state["neighbors"] == {str(router.address): "up"})
+
+
+def test_a_router_out_of_reach_is_a_state_and_not_an_error(silent_router: Router, node: Node) -> None:
+    daemon = node.daemon()
+    assert daemon.announce(VIP)["refused"] == {}
+    assert daemon.state["neighbors"][str(silent_router.address)].startswith("down: ")
+    silent_router.start()
+    eventually("the route", lambda: silent_router.next_hops(VIP) == {node.address})
+
+
+def test_a_node_that_dies_without_a_word_is_out_after_the_hold_time(router: Router, node: Node) -> None:
+    daemon = node.daemon()
+    daemon.announce(VIP)
+    eventually("the route", lambda: router.next_hops(VIP))
+    node.cut()
+    eventually("the loss", lambda: not router.next_hops(VIP), patience_s=5.0)
+    eventually("the state", lambda: daemon.state["neighbors"][str(router.address)].startswith("down: "))
