@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ class FileCandidate:
         leading = connected and self._tree.leads
         if leading != self._leading:
             self._leading = leading
-            (self._on_elected if leading else self._on_lost)()
+            asyncio.get_running_loop().call_soon(self._on_elected if leading else self._on_lost)
         if connected and self._tree.leader is None and not self._standing and not self._withdrawn:
             self._standing = True
             self._tree.spawn(self._stand())

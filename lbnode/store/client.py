@@ -1,0 +1,93 @@
+"""kazoo, as the ZooKeeper store uses it: the client's settings, order among its threads, its errors in our words."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import (
+    BadVersionError,
+    KazooException,
+    NoAuthError,
+    NodeExistsError,
+    NoNodeError,
+)
+from kazoo.handlers.threading import SequentialThreadingHandler
+from kazoo.retry import KazooRetry
+
+from lbnode.store.tree import ConflictError, ExistsError, MissingError, StoreError, UnavailableError
+
+RETRY_DELAY_S = 0.1
+RETRY_MAX_DELAY_S = 1.0
+
+
+class OrderedHandler(SequentialThreadingHandler):  # type: ignore[misc]
+    """kazoo's threads, with watch events and answers in one queue: both arrive in the server's order.
+
+    kazoo keeps them apart because its users' watch callbacks may block. Ours only hand over to the event loop.
+    """
+
+    def dispatch_callback(self, callback: Any) -> None:
+        self.completion_queue.put(lambda: callback.func(*callback.args))
+
+
+class LastWord(logging.Handler):
+    """Keeps the last thing that kazoo complained about: the reason in our own message."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.text = "no answer yet"
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if not text.startswith("Transition"):  # said after the reason, and no reason itself
+            self.text = text
+
+
+def make_client(
+    hosts: str, session_timeout_s: float, last_word: LastWord, options: dict[str, Any]
+) -> KazooClient:
+    """Return a client that tries for ever to connect, and for ever to do what the election asks of it.
+
+    `options` go to KazooClient as they are: authentication, ACLs and TLS.
+    """
+    logger = logging.Logger(
+        "kazoo", logging.WARNING
+    )  # kazoo's complaints go into our own messages, not beside them
+    logger.addHandler(last_word)
+    handler = OrderedHandler()
+    patience = {"max_tries": -1, "delay": RETRY_DELAY_S, "max_delay": RETRY_MAX_DELAY_S}
+    return KazooClient(
+        hosts=hosts,
+        timeout=session_timeout_s,
+        handler=handler,
+        connection_retry=KazooRetry(sleep_func=handler.sleep_func, **patience),
+        command_retry=KazooRetry(sleep_func=handler.sleep_func, **patience),
+        logger=logger,
+        **options,
+    )
+
+
+@contextmanager
+def translated(address: str, verb: str, path: str) -> Iterator[None]:
+    """Raise kazoo's errors as the port's."""
+    where = f"store {address}: {verb} {path}"
+    try:
+        yield
+    except NodeExistsError as error:
+        raise ExistsError(f"{where}: exists") from error
+    except NoNodeError as error:
+        raise MissingError(f"{where}: no such record") from error
+    except BadVersionError as error:
+        raise ConflictError(f"{where}: somebody else changed it: read it again") from error
+    except NoAuthError as error:
+        raise StoreError(f"{where}: not allowed: check the credentials and the ACL") from error
+    except TimeoutError as error:
+        raise UnavailableError(f"{where}: no answer in time: whether it was done is not known") from error
+    except KazooException as error:
+        raise UnavailableError(
+            f"{where}: {type(error).__name__}: whether it was done is not known"
+        ) from error

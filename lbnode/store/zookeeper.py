@@ -1,0 +1,388 @@
+"""The store of a fleet: `lbnode.store.tree` over ZooKeeper, by kazoo.
+
+Records are znodes below a root such as /evenkeel/<fleet>; folders are znodes without data. `start` returns at once and
+the connection is tried for ever in kazoo's threads, which hand everything over to the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+import structlog
+from kazoo.exceptions import KazooException
+from kazoo.protocol.states import KazooState
+
+from lbnode.store.client import LastWord, make_client, translated
+from lbnode.store.election import ZooKeeperCandidate
+from lbnode.store.mirror import Mirror
+from lbnode.store.tree import (
+    LEADER,
+    ConflictError,
+    Entry,
+    ExistsError,
+    MissingError,
+    Session,
+    StoreError,
+    UnavailableError,
+    check_path,
+    check_value,
+)
+
+log = structlog.get_logger()
+
+SESSION_TIMEOUT_S = 6.0
+"""What a dead process's live record and leadership may outlive it by."""
+
+COMPLAIN_AFTER_S = 2.0
+COMPLAIN_AGAIN_S = 60.0
+STOP_PATIENCE_S = 5.0
+RACES = 8
+"""How often to try again when others change the same record between two steps."""
+
+
+class ZooKeeperTree:
+    """`Tree` in ZooKeeper. See `lbnode.store.tree.Tree` for what the methods promise.
+
+    `hosts` is "host:port,host:port"; `root` the znode under which everything lies; `client_options` go to KazooClient.
+    """
+
+    def __init__(
+        self,
+        hosts: str,
+        root: str,
+        session_timeout_s: float = SESSION_TIMEOUT_S,
+        client_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._hosts, self._root = hosts, "/" + root.strip("/")
+        self._timeout_s = session_timeout_s
+        self._last_word = LastWord()
+        self._client = make_client(hosts, session_timeout_s, self._last_word, dict(client_options or {}))
+        self._connection = 0
+        self._session = Session.LOST
+        self._mirror: Mirror | None = None
+        self._announced: dict[str, bytes] = {}
+        self._candidate: ZooKeeperCandidate | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._complaint: asyncio.Task[None] | None = None
+        self._entries: dict[str, Entry] = {}
+        self._holding = asyncio.Lock()
+        self._notice_due = False
+
+    @property
+    def session(self) -> Session:
+        return self._session
+
+    @property
+    def connection(self) -> int:
+        """Grows whenever the connection comes or goes; may be read in any thread."""
+        return self._connection
+
+    @property
+    def leader(self) -> str | None:
+        contenders = [path for path in self._entries if path.startswith(f"{LEADER}/")]
+        first = min(contenders, key=_sequence, default=None)
+        return self._entries[first].value.decode() if first else None
+
+    @property
+    def address(self) -> str:
+        return f"{self._hosts}{self._root}"
+
+    # -- life
+
+    async def start(self, on_change: Callable[[], None], on_session: Callable[[Session], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_change, self._on_session = on_change, on_session
+        self._mirror = Mirror(self._client, self._root, self._entries, self._settled, self._make_root)
+        self._client.add_listener(self._heard)
+        self._complain()
+        self._client.start_async()
+
+    async def close(self) -> None:
+        self._client.remove_listener(self._heard)
+        if self._mirror is not None:
+            self._mirror.stop()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._connection += 1
+        self._become(Session.LOST)
+        await asyncio.to_thread(self._stop)
+
+    def _stop(self) -> None:
+        """End the session and kazoo's threads. Blocks."""
+        try:
+            self._client.stop()
+            self._client.close()
+        except KazooException as error:
+            log.warning("store: kazoo did not stop cleanly", reason=repr(error))
+        if self._candidate is not None:
+            self._candidate.thread.join(STOP_PATIENCE_S)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # -- the session
+
+    def _heard(self, state: str) -> None:
+        """From kazoo's connection thread."""
+        self._connection += 1
+        if self._candidate is not None:
+            self._candidate.disturb()
+        self._loop.call_soon_threadsafe(self._follow, state)
+
+    def _follow(self, state: str) -> None:
+        if state == KazooState.CONNECTED:
+            log.info("store: connected, reading", store=self.address)
+            self._make_root()
+            return
+        self._mirror_of().stop()
+        if state == KazooState.SUSPENDED:
+            log.warning(
+                "store: connection lost, trying again", store=self.address, reason=self._last_word.text
+            )
+            self._become(Session.SUSPENDED)
+        else:
+            log.warning("store: session lost, trying again", store=self.address)
+            self._become(Session.LOST)
+        self._complain()
+
+    def _make_root(self) -> None:
+        """Make the root where it is missing, then read everything."""
+        result = self._client.ensure_path_async(self._root)
+        result.rawlink(lambda made: self._loop.call_soon_threadsafe(self._root_made, made))
+
+    def _root_made(self, made: Any) -> None:
+        try:
+            made.get()
+        except KazooException as error:
+            if self._client.connected:
+                log.error("store: cannot make the root; check rights", store=self.address, reason=repr(error))
+            return
+        self._mirror_of().restart()
+
+    def _settled(self) -> None:
+        if self._session is not Session.CONNECTED:
+            if self._complaint is not None:
+                self._complaint.cancel()
+            log.info("store: in step", store=self.address, records=len(self._entries))
+            self._become(Session.CONNECTED)
+            self._spawn(self._announce_again())
+        self._notice()
+
+    def _become(self, session: Session) -> None:
+        if session is self._session:
+            return
+        self._session = session
+        self._loop.call_soon(self._on_session, session)
+        self._notice()
+
+    def _notice(self) -> None:
+        if self._candidate is not None:
+            self._candidate.look()
+        if not self._notice_due:
+            self._notice_due = True
+            self._loop.call_soon(self._notify)
+
+    def _notify(self) -> None:
+        self._notice_due = False
+        self._on_change()
+
+    def _complain(self) -> None:
+        if self._complaint is None or self._complaint.done():
+            self._complaint = self._spawn(self._complain_until_in_step())
+
+    async def _complain_until_in_step(self) -> None:
+        pause, since = COMPLAIN_AFTER_S, self._loop.time()
+        while True:
+            await asyncio.sleep(pause)
+            pause = COMPLAIN_AGAIN_S
+            log.error(
+                "store: ZooKeeper out of reach; going on with what is known, trying again",
+                hosts=self._hosts,
+                for_s=round(self._loop.time() - since),
+                reason=self._last_word.text,
+                remedy="start ZooKeeper, or correct the hosts in the settings, or open the port in the firewall",
+            )
+
+    # -- reading
+
+    def get(self, path: str) -> Entry | None:
+        return self._entries.get(check_path(path))
+
+    def snapshot(self) -> Mapping[str, Entry]:
+        return {path: entry for path, entry in self._entries.items() if not path.startswith(f"{LEADER}/")}
+
+    # -- writing
+
+    async def create(self, path: str, value: bytes) -> None:
+        check_value(check_path(path), value)
+        await self._create(path, value)
+
+    async def write(self, path: str, value: bytes, version: int) -> int:
+        check_value(check_path(path), value)
+        return await self._set(path, value, version)
+
+    async def put(self, path: str, value: bytes) -> int:
+        check_value(check_path(path), value)
+        for _ in range(RACES):
+            try:
+                return await self._set(path, value, -1)
+            except MissingError:
+                pass
+            try:
+                await self._create(path, value)
+                return 0
+            except ExistsError:
+                pass
+        raise ConflictError(f"store {self.address}: put {path}: others make and delete it all the time")
+
+    async def delete(self, path: str, version: int | None = None) -> None:
+        check_path(path)
+        expected = -1 if version is None else version
+        await self._do(
+            "delete", path, lambda: self._client.delete_async(self._absolute(path), version=expected)
+        )
+        self._note(path, None)
+
+    async def _create(self, path: str, value: bytes, ephemeral: bool = False) -> None:
+        await self._do(
+            "create",
+            path,
+            lambda: self._client.create_async(
+                self._absolute(path), value, ephemeral=ephemeral, makepath=True
+            ),
+        )
+        self._note(path, Entry(value, 0))
+
+    async def _set(self, path: str, value: bytes, version: int) -> int:
+        status = await self._do(
+            "write", path, lambda: self._client.set_async(self._absolute(path), value, version=version)
+        )
+        self._note(path, Entry(value, status.version))
+        return int(status.version)
+
+    # -- records that end with this process
+
+    async def announce(self, path: str, value: bytes) -> None:
+        check_value(check_path(path), value)
+        self._announced[path] = value
+        if self._session is not Session.CONNECTED:
+            return
+        try:
+            await self._hold(path)
+        except UnavailableError:
+            pass  # made again with the next connection
+
+    async def withdraw(self, path: str) -> None:
+        check_path(path)
+        async with self._holding:
+            if self._announced.pop(path, None) is None or self._session is not Session.CONNECTED:
+                return
+            status = await self._status(path)
+            if self._is_mine(status):
+                await self.delete(path)
+
+    async def _announce_again(self) -> None:
+        try:
+            for path in tuple(self._announced):
+                await self._hold(path)
+        except StoreError as error:
+            log.warning("store: cannot announce yet", store=self.address, reason=str(error))
+
+    async def _hold(self, path: str) -> None:
+        """Let the record at `path` say what was last announced, and belong to this session."""
+        async with self._holding:
+            for _ in range(RACES):
+                value = self._announced.get(path)
+                if value is None:
+                    return
+                status = await self._status(path)
+                try:
+                    if status is None:
+                        await self._create(path, value, ephemeral=True)
+                    elif self._is_mine(status):
+                        await self._set(path, value, -1)
+                    else:
+                        await self._take_over(path, value, status.version)
+                    return
+                except (ExistsError, MissingError, ConflictError):
+                    continue
+            log.error(
+                "store: another process announces the same name", path=path, remedy="give each its own name"
+            )
+
+    async def _take_over(self, path: str, value: bytes, version: int) -> None:
+        """Replace what an earlier session announced, in one step: nobody sees the record missing."""
+        where = self._absolute(path)
+        transaction = self._client.transaction()
+        transaction.delete(where, version=version)
+        transaction.create(where, value, ephemeral=True)
+        outcome = await self._do("announce", path, transaction.commit_async)
+        if any(isinstance(step, Exception) for step in outcome):
+            raise ConflictError(f"store {self.address}: announce {path}: {outcome!r}")
+        self._note(path, Entry(value, 0))
+
+    async def _status(self, path: str) -> Any:
+        return await self._do("look at", path, lambda: self._client.exists_async(self._absolute(path)))
+
+    def _is_mine(self, status: Any) -> bool:
+        mine = self._client.client_id
+        return status is not None and mine is not None and status.ephemeralOwner == mine[0]
+
+    # -- leadership
+
+    def campaign(
+        self, identity: str, on_elected: Callable[[], None], on_lost: Callable[[], None]
+    ) -> ZooKeeperCandidate:
+        self._candidate = ZooKeeperCandidate(
+            self, self._client, self._absolute(LEADER), identity, (on_elected, on_lost)
+        )
+        return self._candidate
+
+    # -- how
+
+    async def _do(self, verb: str, path: str, issue: Callable[[], Any]) -> Any:
+        """Ask kazoo and wait for the answer, with errors of the port."""
+        if self._session is not Session.CONNECTED:
+            raise UnavailableError(
+                f"store {self.address}: {verb} {path}: out of reach ({self._last_word.text}): is ZooKeeper running?"
+            )
+        answer: asyncio.Future[Any] = self._loop.create_future()
+
+        def answered(result: Any) -> None:
+            self._loop.call_soon_threadsafe(_settle, answer, result)
+
+        with translated(self.address, verb, path):
+            issue().rawlink(answered)
+            return await asyncio.wait_for(answer, self._timeout_s)
+
+    def _note(self, path: str, entry: Entry | None) -> None:
+        if self._session is Session.CONNECTED:
+            self._mirror_of().note(path, entry)
+
+    def _mirror_of(self) -> Mirror:
+        assert self._mirror is not None, "not started"
+        return self._mirror
+
+    def _absolute(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+
+def _settle(answer: asyncio.Future[Any], result: Any) -> None:
+    if answer.done():
+        return
+    if result.exception is None:
+        answer.set_result(result.value)
+    else:
+        answer.set_exception(result.exception)
+
+
+def _sequence(path: str) -> int:
+    """The number that ZooKeeper gave a contender: the lowest leads."""
+    digits = path[-10:]
+    return int(digits) if digits.isdigit() else 2**31
