@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from lbnode.settings.source import DaemonSettings
+from lbnode.settings.source import FileSettings
 from lbnode.settings.store import StoreSettings
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,62}$")]
 
 
-class BackendSettings(DaemonSettings):
+class BackendSettings(FileSettings):
     """One backend's agent. `state_dir` and `run_dir` must differ between agents on one machine."""
 
     name: Name = Field(description="the backend's name, as fleet.yaml has it: letters, digits and ._-")

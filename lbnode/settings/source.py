@@ -1,7 +1,7 @@
 """Where a daemon's settings come from: a small YAML file, overruled by `EVENKEEL_…` in the environment.
 
-There a nested field has two underscores: `EVENKEEL_STORE__HOSTS='["10.0.0.1:2181"]'`. Every complaint names the
-file (or the variable), the field, and what to do about it: the field's description.
+There a nested field has two underscores: `EVENKEEL_STORE__HOSTS='["10.0.0.1:2181"]'`. Every complaint names
+the file (or the variable), the field, and what to do about it: the field's description.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 ENV_PREFIX = "EVENKEEL_"
 ENV_NESTED = "__"
 
-S = TypeVar("S", bound="DaemonSettings")
+S = TypeVar("S", bound="FileSettings")
 
 
 class BadSettingsError(Exception):
     """Settings that cannot be used. One line for each complaint: file, field, reason, remedy."""
 
 
-class DaemonSettings(BaseSettings):
+class FileSettings(BaseSettings):
     """Base of a daemon's settings: the environment overrules the file, unknown keys are refused."""
 
     model_config = SettingsConfigDict(
@@ -109,7 +109,7 @@ def _complaint(kind: type[BaseModel], file: Path, details: ErrorDetails) -> str:
 def _locate(kind: type[BaseModel], location: tuple[int | str, ...]) -> tuple[str, type[BaseModel], str]:
     """Return an error's path as the file has it, the model that the last field belongs to, and that field.
 
-    Among nested models that a field can hold, pydantic names the one it took by its tag: not a part of the path.
+    Where a field can hold one of several models, pydantic names the one it took by its tag.
     """
     model, path, field = kind, [], ""
     nested: tuple[type[BaseModel], ...] = ()

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 CLOSED = ConfigDict(extra="forbid", frozen=True)
 
 
-class ZooKeeperStoreSettings(BaseModel):
+class ZooKeeperSettings(BaseModel):
     """A fleet's store."""
 
     model_config = CLOSED
@@ -28,4 +28,4 @@ class FileStoreSettings(BaseModel):
     path: Path = Field(description="a directory that all daemons of this machine share")
 
 
-StoreSettings = Annotated[ZooKeeperStoreSettings | FileStoreSettings, Field(discriminator="kind")]
+StoreSettings = Annotated[ZooKeeperSettings | FileStoreSettings, Field(discriminator="kind")]
