@@ -7,7 +7,7 @@ stays and the problem is named. Does not decide what the routers are told (`lbno
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from lbnode.core.epochs import build_table, overlay
@@ -52,6 +52,11 @@ class PoolInKernel:
     digest: str = ""
     problem: str = ""
 
+    @property
+    def current_number(self) -> EpochNumber | None:
+        """The number of the epoch that carries the traffic."""
+        return None if self.current is None else self.current.number
+
 
 @dataclass(slots=True)
 class Forwarding:
@@ -60,15 +65,19 @@ class Forwarding:
     pools: dict[PoolName, PoolInKernel] = field(default_factory=dict)
 
     def handle(
-        self, view: FleetView, local: bool, verdicts: Mapping[PoolName, Mapping[BackendName, bool]]
+        self,
+        view: FleetView,
+        local: bool,
+        verdicts: Mapping[PoolName, Mapping[BackendName, bool]],
+        in_use: Collection[PoolName] = (),
     ) -> list[Command]:
         """Return what to do to the kernel, in this order; afterwards `pools` is what the kernel holds.
 
         `local` says that the fleet cannot be reached: then this node's own `verdicts` count on top of the last
-        epoch, within the pool's cap.
+        epoch, within the pool's cap. `in_use` are pools that a VIP in the kernel still points at: they stay.
         """
         commands: list[Command] = []
-        for pool in sorted(set(self.pools) - set(view.current)):
+        for pool in sorted(set(self.pools) - set(view.current) - set(view.epochs) - set(in_use)):
             del self.pools[pool]
             commands.append(DropPool(pool))
         for pool in sorted(view.current):
@@ -89,7 +98,12 @@ class Forwarding:
     def loaded(self) -> dict[PoolName, LoadedEpoch]:
         """Return what this node tells the fleet it has loaded: its acknowledgements."""
         return {
-            pool: LoadedEpoch(number(held.staged), number(held.current), held.digest, held.problem)
+            pool: LoadedEpoch(
+                staged=None if held.staged is None else held.staged.number,
+                current=held.current_number,
+                digest=held.digest,
+                problem=held.problem,
+            )
             for pool, held in self.pools.items()
         }
 
@@ -161,7 +175,3 @@ def vips_ready(view: FleetView, pools: Mapping[PoolName, PoolInKernel]) -> tuple
     vips = view.desired.vips if view.desired is not None else ()
     return tuple(vip for vip in vips if vip.pool in pools and pools[vip.pool].current is not None)
 
-
-def number(epoch: Epoch | None) -> EpochNumber | None:
-    """Return an epoch's number, or None."""
-    return None if epoch is None else epoch.number

@@ -117,3 +117,11 @@ def test_a_first_epoch_on_offer_is_staged_before_any_is_current() -> None:
     assert shapes(forwarding.handle(offered, False, {})) == ["StageTable"]
     assert apply_commands(offered, ()).current == {}
     assert forwarding.handle(settled, False, {}) == [SwitchTable(WEB)]
+
+
+def test_a_pool_that_a_vip_in_the_kernel_still_points_at_stays() -> None:
+    view = settle(view_of(fleet("b1")))
+    forwarding = loaded(view)
+    gone = replace(view, epochs={}, current={})
+    assert forwarding.handle(gone, False, {}, in_use=[WEB]) == []
+    assert forwarding.handle(gone, False, {}) == [DropPool(WEB)]

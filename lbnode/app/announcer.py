@@ -1,0 +1,101 @@
+"""What this node tells the routers, joined to the BGP speaker that tells it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from ipaddress import ip_address
+
+import structlog
+
+from bgp.errors import SpeakerError
+from bgp.routes import GRACEFUL_SHUTDOWN, Route, RouteSet
+from bgp.speaker import Speaker
+from lbnode.core.announce import Announcement
+from lbnode.model.ids import IPAddress
+
+log = structlog.get_logger()
+
+
+class Announcer:
+    """Hands the newest whole set to the speaker, one at a time; a set that is overtaken is never sent."""
+
+    def __init__(self, speaker: Speaker | None) -> None:
+        self._speaker = speaker
+        self._wanted: RouteSet | None = None
+        self._due = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._withheld: dict[IPAddress, str] = {}
+
+    async def start(self) -> None:
+        """Adopt or start the speaker. Without one (no `bgp` in the settings) nothing is ever announced."""
+        if self._speaker is None:
+            return
+        await self._speaker.start()
+        self._task = asyncio.create_task(self._run(), name="announcer")
+
+    @property
+    def announced(self) -> tuple[IPAddress, ...]:
+        """The addresses that the speaker has acknowledged."""
+        if self._speaker is None:
+            return ()
+        return tuple(ip_address(route.prefix.network_address) for route in self._speaker.announced)
+
+    def serves(self, loaded: bool) -> bool:
+        """Whether clients are sent here: by an announcement, or by static routes where there is no speaker."""
+        return bool(self.announced) if self._speaker is not None else loaded
+
+    @property
+    def withheld(self) -> dict[IPAddress, str]:
+        """The addresses that are not announced, and why."""
+        return self._withheld
+
+    @property
+    def routers(self) -> dict[str, str]:
+        """Router's address → "up", or "down: why"."""
+        return {} if self._speaker is None else dict(self._speaker.neighbors)
+
+    def announce(self, announcement: Announcement) -> None:
+        """Let routers know exactly this, soon."""
+        communities = [GRACEFUL_SHUTDOWN] if announcement.graceful_shutdown else []
+        routes = RouteSet.of(Route.to(address, communities) for address in announcement.addresses)
+        self._tell(announcement.withheld)
+        if routes != self._wanted:
+            self._wanted = routes
+            log.info("announce", routes=[str(route) for route in routes])
+            self._due.set()
+
+    async def stop(self) -> None:
+        """Withdraw everything and end the speaker."""
+        await self._end_task()
+        if self._speaker is not None:
+            await self._speaker.stop()
+
+    async def leave(self) -> None:
+        """End this process's part and leave everything announced for the next daemon."""
+        await self._end_task()
+        if self._speaker is not None:
+            await self._speaker.leave()
+
+    async def _end_task(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        assert self._speaker is not None
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            if self._wanted is None:
+                continue
+            try:
+                await self._speaker.set_routes(self._wanted)
+            except SpeakerError as error:
+                log.error("routes not announced", error=str(error))
+
+    def _tell(self, withheld: Mapping[IPAddress, str]) -> None:
+        for address, reason in withheld.items():
+            if self._withheld.get(address) != reason:
+                log.info("not announced", address=str(address), reason=reason)
+        self._withheld = dict(withheld)

@@ -1,0 +1,105 @@
+"""A node daemon from its settings: every adapter made, in the order in which they need each other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from bgp.config import Neighbor, SpeakerSettings
+from bgp.speaker import Speaker
+from lbnode.app.announcer import Announcer
+from lbnode.app.daemon import NodeDaemon
+from lbnode.app.hops import NextHops
+from lbnode.app.memory import Memory
+from lbnode.dataplane.node import NodeDataPlane
+from lbnode.dataplane.values import Limits
+from lbnode.netdev import bpffs
+from lbnode.netdev.links import link_named
+from lbnode.netdev.netlink import Netlink
+from lbnode.settings.node import BgpSettings, NodeSettings
+from lbnode.settings.store import ZooKeeperSettings
+from lbnode.store.copy import DiskCopy
+from lbnode.store.files import FileTree
+from lbnode.store.tree import Tree
+from lbnode.store.zookeeper import ZooKeeperTree
+
+
+async def run(settings: NodeSettings) -> None:
+    """Run a node until SIGTERM or SIGINT. Its program, tables and pins stay in the kernel."""
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    dirty = asyncio.Event()
+    async with Netlink() as netlink:
+        await link_named(netlink, settings.interface)
+        bpffs.mount(bpffs_of(settings))
+        with contextlib.closing(open_plane(settings)) as plane:
+            attached = plane.attach(settings.interface, settings.xdp_mode.value)
+            daemon = NodeDaemon(
+                settings=settings,
+                memory=Memory(make_tree(settings), DiskCopy(settings.state_dir)),
+                plane=plane,
+                hops=NextHops(netlink, dirty.set),
+                announcer=Announcer(make_speaker(settings, dirty.set)),
+                xdp={settings.interface: str(attached)},
+                dirty=dirty,
+            )
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, daemon.stop)
+            await daemon.run()
+
+
+def unload(settings: NodeSettings) -> None:
+    """Take the program off its interface and remove every pin of this instance."""
+    directory = bpffs_of(settings)
+    if bpffs.is_mounted(directory):
+        NodeDataPlane.unload(directory)
+        bpffs.unmount(directory)
+
+
+def bpffs_of(settings: NodeSettings) -> Path:
+    """Return the directory of this instance's own bpffs."""
+    return settings.run_dir / "bpf"
+
+
+def open_plane(settings: NodeSettings) -> NodeDataPlane:
+    """Adopt the data plane that is pinned, or load a new one."""
+    plane = NodeDataPlane.open(bpffs_of(settings), Limits(settings.table_places, settings.count_buckets))
+    plane.set_source(settings.sources)
+    return plane
+
+
+def make_tree(settings: NodeSettings) -> Tree:
+    """Return the store that the settings name, not yet started."""
+    store = settings.store
+    if isinstance(store, ZooKeeperSettings):
+        return ZooKeeperTree(",".join(store.hosts), f"evenkeel/{settings.fleet}")
+    return FileTree(store.path / settings.fleet)
+
+
+def make_speaker(settings: NodeSettings, on_change: Callable[[], None]) -> Speaker | None:
+    """Return the BGP speaker, not yet started; None for a node that announces nothing."""
+    bgp = settings.bgp
+    if bgp is None:
+        return None
+    return Speaker(speaker_settings(bgp), settings.run_dir / "bgp", adopt_s=bgp.adopt_s, on_change=on_change)
+
+
+def speaker_settings(bgp: BgpSettings) -> SpeakerSettings:
+    """Return the speaker's settings as `bgp` has them."""
+    neighbors = tuple(
+        Neighbor(
+            address=neighbor.address,
+            peer_as=neighbor.peer_as,
+            local_address=bgp.local_address,
+            hold_time_s=neighbor.hold_time_s,
+            next_hop=neighbor.next_hop,
+            md5_password_file=neighbor.md5_password_file,
+            ttl_hops=neighbor.ttl_hops,
+        )
+        for neighbor in bgp.neighbors
+    )
+    return SpeakerSettings(router_id=bgp.router_id, local_as=bgp.local_as, neighbors=neighbors)

@@ -1,0 +1,61 @@
+"""A node's answers to operators: the port that its gRPC server serves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from lbnode.app.changes import carry_out
+from lbnode.app.memory import Memory
+from lbnode.core.explain import explain
+from lbnode.core.forwarding import PoolInKernel
+from lbnode.core.status import assess
+from lbnode.model.explanation import Explanation, FlowQuestion
+from lbnode.model.ids import PoolName
+from lbnode.model.members import NodeLive
+from lbnode.model.requests import Apply, Outcome, Refusal, RefusalKind
+from lbnode.model.status import FleetStatus
+from lbnode.rpc.port import Verb
+from lbnode.settings.fleet import FleetFileError, parse_fleet, render_fleet
+
+
+class Cluster:
+    """Implements `lbnode.rpc.port.ClusterPort` for the daemon whose state `live` and `pools` tell."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        live: Callable[[], NodeLive],
+        pools: Callable[[], Mapping[PoolName, PoolInKernel]],
+    ) -> None:
+        self._memory = memory
+        self._live = live
+        self._pools = pools
+
+    async def status(self) -> FleetStatus:
+        """Return the fleet as this node sees it now."""
+        return assess(self._memory.view(), self._live(), time.time())
+
+    async def explain(self, question: FlowQuestion) -> Explanation | Refusal:
+        """Return what becomes of a flow by the tables in this node's kernel."""
+        in_use = {name: held.current for name, held in self._pools().items() if held.current is not None}
+        return explain(self._memory.view(), in_use, question)
+
+    async def apply(self, fleet_yaml: str, *, dry_run: bool, based_on: int | None) -> Outcome | Refusal:
+        """Check `fleet_yaml` whole, then make the fleet that."""
+        try:
+            desired = parse_fleet(fleet_yaml)
+        except FleetFileError as error:
+            return Refusal(RefusalKind.INVALID, str(error))
+        return await carry_out(self._memory, Apply(desired, dry_run=dry_run, based_on=based_on))
+
+    async def export(self) -> str | Refusal:
+        """Return the desired fleet as the text of a fleet.yaml."""
+        desired = self._memory.view().desired
+        if desired is None:
+            return Refusal(RefusalKind.STATE, "nothing was applied to this fleet yet", "lbctl apply -f fleet.yaml")
+        return render_fleet(desired)
+
+    async def control(self, request: Verb) -> Outcome | Refusal:
+        """Carry out one verb."""
+        return await carry_out(self._memory, request)

@@ -1,0 +1,204 @@
+"""The node daemon's loop: look at the fleet, decide, act; again after each change and at least once a second.
+
+One pass (`_reconcile`) reads the newest view and brings everything to it: the leader's writes, the kernel, the
+routers, the prober, and what this node says of itself. A pass that is overtaken by a change is simply followed by
+the next one, so no event has to be remembered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+
+import structlog
+
+from lbnode.app.announcer import Announcer
+from lbnode.app.cluster import Cluster
+from lbnode.app.fleet_file import FleetFile
+from lbnode.app.health import HealthWatch
+from lbnode.app.hops import NextHops
+from lbnode.app.kernel import Kernel
+from lbnode.app.leadership import Leadership
+from lbnode.app.memory import Memory
+from lbnode.core import announce
+from lbnode.core.announce import Phase
+from lbnode.core.leader import earliest
+from lbnode.core.presence import Presence
+from lbnode.dataplane.node import NodeDataPlane
+from lbnode.model.epoch import ALGORITHM
+from lbnode.model.members import NodeLive, NodeMember, View
+from lbnode.model.view import FleetView
+from lbnode.rpc.server import RpcServer
+from lbnode.settings.node import NodeSettings
+from lbnode.store.tree import StoreError
+
+log = structlog.get_logger()
+
+TICK_S = 1.0
+"""A pass at least this often: traffic counters, timers, the fleet file."""
+
+STOP_S = 8.0
+"""How long a stop waits for the traffic to go elsewhere after the routes are withdrawn."""
+
+
+class NodeDaemon:
+    """One node. Built by `lbnode.app.build`; `run` ends after `stop` was called and traffic has gone.
+
+    `dirty` is what every part sets when something may have changed.
+    """
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        memory: Memory,
+        plane: NodeDataPlane,
+        hops: NextHops,
+        announcer: Announcer,
+        xdp: dict[str, str],
+        dirty: asyncio.Event,
+    ) -> None:
+        self._settings = settings
+        self._memory = memory
+        self._plane = plane
+        self._hops = hops
+        self._announcer = announcer
+        self._xdp = xdp
+        self._dirty = dirty
+        self._stopping = False
+        self._started_at = time.time()
+        self._presence = Presence(now=time.monotonic())
+        self._kernel = Kernel(plane, hops)
+        self._health = HealthWatch(dirty.set)
+        self._leadership = Leadership(memory.store, settings.name, settings.fleet, dirty.set)
+        self._rpc = RpcServer(Cluster(memory, self._live, lambda: self._kernel.pools), settings.rpc.listen)
+        self._fleet_file = FleetFile(settings.fleet_file)
+        self._joined = False
+        self._said: NodeLive | None = None
+
+    def stop(self) -> None:
+        """Leave in good order: withdraw first, wait for the traffic to go, then end `run`."""
+        self._stopping = True
+        self._dirty.set()
+
+    async def run(self) -> None:
+        """Serve until stopped. What is in the kernel stays there."""
+        async with contextlib.AsyncExitStack() as stack:
+            await self._start(stack)
+            while not await self._pass():
+                pass
+            await self._announcer.stop()
+            log.info("stopped", node=self._settings.name)
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
+        await self._rpc.start()
+        stack.push_async_callback(self._rpc.stop)
+        self._hops.start()
+        stack.push_async_callback(self._hops.close)
+        stack.push_async_callback(self._health.close)
+        await self._announcer.start()
+        stack.push_async_callback(self._announcer.leave)
+        await self._memory.start(self._dirty.set)
+        stack.push_async_callback(self._memory.close)
+        self._leadership.start()
+        stack.push_async_callback(self._leadership.stop)
+        log.info("started", node=self._settings.name, version=version("evenkeel"), rpc=self._rpc.addresses)
+
+    async def _pass(self) -> bool:
+        """One pass, then a wait for the next; True when the node has stopped."""
+        self._dirty.clear()
+        wake_at = None
+        try:
+            wake_at = await self._reconcile()
+        except StoreError as error:
+            log.error("store", error=str(error))
+        if self._presence.phase is Phase.DRAINED and self._stopping:
+            return True
+        if self._stopping and self._presence.stopping_s(time.monotonic()) > STOP_S:
+            log.warning("stopped although packets still arrive", waited_s=STOP_S)
+            return True
+        now = time.monotonic()
+        timeout = max(0.0, (earliest(wake_at, now + TICK_S) or now) - now)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._dirty.wait(), timeout)
+        return False
+
+    async def _reconcile(self) -> float | None:
+        now = time.monotonic()
+        view = self._memory.view()
+        wake_at = await self._leadership.step(view, now)
+        await self._fleet_file.apply(self._memory, view, self._leadership.leading)
+        local = self._memory.local(now)
+        verdicts = self._health.verdicts()
+        await self._kernel.follow(view, local, verdicts, self._announcer.announced)
+        self._announce(view, now)
+        self._health.follow(view.desired)
+        await self._speak(view)
+        self._memory.keep(view)
+        await self._rpc.set_ready(bool(self._kernel.pools) or view.connected)
+        return earliest(wake_at, self._presence.wake_at(now))
+
+    def _announce(self, view: FleetView, now: float) -> None:
+        """Tell the routers what this node can carry, once it has seen a fleet at all."""
+        drained = self._settings.name in view.intents.drained_nodes or self._stopping
+        serving = self._announcer.serves(bool(self._kernel.pools) and not drained)
+        self._presence.observe(now, drained, serving, self._plane.packets(), self._stopping)
+        if view.identity is None:
+            return
+        deaf = announce.deaf_agents(view, self._settings.name)
+        decision = announce.decide(
+            view,
+            self._kernel.pools,
+            self._settings.name,
+            self._announcer.announced,
+            self._presence.waited_s(now, bool(deaf)),
+            self._presence.draining_s(now),
+        )
+        self._announcer.announce(decision)
+
+    async def _speak(self, view: FleetView) -> None:
+        """Say who this node is and what it has; nothing is written when nothing has changed."""
+        if not view.connected or view.identity is None:
+            return
+        if not self._joined:
+            member = NodeMember(self._settings.name, self._settings.sources, ALGORITHM)
+            if view.nodes.get(self._settings.name) != member:
+                await self._memory.store.put_node(member)
+            self._joined = True
+        live = self._live()
+        if live != self._said or self._settings.name not in view.live_nodes:
+            await self._memory.store.announce_live_node(live)
+            self._said = live
+
+    def _live(self) -> NodeLive:
+        """What this node says of itself, to the fleet and in its own status."""
+        local = self._memory.local(time.monotonic())
+        return NodeLive(
+            name=self._settings.name,
+            version=version("evenkeel"),
+            state=View.LOCAL.value if local else self._presence.phase.value,
+            started_at=self._started_at,
+            rpc_address=self._rpc.addresses[0],
+            pools=self._kernel.loaded(),
+            announced=self._announcer.announced,
+            routers=self._announcer.routers,
+            verdicts=self._health.verdicts(),
+            xdp=self._xdp,
+            alarms=tuple(self._alarms()),
+        )
+
+    def _alarms(self) -> Iterator[str]:
+        """What an operator should know of this node, besides what its records tell anyway."""
+        yield from self._leadership.alarms
+        if self._memory.problem:
+            yield f"store refused: {self._memory.problem}"
+        if self._fleet_file.problem:
+            yield f"fleet file not applied: {self._fleet_file.problem}"
+        unresolved = sorted(str(address) for address in self._hops.unresolved())
+        if unresolved:
+            yield f"no next hop to {', '.join(unresolved)}: check `ip route get` and `ip neigh` on this node"
+        if self._presence.phase in (Phase.STARTING, Phase.UP):
+            for address, reason in self._announcer.withheld.items():
+                yield f"{address} is not announced: {reason}"

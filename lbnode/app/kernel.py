@@ -1,0 +1,149 @@
+"""The node's kernel brought to what the fleet says: backends, tables and VIPs, in the order that loses no packet.
+
+Backends before the tables that name them, tables before the VIPs that lead to them; a VIP leaves the kernel only
+after the routers have stopped sending for its address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import structlog
+
+from lbnode.app.hops import NextHops
+from lbnode.core.forwarding import DropPool, Forwarding, PoolInKernel, StageTable, SwitchTable, vips_ready
+from lbnode.dataplane.errors import DataPlaneError
+from lbnode.dataplane.node import NodeDataPlane
+from lbnode.dataplane.values import BackendEntry, PoolTable, VipEntry
+from lbnode.model.fleet import Vip, WrongPort
+from lbnode.model.ids import BackendName, IPAddress, PoolName
+from lbnode.model.members import FleetIdentity, LoadedEpoch
+from lbnode.model.view import FleetView
+from ring.bucket import derive_keys
+
+log = structlog.get_logger()
+
+
+class Kernel:
+    """What one node's data plane holds, and the way to change it."""
+
+    def __init__(self, plane: NodeDataPlane, hops: NextHops) -> None:
+        self._plane = plane
+        self._hops = hops
+        self._forwarding = Forwarding()
+        self._backends: tuple[BackendEntry, ...] | None = None
+        self._vips: tuple[Vip, ...] | None = None
+        self._told: dict[PoolName, str] = {}
+
+    @property
+    def pools(self) -> Mapping[PoolName, PoolInKernel]:
+        """The tables that are in the kernel."""
+        return self._forwarding.pools
+
+    def loaded(self) -> dict[PoolName, LoadedEpoch]:
+        """Return what this node acknowledges to the fleet."""
+        return self._forwarding.loaded()
+
+    async def follow(
+        self,
+        view: FleetView,
+        local: bool,
+        verdicts: Mapping[PoolName, Mapping[BackendName, bool]],
+        announced: Collection[IPAddress],
+    ) -> None:
+        """Bring the kernel to `view`. `announced` are the addresses that routers still send for."""
+        await self._hops.follow(member.address for member in view.backends.values())
+        self._set_backends(view)
+        vips = self._next_vips(view, announced)
+        in_use = {vip.pool for vip in vips}
+        before = dict(self._forwarding.pools)
+        commands = self._forwarding.handle(view, local, verdicts, in_use | {vip.pool for vip in self._vips or ()})
+        self._report_problems()
+        refused: set[PoolName] = set()
+        for command in commands:
+            self._carry_out(command, view, before, refused)
+        self._set_vips(self._next_vips(view, announced))
+
+    def _carry_out(
+        self,
+        command: StageTable | SwitchTable | DropPool,
+        view: FleetView,
+        before: Mapping[PoolName, PoolInKernel],
+        refused: set[PoolName],
+    ) -> None:
+        pool = command.epoch.pool if isinstance(command, StageTable) else command.pool
+        if pool in refused:
+            return
+        try:
+            match command:
+                case StageTable():
+                    assert view.identity is not None
+                    self._plane.stage(pool_table(command, view.identity))
+                case SwitchTable():
+                    self._plane.switch(pool)
+                    log.info("table in use", pool=pool, epoch=self.pools[pool].current_number)
+                case DropPool():
+                    self._plane.drop_pool(pool)
+                    log.info("pool dropped", pool=pool)
+        except DataPlaneError as error:
+            refused.add(pool)
+            log.error("table refused by the kernel", pool=pool, error=str(error))
+            self._forwarding.fail(pool, before.get(pool, PoolInKernel()), str(error))
+
+    def _set_backends(self, view: FleetView) -> None:
+        entries = tuple(
+            BackendEntry(member.id, member.address, member.agent, self._hops.get(member.address))
+            for member in sorted(view.backends.values(), key=lambda member: member.id)
+        )
+        if entries != self._backends:
+            self._plane.set_backends(entries)
+            self._backends = entries
+
+    def _next_vips(self, view: FleetView, announced: Collection[IPAddress]) -> tuple[Vip, ...]:
+        """The VIPs to hold: those whose tables are in use, and leavers whose address is still announced."""
+        ready = vips_ready(view, self.pools)
+        kept = {vip.address for vip in ready}
+        leaving = [vip for vip in self._vips or () if vip.address in announced and vip.address not in kept]
+        return (*ready, *leaving)
+
+    def _set_vips(self, vips: tuple[Vip, ...]) -> None:
+        if vips == self._vips:
+            return
+        self._plane.set_vips(
+            [
+                VipEntry(vip.address, vip.protocol, vip.port, vip.pool, vip.wrong_port is WrongPort.PASS)
+                for vip in vips
+            ]
+        )
+        self._vips = vips
+        log.info("vips in the kernel", count=len(vips))
+
+    def _report_problems(self) -> None:
+        """Log each problem of a pool once when it appears, and once when it is over."""
+        problems = {pool: held.problem for pool, held in self.pools.items() if held.problem}
+        for pool, problem in problems.items():
+            if self._told.get(pool) != problem:
+                log.error("table kept back", pool=pool, problem=problem)
+        for pool in set(self._told) - set(problems):
+            log.info("table problem is over", pool=pool)
+        self._told = problems
+
+
+def pool_table(command: StageTable, identity: FleetIdentity) -> PoolTable:
+    """Return the table and everything that a packet's way to its bucket depends on."""
+    epoch, table = command.epoch, command.table
+    keys = derive_keys(bytes.fromhex(identity.keys[epoch.key_id]), epoch.seed)
+    return PoolTable(
+        pool=epoch.pool,
+        epoch=epoch.number,
+        digest=table.digest(),
+        size=epoch.table_size,
+        mode=epoch.hash_mode,
+        algorithm=epoch.hash_algorithm,
+        keys=keys,
+        owners=table.owners,
+        first=table.first,
+        second=table.second,
+    )
+
+

@@ -1,0 +1,91 @@
+"""The fleet as this daemon knows it: the store when it answers, else what was last seen, else the copy on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from lbnode.model.view import FleetView
+from lbnode.store.copy import DiskCopy
+from lbnode.store.fleet import FleetStore, ForeignFleetError
+from lbnode.store.tree import Session, Tree
+
+log = structlog.get_logger()
+
+LOCAL_AFTER_S = 3.0
+"""How long the store may be out of reach before this node trusts its own health verdicts ("local view")."""
+
+
+class Memory:
+    """Joins the store to its copy on disk. `view` never fails and never waits."""
+
+    def __init__(self, tree: Tree, copy: DiskCopy) -> None:
+        self._copy = copy
+        self._last, problem = copy.read()
+        if problem:
+            log.error("copy on disk not used", problem=problem)
+        identity = self._last.identity
+        self.store = FleetStore(tree, identity.uuid if identity else None)
+        self._lost_at: float | None = time.monotonic()
+        self._kept: FleetView | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._foreign = ""
+
+    async def start(self, on_change: Callable[[], None]) -> None:
+        """Begin to connect; returns at once, store or no store."""
+
+        def session_changed(session: Session) -> None:
+            connected = session is Session.CONNECTED
+            if connected:
+                self._lost_at = None
+            elif self._lost_at is None:
+                self._lost_at = time.monotonic()
+            log.info("store", session=session.value, at=self.store.address)
+            on_change()
+
+        await self.store.start(on_change, session_changed)
+
+    async def close(self) -> None:
+        """Finish writing the copy and end the session."""
+        if self._writing is not None:
+            await asyncio.gather(self._writing, return_exceptions=True)
+        await self.store.close()
+
+    @property
+    def problem(self) -> str:
+        """Why the store is not believed although it answers, or an empty string."""
+        return self._foreign
+
+    def view(self) -> FleetView:
+        """Return the newest view: `connected` says whether it is the store's."""
+        try:
+            view = self.store.view()
+        except ForeignFleetError as error:
+            if not self._foreign:
+                log.error("store refused", reason=str(error))
+            self._foreign = str(error)
+            return replace(self._last, connected=False)
+        self._foreign = ""
+        if view.identity is None and not view.connected:
+            return replace(self._last, connected=False)
+        self._last = view
+        return view
+
+    def local(self, now: float) -> bool:
+        """Whether the fleet has been out of reach for so long that this node's own verdicts count."""
+        if self._foreign:
+            return True
+        return self._lost_at is not None and now - self._lost_at >= LOCAL_AFTER_S
+
+    def keep(self, view: FleetView) -> None:
+        """Bring the copy on disk up to date, in the background; only what the store says is kept."""
+        if not view.connected or view.identity is None or view == self._kept:
+            return
+        if self._writing is not None and not self._writing.done():
+            return
+        self._kept = view
+        self._writing = asyncio.create_task(asyncio.to_thread(self._copy.write, view))

@@ -1,0 +1,66 @@
+"""What the two daemons' commands share: logging, and errors as one line with a remedy instead of a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+
+import structlog
+import typer
+
+from bgp.errors import BgpError
+from lbnode.dataplane.errors import DataPlaneError
+from lbnode.netdev.errors import NetdevError
+from lbnode.rpc.errors import RpcError
+from lbnode.settings.source import BadSettingsError
+from lbnode.store.tree import StoreError
+
+FAILED = 1
+BAD_SETTINGS = 2
+
+
+def configure_logging(as_json: bool) -> None:
+    """Log to standard error: lines for people, or JSON objects; foreign libraries' warnings included."""
+    render: list[structlog.typing.Processor] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        if as_json
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)]
+    )
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    logging.getLogger("kazoo").setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def report_failures() -> Iterator[None]:
+    """Turn an expected failure into its message on standard error and an exit status."""
+    try:
+        yield
+    except BadSettingsError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(BAD_SETTINGS) from error
+    except (BgpError, DataPlaneError, NetdevError, RpcError, StoreError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(FAILED) from error
+    except PermissionError as error:
+        typer.echo(f"error: {error}: run as root, or with CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON", err=True)
+        raise typer.Exit(FAILED) from error

@@ -1,0 +1,72 @@
+"""`lbnode`: the load balancer node's daemon."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lbnode.app.build import run as run_node
+from lbnode.app.build import unload as unload_node
+from lbnode.cli.daemon import configure_logging, report_failures
+from lbnode.settings.node import NodeSettings
+from lbnode.settings.source import load
+
+DEFAULT_CONFIG = Path("/etc/evenkeel/lbnode.yaml")
+
+app = typer.Typer(
+    name="lbnode",
+    no_args_is_help=True,
+    help="""The load balancer node: announces VIPs to the routers and forwards their packets to the backends.
+
+    Examples:
+
+      lbnode check --config /etc/evenkeel/lbnode.yaml
+
+      lbnode run --config /etc/evenkeel/lbnode.yaml
+
+      lbnode unload
+
+    Exit status: 0 done, 1 failed (the message says why), 2 wrong usage or bad settings.
+    """,
+)
+
+Config = Annotated[Path, typer.Option("--config", "-c", help="This node's settings.", envvar="EVENKEEL_CONFIG")]
+
+
+@app.command()
+def run(config: Config = DEFAULT_CONFIG, json: Annotated[bool, typer.Option(help="Log as JSON lines.")] = False) -> None:
+    """Run the node until SIGTERM: then routes are withdrawn first, and traffic is waited for.
+
+    A daemon that is killed loses no packet: program and tables stay in the kernel, and ExaBGP keeps the routes up
+    until the next daemon adopts it, for 30 s at most.
+    """
+    configure_logging(json)
+    with report_failures():
+        asyncio.run(run_node(load(NodeSettings, config)))
+
+
+@app.command()
+def unload(config: Config = DEFAULT_CONFIG) -> None:
+    """Take the program off the interface and remove its tables. Only for a node that is stopped for good."""
+    with report_failures():
+        settings = load(NodeSettings, config)
+        unload_node(settings)
+        typer.echo(f"{settings.name}: program, tables and pins are gone")
+
+
+@app.command()
+def check(config: Config = DEFAULT_CONFIG) -> None:
+    """Read the settings and say what they come to; nothing is changed."""
+    with report_failures():
+        settings = load(NodeSettings, config)
+        typer.echo(f"{config}: good: node {settings.name} of fleet {settings.fleet} on {settings.interface}")
+
+
+def main() -> None:
+    """Entry point of the `lbnode` command."""
+    app()
+
+
