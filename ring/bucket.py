@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ring.errors import RingError
+from ring.seed import check_seed
 from ring.siphash import siphash
 
 WORDS = 10
@@ -80,6 +81,7 @@ def derive_keys(secret: bytes, seed: int) -> BucketKeys:
     """
     if len(secret) != SECRET_BYTES:
         raise RingError(f"fleet secret: {SECRET_BYTES} bytes are needed, not {len(secret)}")
+    check_seed(seed)
     blocks = (
         blake2b(struct.pack("<QQ", seed, block), key=secret, person=b"evenkeel bucket").digest()
         for block in range(2)

@@ -39,7 +39,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
 class Library:
     """The three functions of `ring.reference`, with the same arguments and results."""
 
-    def __init__(self, path: Path = LIBRARY) -> None:
+    def __init__(self, path: Path) -> None:
         """Load the library at `path`. Raises OSError if it is missing, RingError if of another release."""
         self._c = ctypes.CDLL(str(path))
         for name, (result, arguments) in _SIGNATURES.items():
@@ -88,9 +88,9 @@ class Library:
 
 
 @cache
-def load() -> Library | None:
-    """Return the library, or None where it was not built."""
-    return Library() if LIBRARY.exists() else None
+def load(path: Path = LIBRARY) -> Library | None:
+    """Return the library at `path`, or None where it was not built."""
+    return Library(path) if path.exists() else None
 
 
 @cache

@@ -17,11 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from ring.engine import engine
 from ring.errors import RingError
+from ring.seed import check_seed
 
 MAX_SIZE = 1 << 24
 MAX_MEMBERS = 65535
 MAX_WEIGHT = 65535
-MAX_SEED = (1 << 64) - 1
 
 _NAME = struct.Struct("<IQ")
 
@@ -41,8 +41,7 @@ def permutations(
     Raises RingError for a size that is no prime and a seed outside 0..2^64-1.
     """
     check_size(size)
-    if not 0 <= seed <= MAX_SEED:
-        raise RingError(f"seed {seed}: must be 0..2^64-1")
+    check_seed(seed)
     halves = np.array(
         [mmh3.hash64(_NAME.pack(number, seed), signed=False) for number in slot_numbers], dtype=np.uint64
     ).reshape(-1, 2)
