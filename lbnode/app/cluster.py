@@ -10,13 +10,15 @@ from lbnode.app.memory import Memory
 from lbnode.core.explain import explain
 from lbnode.core.forwarding import PoolInKernel
 from lbnode.core.status import assess
+from lbnode.model.epoch import Epoch
 from lbnode.model.explanation import Explanation, FlowQuestion
 from lbnode.model.ids import PoolName
 from lbnode.model.members import NodeLive
 from lbnode.model.requests import Apply, Outcome, Refusal, RefusalKind
 from lbnode.model.status import FleetStatus
 from lbnode.rpc.port import Verb
-from lbnode.settings.fleet import FleetFileError, parse_fleet, render_fleet
+from lbnode.settings.fleet import FleetFileError, read_fleet
+from lbnode.settings.fleet_text import write_fleet
 
 
 class Cluster:
@@ -34,19 +36,18 @@ class Cluster:
 
     async def status(self) -> FleetStatus:
         """Return the fleet as this node sees it now."""
-        return assess(self._memory.view(), self._live(), time.time())
+        return assess(self._memory.view(), self._live(), self._in_use(), time.time())
 
     async def explain(self, question: FlowQuestion) -> Explanation | Refusal:
         """Return what becomes of a flow by the tables in this node's kernel."""
-        in_use = {name: held.current for name, held in self._pools().items() if held.current is not None}
-        return explain(self._memory.view(), in_use, question)
+        return explain(self._memory.view(), self._in_use(), question)
 
     async def apply(self, fleet_yaml: str, *, dry_run: bool, based_on: int | None) -> Outcome | Refusal:
         """Check `fleet_yaml` whole, then make the fleet that."""
         try:
-            desired = parse_fleet(fleet_yaml)
+            desired = read_fleet(fleet_yaml)
         except FleetFileError as error:
-            return Refusal(RefusalKind.INVALID, str(error))
+            return error.refusal()
         return await carry_out(self._memory, Apply(desired, dry_run=dry_run, based_on=based_on))
 
     async def export(self) -> str | Refusal:
@@ -54,8 +55,12 @@ class Cluster:
         desired = self._memory.view().desired
         if desired is None:
             return Refusal(RefusalKind.STATE, "nothing was applied to this fleet yet", "lbctl apply -f fleet.yaml")
-        return render_fleet(desired)
+        return write_fleet(desired)
 
     async def control(self, request: Verb) -> Outcome | Refusal:
         """Carry out one verb."""
         return await carry_out(self._memory, request)
+
+    def _in_use(self) -> dict[PoolName, Epoch]:
+        """The epochs whose tables carry traffic in this node's kernel."""
+        return {name: held.current for name, held in self._pools().items() if held.current is not None}

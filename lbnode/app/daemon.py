@@ -29,6 +29,7 @@ from lbnode.core.leader import earliest
 from lbnode.core.presence import Presence
 from lbnode.dataplane.node import NodeDataPlane
 from lbnode.model.epoch import ALGORITHM
+from lbnode.model.ids import NodeName
 from lbnode.model.members import NodeLive, NodeMember, View
 from lbnode.model.view import FleetView
 from lbnode.rpc.server import RpcServer
@@ -61,6 +62,7 @@ class NodeDaemon:
         dirty: asyncio.Event,
     ) -> None:
         self._settings = settings
+        self._name = NodeName(settings.name)
         self._memory = memory
         self._plane = plane
         self._hops = hops
@@ -72,7 +74,7 @@ class NodeDaemon:
         self._presence = Presence(now=time.monotonic())
         self._kernel = Kernel(plane, hops)
         self._health = HealthWatch(dirty.set)
-        self._leadership = Leadership(memory.store, settings.name, settings.fleet, dirty.set)
+        self._leadership = Leadership(memory.store, self._name, settings.fleet, dirty.set)
         self._rpc = RpcServer(Cluster(memory, self._live, lambda: self._kernel.pools), settings.rpc.listen)
         self._fleet_file = FleetFile(settings.fleet_file)
         self._joined = False
@@ -90,7 +92,7 @@ class NodeDaemon:
             while not await self._pass():
                 pass
             await self._announcer.stop()
-            log.info("stopped", node=self._settings.name)
+            log.info("stopped", node=self._name)
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         await self._rpc.start()
@@ -104,7 +106,7 @@ class NodeDaemon:
         stack.push_async_callback(self._memory.close)
         self._leadership.start()
         stack.push_async_callback(self._leadership.stop)
-        log.info("started", node=self._settings.name, version=version("evenkeel"), rpc=self._rpc.addresses)
+        log.info("started", node=self._name, version=version("evenkeel"), rpc=self._rpc.addresses)
 
     async def _pass(self) -> bool:
         """One pass, then a wait for the next; True when the node has stopped."""
@@ -142,16 +144,16 @@ class NodeDaemon:
 
     def _announce(self, view: FleetView, now: float) -> None:
         """Tell the routers what this node can carry, once it has seen a fleet at all."""
-        drained = self._settings.name in view.intents.drained_nodes or self._stopping
+        drained = self._name in view.intents.drained_nodes or self._stopping
         serving = self._announcer.serves(bool(self._kernel.pools) and not drained)
         self._presence.observe(now, drained, serving, self._plane.packets(), self._stopping)
         if view.identity is None:
             return
-        deaf = announce.deaf_agents(view, self._settings.name)
+        deaf = announce.deaf_agents(view, self._name)
         decision = announce.decide(
             view,
             self._kernel.pools,
-            self._settings.name,
+            self._name,
             self._announcer.announced,
             self._presence.waited_s(now, bool(deaf)),
             self._presence.draining_s(now),
@@ -163,12 +165,12 @@ class NodeDaemon:
         if not view.connected or view.identity is None:
             return
         if not self._joined:
-            member = NodeMember(self._settings.name, self._settings.sources, ALGORITHM)
-            if view.nodes.get(self._settings.name) != member:
+            member = NodeMember(self._name, self._settings.sources, ALGORITHM)
+            if view.nodes.get(self._name) != member:
                 await self._memory.store.put_node(member)
             self._joined = True
         live = self._live()
-        if live != self._said or self._settings.name not in view.live_nodes:
+        if live != self._said or self._name not in view.live_nodes:
             await self._memory.store.announce_live_node(live)
             self._said = live
 
@@ -176,7 +178,7 @@ class NodeDaemon:
         """What this node says of itself, to the fleet and in its own status."""
         local = self._memory.local(time.monotonic())
         return NodeLive(
-            name=self._settings.name,
+            name=self._name,
             version=version("evenkeel"),
             state=View.LOCAL.value if local else self._presence.phase.value,
             started_at=self._started_at,

@@ -10,7 +10,7 @@ from lbnode.app.changes import carry_out
 from lbnode.app.memory import Memory
 from lbnode.model.requests import Apply, Refusal
 from lbnode.model.view import FleetView
-from lbnode.settings.fleet import FleetFileError, read_fleet
+from lbnode.settings.fleet import FleetFileError, load_fleet
 
 log = structlog.get_logger()
 
@@ -39,7 +39,7 @@ class FleetFile:
 
     async def _apply(self, path: Path, memory: Memory) -> str:
         try:
-            desired = read_fleet(path)
+            desired = load_fleet(path)
         except FleetFileError as error:
             return str(error)
         answer = await carry_out(memory, Apply(desired))

@@ -12,7 +12,7 @@ import structlog
 from lbnode.model.view import FleetView
 from lbnode.store.copy import DiskCopy
 from lbnode.store.fleet import FleetStore, ForeignFleetError
-from lbnode.store.tree import Session, Tree
+from lbnode.store.tree import Session, StoreError, Tree
 
 log = structlog.get_logger()
 
@@ -25,9 +25,10 @@ class Memory:
 
     def __init__(self, tree: Tree, copy: DiskCopy) -> None:
         self._copy = copy
-        self._last, problem = copy.read()
-        if problem:
-            log.error("copy on disk not used", problem=problem)
+        loaded = copy.load()
+        if loaded.problem:
+            log.error("copy on disk not used", problem=loaded.problem)
+        self._last = loaded.view or FleetView()
         identity = self._last.identity
         self.store = FleetStore(tree, identity.uuid if identity else None)
         self._lost_at: float | None = time.monotonic()
@@ -88,4 +89,10 @@ class Memory:
         if self._writing is not None and not self._writing.done():
             return
         self._kept = view
-        self._writing = asyncio.create_task(asyncio.to_thread(self._copy.write, view))
+        self._writing = asyncio.create_task(self._save(view), name="copy on disk")
+
+    async def _save(self, view: FleetView) -> None:
+        try:
+            await asyncio.to_thread(self._copy.save, view)
+        except StoreError as error:
+            log.error("copy on disk not written", problem=str(error))

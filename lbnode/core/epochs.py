@@ -140,7 +140,7 @@ def overlay(epoch: Epoch, up: Mapping[BackendId, bool], cap_percent: int) -> Epo
 def _seated(before: Epoch | None, names: Mapping[BackendId, BackendName]) -> dict[SlotNumber, BackendName]:
     if before is None:
         return {}
-    return {slot.number: names[slot.backend] for slot in before.slots if slot.backend in names}
+    return {slot.number: names[slot.backend] for slot in before.slots if slot.backend and slot.backend in names}
 
 
 def _states_before(before: Epoch | None) -> dict[BackendId, BackendState]:

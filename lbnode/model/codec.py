@@ -5,7 +5,6 @@ One codec for ZooKeeper, the file store and the copies on disk, so that a record
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,9 +16,12 @@ class CorruptRecordError(ValueError):
     """Bytes that are no record of the expected kind."""
 
 
-@cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+_adapters: dict[Any, TypeAdapter[Any]] = {}
+"""One for each kind of record: making one is slow, and it never changes."""
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return _adapters.get(kind) or _adapters.setdefault(kind, TypeAdapter(kind))
 
 
 def encode(value: object) -> bytes:

@@ -13,7 +13,6 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from lbnode.model.ids import NodeName
 from lbnode.settings.source import FileSettings
 from lbnode.settings.store import StoreSettings
 
