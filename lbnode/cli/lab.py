@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import Enum
 from typing import Annotated
 
 import typer
@@ -18,7 +17,7 @@ from lbnode.lab.assembly import bring_up
 from lbnode.lab.demo import FAILED, FLOWS, run_demo, temporary_lab
 from lbnode.lab.drill import Audience, run_drill
 from lbnode.lab.errors import LabError
-from lbnode.lab.events import node_events
+from lbnode.lab.events import DrillKind, events_of
 from lbnode.lab.interruption import raised_as_interrupts
 from lbnode.lab.plan import VIP, Plan, Store
 from lbnode.lab.report import DrillReport
@@ -38,12 +37,6 @@ app = typer.Typer(
     """,
 )
 Name = Annotated[str, typer.Option("--name", "-n", help="Which lab: several live side by side.")]
-
-
-class DrillKind(str, Enum):
-    """What is drilled."""
-
-    NODES = "nodes"
 
 
 @app.command()
@@ -131,11 +124,11 @@ def drill(
     console = Console(stderr=as_json)
     with _reported():
         if as_json:
-            report = _drill(name, flows, Silence(), lambda _: None)
+            report = _drill(what, name, flows, Silence(), lambda _: None)
             print(report.as_json())
         else:
             with Screen(console) as screen:
-                report = _drill(name, flows, screen, screen.tell)
+                report = _drill(what, name, flows, screen, screen.tell)
             console.print(table(report))
             console.print(closing_line(report), highlight=False)
     raise typer.Exit(report.verdict)
@@ -149,13 +142,15 @@ def demo(flows: Annotated[int, typer.Option(min=1, help="TCP connections.")] = F
     raise typer.Exit(status)
 
 
-def _drill(name: str, flows: int, audience: Audience, tell: Callable[[str], None]) -> DrillReport:
+def _drill(
+    what: DrillKind, name: str, flows: int, audience: Audience, tell: Callable[[str], None]
+) -> DrillReport:
     """Drill the lab `name`; one that is not up is built first and taken apart afterwards."""
     if name in teardown.known() and record.load(name).ready:
         lab = RunningLab(record.load(name))
-        return run_drill(lab, node_events(lab), flows, audience)
+        return run_drill(lab, events_of(what, lab), flows, audience)
     with temporary_lab(Plan(name), tell) as lab:
-        return run_drill(lab, node_events(lab), flows, audience)
+        return run_drill(lab, events_of(what, lab), flows, audience)
 
 
 def _describe(name: str) -> dict[str, str | int]:

@@ -16,5 +16,6 @@
     drill       makes nodes come and go while flows run, and reports what the flows saw
     demo        all of it once, for a newcomer
 
-The lab is a composition root of its own: it may use every part of the product, nothing of the product uses it.
+The lab is a composition root of its own: it may use every part of the product, nothing of the product uses
+it.
 """

@@ -1,7 +1,8 @@
 """Bringing a lab up, and changing one that is up: namespaces first, then daemons, then the fleet.
 
-Everything that is started lives in one of the lab's namespaces from its first moment on, so a lab whose building was
-interrupted at any point can be taken apart by `teardown`; an exception or Ctrl-C on the way does that at once.
+Everything that is started lives in one of the lab's namespaces from its first moment on, so a lab whose
+building was interrupted at any point can be taken apart by `teardown`; an exception or Ctrl-C on the way
+does that at once.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ def _connect(port: int) -> None:
 
 
 def _poll(why_not: Callable[[], str], timeout_s: float, lab: RunningLab, what: str) -> None:
-    """Try until `why_not()` has nothing to say. Raises LabError with its last words and those of dead daemons."""
+    """Try until `why_not()` has nothing to say. Raises LabError with its last words."""
     said = ""
 
     def succeeded() -> bool:

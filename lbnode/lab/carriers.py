@@ -1,7 +1,8 @@
 """Which node carries which flow, from the nodes' own counters: packets per bucket, counted in the kernel.
 
-Every flow of a drill has a bucket of its own (`choose_ports` sees to that), so the packets of a bucket are the
-packets of a flow. A node carried a flow in some span of time exactly if its counter of the bucket grew meanwhile.
+Every flow of a drill has a bucket of its own (`choose_ports` sees to that), so the packets of a bucket are
+the packets of a flow. A node carried a flow in some span of time exactly if its counter of the bucket grew
+meanwhile.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ class Sample:
     counts: Mapping[str, Counts]
 
     def since(self, earlier: Sample) -> dict[str, Counts]:
-        """Packets that each node carried of each flow since `earlier`. A node that was not there then began at 0."""
+        """Packets of each flow that each node carried since `earlier`; a node new since then began at 0."""
         return {node: _growth(count, earlier.counts.get(node)) for node, count in self.counts.items()}
 
 
 def carriers(earlier: Sample, later: Sample) -> list[str | None]:
-    """Return for each flow the node that carried most of its packets between two samples; None when none did."""
+    """Return for each flow the node that carried most of its packets between two samples; None: none did."""
     grown = later.since(earlier)
     if not grown:
         return []
@@ -45,8 +46,8 @@ def carriers(earlier: Sample, later: Sample) -> list[str | None]:
 def changed(before: Sequence[str | None], earlier: Sample, later: Sample) -> int:
     """Count the flows of which a node other than their carrier `before` carried a packet between two samples.
 
-    A flow that came back to its node in between has changed node all the same. One without a known carrier is not
-    counted.
+    A flow that came back to its node in between has changed node all the same. One without a known carrier
+    is not counted.
     """
     grown = later.since(earlier)
     return sum(

@@ -1,4 +1,4 @@
-"""The files that the lab's daemons read, and the fleet that is applied to them. Pure: values in, plain data out."""
+"""The files that the lab's daemons read, and the fleet that is applied. Pure: values in, plain data out."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from lbnode.lab import configs, teardown
 from lbnode.lab.assembly import Tell, bring_up
 from lbnode.lab.drill import run_drill
 from lbnode.lab.errors import LabError
-from lbnode.lab.events import node_events
+from lbnode.lab.events import DrillKind, events_of
 from lbnode.lab.interruption import raised_as_interrupts
 from lbnode.lab.plan import Plan
 from lbnode.lab.running import RunningLab
@@ -29,8 +29,8 @@ FLOWS = 500
 FAILED = 3
 """Exit status when the lab itself failed; those of `report.Verdict` come before."""
 INTRODUCTION = """\
-[bold]evenkeel[/]: a fleet of load balancers on this machine, in network namespaces: clients, a router (BIRD, ECMP),
-nodes that spread connections over backends (XDP), and backends that answer the clients directly.
+[bold]evenkeel[/]: a fleet of load balancers on this machine, in network namespaces: clients, a router (BIRD,
+ECMP), nodes that spread connections over backends (XDP), and backends that answer the clients directly.
 Connections run all the time, each one TCP socket from beginning to end, while nodes come and go.
 """
 
@@ -53,7 +53,7 @@ def run_demo(console: Console, flows: int = FLOWS) -> int:
         console.print("\n[bold]The fleet[/], as any of its nodes tells it (lbctl status)\n")
         console.print(_status(lab), highlight=False, markup=False)
         console.print("[bold]The drill[/]")
-        report = run_drill(lab, node_events(lab), flows, screen)
+        report = run_drill(lab, events_of(DrillKind.NODES, lab), flows, screen)
         console.print()
         console.print(table(report))
         screen.tell("taking the lab apart")

@@ -3,8 +3,9 @@
     open flows ── quiet ──┬── act ── done ── settled ── quiet ──┬── act ── …
                           └──────── the window of an event ─────┘
 
-Flows have *settled* when each has asked and been answered since the event took effect. The quiet second after that
-shows which node carries each flow now: the reference for the next event. Windows touch, so no time goes unseen.
+Flows have *settled* when each has asked and been answered since the event took effect. The quiet second
+after that shows which node carries each flow now: the reference for the next event. Windows touch, so no
+time goes unseen.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ class Drill:
             time.sleep(POLL_S)
 
     def _settle(self, since: float, at_most_s: float) -> None:
-        """Wait until every whole flow has asked and been answered `since`, but not longer than `at_most_s`."""
+        """Wait until every whole flow has asked and been answered `since`, at most `at_most_s`."""
         while time.monotonic() < since + at_most_s:
             look = self._flows.look(since)
             self._audience.saw(look)
@@ -150,7 +151,7 @@ def run_drill(lab: RunningLab, events: Sequence[Event], flows: int, audience: Au
 
 
 def own_buckets(lab: RunningLab, source: IPv4Address, flows: int) -> tuple[list[int], list[int]]:
-    """Return source ports for flows from `source` to the drill's VIP, each in a bucket of its own, and the buckets."""
+    """Return source ports for flows from `source` to the drill's VIP, and their buckets: one each."""
     with lab.client(lab.nodes[0].name) as client:
 
         def bucket_of(port: int) -> int:

@@ -3,8 +3,8 @@
     request   length:u32  flow:u32  number:u32  payload
     answer    length:u32  flow:u32  number:u32  name length:u8  name  payload
 
-`length` counts what follows it; all numbers are big-endian. An answer repeats the request's payload byte by byte, so
-a flow that reached another server, or bytes of another flow, cannot go unseen.
+`length` counts what follows it; all numbers are big-endian. An answer repeats the request's payload byte by
+byte, so a flow that reached another server, or bytes of another flow, cannot go unseen.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What can happen to the nodes of a fleet while flows run: one class an event.
 
-An event acts, is *done* once the fleet or its router has visibly taken note of it, and is undone after the drill.
+An event acts, is *done* once the fleet or its router has visibly taken note of it, and is undone after the
+drill.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from abc import ABC, abstractmethod
+from enum import StrEnum
 
 from lbnode.lab import assembly, network
 from lbnode.lab.errors import LabError
@@ -20,7 +22,7 @@ from lbnode.rpc.errors import RpcError
 STALL_S = 1.0
 """The longest stall that counts as whole."""
 CUT_STALL_S = 8.0
-"""The same when a node dies without a word: BGP's hold time of 3 s and one doubling of TCP's retransmission timer."""
+"""When a node dies without a word: BGP's hold time of 3 s and one doubling of the retransmission timer."""
 
 
 class Event(ABC):
@@ -41,7 +43,7 @@ class Event(ABC):
     def done(self, lab: RunningLab) -> bool:
         """True once it has taken effect."""
 
-    def undo(self, lab: RunningLab) -> None:
+    def undo(self, lab: RunningLab) -> None:  # noqa: B027 - most events have nothing to undo
         """Leave the lab as it was, as far as that is possible."""
 
 
@@ -142,6 +144,19 @@ class CutLinks(Event):
 
     def undo(self, lab: RunningLab) -> None:
         network.plug(lab.plan, self._node)
+
+
+class DrillKind(StrEnum):
+    """What is drilled."""
+
+    NODES = "nodes"
+
+
+def events_of(kind: DrillKind, lab: RunningLab) -> list[Event]:
+    """The events of a drill, in order. Raises LabError for a lab that is too small."""
+    match kind:
+        case DrillKind.NODES:
+            return node_events(lab)
 
 
 def node_events(lab: RunningLab) -> list[Event]:

@@ -1,4 +1,4 @@
-"""The flow engine seen from the drill: a process in a client's namespace that takes commands and answers them."""
+"""The flow engine seen from the drill: a process in a client's namespace that obeys commands."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The flow engine: hundreds of TCP connections in one process, each one socket from beginning to end.
 
-It runs in a client's namespace (`python -m lbnode.lab.flows`) and is told what to do by lines of JSON on its standard
-input, each answered by one line (`flow_process` is the other side):
+It runs in a client's namespace (`python -m lbnode.lab.flows`) and is told what to do by lines of JSON on its
+standard input, each answered by one line (`flow_process` is the other side):
 
     {"do": "open", "source": A, "ports": [P, …], "target": A, "port": P, "rate": R}   →  {"flows": n}
     {"do": "look", "since": T}                                                        →  the fields of Look
@@ -39,7 +39,7 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The flows now: how many there are, are unbroken, and have asked after a given time and been answered."""
+    """The flows now: how many there are, are whole, and have been answered what they asked after a given time."""
 
     flows: int
     whole: int
@@ -85,7 +85,7 @@ class Flow(asyncio.Protocol):
         if self._timer is None and not self.history.broken:
             self._pause(self._period_s * random.uniform(0.8, 1.2))
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, _error: Exception | None) -> None:
         self._stop_timer()
         if not self._closing:
             self.history.lose(time.monotonic())
@@ -120,7 +120,8 @@ class FlowEngine:
         self._flows: list[Flow] = []
 
     async def open(self, source: str, ports: Sequence[int], target: tuple[str, int], rate: float) -> int:
-        """Open one flow from each port of `source`, each with about `rate` exchanges a second; return how many.
+        """Open one flow from each port of `source`, each with about `rate` exchanges a second; return how
+        many.
 
         Raises LabError, naming the flow, when one cannot be opened; the others are closed then.
         """
@@ -135,7 +136,7 @@ class FlowEngine:
             async with asyncio.TaskGroup() as group:
                 for flow, port in zip(self._flows, ports, strict=True):
                     group.create_task(connect(flow, port))
-        except* LabError as errors:
+        except ExceptionGroup as errors:
             self.close()
             raise errors.exceptions[0] from None
         return len(self._flows)

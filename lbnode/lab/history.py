@@ -1,9 +1,9 @@
 """What one flow has seen, and whether that counts as broken. Pure: the caller says what happens and when.
 
-A flow asks one question at a time. Its *stall* is how long a question waits for its answer. Time is cut into windows,
-one for each event of a drill; a wait counts in every window that it reaches into. A flow breaks once, in the window
-in which it does: by a reset, by wrong bytes, by an answer from another server, or by a stall longer than the window
-allows. A broken flow is not looked at again.
+A flow asks one question at a time. Its *stall* is how long a question waits for its answer. Time is cut into
+windows, one for each event of a drill; a wait counts in every window that it reaches into. A flow breaks
+once, in the window in which it does: by a reset, by wrong bytes, by an answer from another server, or by a
+stall longer than the window allows. A broken flow is not looked at again.
 """
 
 from __future__ import annotations

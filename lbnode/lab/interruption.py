@@ -12,7 +12,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def raised_as_interrupts() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise KeyboardInterrupt as Ctrl-C does, so that what was made is taken apart again."""
+    """SIGTERM and SIGHUP raise KeyboardInterrupt as Ctrl-C does, so that what was made goes again."""
     with _handled(signal.default_int_handler):
         yield
 

@@ -7,8 +7,8 @@ Addresses live inside the lab's own namespaces, so every lab uses the same ones:
     10.73.0.0/24  backends    b1 = .11, …
     10.74.0.0/24  store       zk = .10
 
-The router is .1 in each. The store has a segment of its own, so that it can be cut off from everybody (unplug its
-port) or from one side (drop on the router) without touching the paths that carry traffic.
+The router is .1 in each. The store has a segment of its own, so that it can be cut off from everybody
+(unplug its port) or from one side (drop on the router) without touching the paths that carry traffic.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class Plan:
         return [host for host in self.hosts() if host.role is role]
 
     def host(self, name: str) -> Host:
-        """The host called `name`; "client" stands for the first client. Raises LabError with the names there are."""
+        """The host called `name`; "client" is the first client. Raises LabError with the names there are."""
         wanted = "client1" if name == "client" else name
         hosts = {host.name: host for host in self.hosts()}
         if wanted not in hosts:

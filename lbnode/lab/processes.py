@@ -1,4 +1,4 @@
-"""Daemons of a lab: started inside a namespace, in sessions of their own, and found again by any later command."""
+"""Daemons of a lab: started in a namespace and a session of their own, found again by any later command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POLL_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A started daemon. Id and start time (seconds of the wall clock) together name it: ids are used again."""
+    """A started daemon. Id and start time (wall clock, seconds) together name it: ids are used again."""
 
     pid: int
     started_at: float

@@ -23,8 +23,8 @@ class Verdict(IntEnum):
 class EventReport:
     """What the flows saw of one event.
 
-    `seconds` is from the act until the flows had settled. `changed_node` counts the flows of which another node than
-    before carried at least one packet. `reasons`: how flows broke, and how many each way.
+    `seconds` is from the act until the flows had settled. `changed_node` counts the flows of which another
+    node than before carried at least one packet. `reasons`: how flows broke, and how many each way.
     """
 
     what: str

@@ -1,4 +1,4 @@
-"""What a person sees of a lab: progress while it is built, a drill as it goes, and a table of what happened."""
+"""What a person sees of a lab: progress of the building, a drill as it goes, a table of what happened."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class Silence:
 
 
 class Screen:
-    """A terminal, or a pipe: one line for each thing that is over, and where it moves, a line of what is going on.
+    """A terminal, or a pipe: one line for each thing that is over, and where it moves, a line of what is
+    going on.
 
     A context manager: the moving line ends with it.
     """

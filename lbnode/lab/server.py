@@ -1,7 +1,9 @@
-"""What runs on the lab's backends, on every address (and so on the VIPs): `python -m lbnode.lab.server --name b1`.
+"""What runs on the lab's backends, on every address (and so on the VIPs): `python -m lbnode.lab.server
+--name b1`.
 
-Port 80 speaks HTTP/1.1 and names itself: `GET /` answers the name, `GET /bytes/N` sends N bytes, `POST` or `PUT`
-anything answers the name, the count and the SHA-256 of what came. Port 7000 speaks the drill's protocol (`echo`).
+Port 80 speaks HTTP/1.1 and names itself: `GET /` answers the name, `GET /bytes/N` sends N bytes, `POST` or
+`PUT` anything answers the name, the count and the SHA-256 of what came. Port 7000 speaks the drill's
+protocol (`echo`).
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ MAX_DOWNLOAD = 1 << 30
 
 
 class EchoServer(asyncio.Protocol):
-    """One connection of the drill's protocol: answers each request with the server's name and the same bytes."""
+    """One connection of the drill's protocol: answers each request with the server's name and its bytes."""
 
     def __init__(self, name: str) -> None:
         self._name = name

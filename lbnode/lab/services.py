@@ -1,4 +1,4 @@
-"""Starting what runs on the lab's hosts: router, store, servers, agents and nodes, each with its files in place."""
+"""Starting what runs on the lab's hosts: router, store, servers, agents and nodes, each with its files."""
 
 from __future__ import annotations
 

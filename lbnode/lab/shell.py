@@ -1,7 +1,7 @@
 """Running commands, on the machine and inside a lab's namespaces.
 
-Only the network namespace is entered, by setns: files, mounts and process ids stay those of the machine. `ip netns
-exec` would also make a mount namespace of its own, which hides every BPF file system mounted later.
+Only the network namespace is entered, by setns: files, mounts and process ids stay those of the machine. `ip
+netns exec` would also make a mount namespace of its own, which hides every BPF file system mounted later.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def run(argv: Sequence[str], *, script: str | None = None, timeout_s: float = 30.0) -> str:
     """Run `argv`, feeding it `script`, and return what it printed.
 
-    Raises CommandError with the command's own words when it fails, is missing or takes longer than `timeout_s`.
+    Raises CommandError with the command's own words when it fails, is missing or takes longer than
+    `timeout_s`.
     """
     try:
         ended = subprocess.run(
@@ -89,6 +90,6 @@ def enter(namespace: str) -> None:
 
 
 def environment() -> dict[str, str]:
-    """The caller's environment, with the system's own tools on the search path even where a login forgot them."""
+    """The caller's environment, with the system's tools on the search path even where a login forgot them."""
     path = os.environ.get("PATH", "")
     return {**os.environ, "PATH": f"{path}:{SEARCH_PATH}" if path else SEARCH_PATH}

@@ -1,7 +1,8 @@
 """Taking a lab apart, whatever state it is in: built, half built, crashed, or already gone.
 
-Works from what exists, not from what was recorded: a command that was killed has recorded nothing. Every process of
-a lab lives in one of its namespaces, every mount beneath its directory, so those two names find everything.
+Works from what exists, not from what was recorded: a command that was killed has recorded nothing. Every
+process of a lab lives in one of its namespaces, every mount beneath its directory, so those two names find
+everything.
 """
 
 from __future__ import annotations

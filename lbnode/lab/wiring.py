@@ -2,10 +2,14 @@
 
 Four things here are not obvious, each learnt the hard way:
 
-- the far end of a cable to a host that answers with XDP_TX needs an XDP program (`pass.bpf.c`), or frames are lost;
-- a sender's unfinished checksum (tx offload) is not finished by native XDP on the way, so it is off everywhere;
-- a bridge takes the least MAC of its ports unless it is given one: cutting a cable would change the router's address;
-- bridges forward at once (no spanning tree, no learning delay), so that a new host is reachable when it is up.
+- the far end of a cable to a host that answers with XDP_TX needs an XDP program (`pass.bpf.c`), or frames
+  are lost;
+- a sender's unfinished checksum (tx offload) is not finished by native XDP on the way, so it is off
+  everywhere;
+- a bridge takes the least MAC of its ports unless it is given one: cutting a cable would change the router's
+  address;
+- bridges forward at once (no spanning tree, no learning delay), so that a new host is reachable when it is
+  up.
 """
 
 from __future__ import annotations
@@ -47,7 +51,8 @@ def bridge_lines(segment: Segment) -> list[str]:
     """A bridge that forwards at once and carries the router's address on the segment."""
     name = segment.name
     return [
-        f"ip link add {name} address {segment.mac} mtu {MTU} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+        f"ip link add {name} address {segment.mac} mtu {MTU} "
+        "type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
         f"ip addr add {segment.gateway}/{segment.network.prefixlen} dev {name}",
         f"ip link set {name} up",
         f"ethtool -K {name} {NO_OFFLOAD}",
@@ -83,7 +88,7 @@ def plug_line(host: Host) -> str:
 
 
 def unplug_line(host: Host) -> str:
-    """Take the cable out of the bridge: both ends still have carrier, so nobody is told. As a dying machine does."""
+    """Take the cable out of the bridge: both ends keep their carrier, so nobody is told."""
     return f"ip link set {host.name} nomaster"
 
 

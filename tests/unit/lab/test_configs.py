@@ -1,0 +1,63 @@
+"""What the lab writes is what the daemons read."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from lbnode.backend.settings import BackendSettings
+from lbnode.lab import configs
+from lbnode.lab.plan import Plan, Role, Store
+from lbnode.settings.node import NodeSettings
+
+HERE = Path("/run/evenkeel/labs/demo/n1")
+STORE = Path("/run/evenkeel/labs/demo/store")
+
+
+def test_a_node_can_read_its_settings() -> None:
+    plan = Plan("demo")
+
+    settings = NodeSettings.model_validate(configs.node_config(plan, plan.host("n1"), HERE, STORE))
+
+    assert settings.address == IPv4Address("10.72.0.11")
+    assert settings.count_buckets
+    assert settings.bgp is not None
+    assert settings.bgp.neighbors[0].hold_time_s == 3
+    assert settings.rpc.listen == (configs.rpc_address(HERE),)
+
+
+def test_a_backend_can_read_its_settings() -> None:
+    plan = Plan("demo")
+
+    settings = BackendSettings.model_validate(configs.backend_config(plan, plan.host("b2"), HERE, STORE))
+
+    assert (settings.name, settings.address) == ("b2", IPv4Address("10.73.0.12"))
+    assert settings.path_mtu == 1500
+
+
+@pytest.mark.parametrize(
+    ("store", "expected"),
+    [
+        (Store.ZOOKEEPER, {"kind": "zookeeper", "hosts": ("10.74.0.10:2181",)}),
+        (Store.FILE, {"kind": "file", "path": STORE}),
+    ],
+)
+def test_all_daemons_of_a_lab_share_one_store(store: Store, expected: dict[str, object]) -> None:
+    plan = Plan("demo", store=store)
+    node = NodeSettings.model_validate(configs.node_config(plan, plan.host("n1"), HERE, STORE))
+    backend = BackendSettings.model_validate(configs.backend_config(plan, plan.host("b1"), HERE, STORE))
+
+    assert node.store == backend.store
+    assert node.store.model_dump() == expected
+
+
+def test_the_pool_holds_every_backend_and_carries_both_vips() -> None:
+    plan = Plan("demo", backends=3)
+
+    fleet = configs.fleet_config(plan)
+
+    assert [backend["name"] for backend in fleet["backends"]] == [host.name for host in plan.of(Role.BACKEND)]
+    assert fleet["pools"][0]["backends"] == ["b1", "b2", "b3"]
+    assert {vip["port"] for vip in fleet["vips"]} == {80, 7000}
