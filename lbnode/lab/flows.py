@@ -39,7 +39,7 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The flows now: how many there are, are whole, and have been answered what they asked after a given time."""
+    """The flows now: how many there are, are whole, and were answered what they asked after a given time."""
 
     flows: int
     whole: int
