@@ -34,7 +34,7 @@ NOT_APPLIED = "(nothing applied yet)"
 def assess(view: FleetView, own: NodeLive, in_use: Mapping[PoolName, Epoch], now: float) -> FleetStatus:
     """Return the fleet's status as the node that is `own` sees it; `now` in seconds of the wall clock.
 
-    Without the store (`view.connected` is False) nothing is known of who else is connected, only `own` is; and
+    Without the store (`view.connected` is False) nothing is known of who else is connected; and
     pools are shown as this node's kernel has them `in_use`, its own health verdicts included.
     """
     live = view.live_nodes if view.connected else {}

@@ -2,6 +2,5 @@
 
 import os
 
-os.environ.setdefault(
-    "GRPC_VERBOSITY", "NONE"
-)  # errors reach us as exceptions; grpc would print them as well
+# Errors reach us as exceptions; grpc would print them as well.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -1,0 +1,93 @@
+"""What the entries of a fleet.yaml must be to each other: unique, and naming only what is there.
+
+Only well-formed entries are looked at, but names in broken ones count as known: one mistake, one message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator
+
+from lbnode.core.rules import did_you_mean
+from lbnode.model.fleet import MAX_SLOTS, WrongPort
+from lbnode.model.ids import IPAddress
+from lbnode.settings.fleet_document import FleetDocument
+from lbnode.settings.fleet_entries import PoolEntry
+from lbnode.settings.fleet_errors import FleetProblem, Path, format_path
+
+
+def check_document(document: FleetDocument) -> Iterator[FleetProblem]:
+    """Yield everything that does not fit together."""
+    yield from _check_unique(document)
+    for index, pool in document.pools.entries.items():
+        yield from _check_pool(document, ("pools", index), pool)
+    yield from _check_vips(document)
+    yield from _check_wrong_ports(document)
+
+
+def _check_unique(document: FleetDocument) -> Iterator[FleetProblem]:
+    backends, vips = document.backends.entries, document.vips.entries
+    for key, named in (("backends", document.backends.named), ("pools", document.pools.named)):
+        names = (((key, index, "name"), name) for index, name in named.items())
+        yield from _repeated(names, "use another name")
+    addresses = ((("backends", index, "address"), entry.address) for index, entry in backends.items())
+    yield from _repeated(addresses, "each backend has its own tunnel address")
+    triples = (
+        (("vips", index), f"{entry.address}:{entry.port}/{entry.protocol.name.lower()}")
+        for index, entry in vips.items()
+    )
+    yield from _repeated(triples, "a VIP points at one pool; remove one of the two")
+
+
+def _repeated(values: Iterable[tuple[Path, Hashable]], remedy: str) -> Iterator[FleetProblem]:
+    first: dict[Hashable, Path] = {}
+    for path, value in values:
+        if value in first:
+            yield FleetProblem(path, f"{value} is given already in {format_path(first[value])}; {remedy}")
+        else:
+            first[value] = path
+
+
+def _check_pool(document: FleetDocument, path: Path, pool: PoolEntry) -> Iterator[FleetProblem]:
+    members = (*path, "backends")
+    if not pool.backends:
+        yield FleetProblem(members, "is empty; a pool has at least one backend")
+    for index, member in enumerate(pool.backends):
+        if member.name not in document.backends.names:
+            remedy = did_you_mean(member.name, document.backends.names)
+            yield FleetProblem((*members, index), f"no backend is called {member.name!r}; {remedy}")
+    yield from _repeated(
+        (((*members, index), member.name) for index, member in enumerate(pool.backends)),
+        "give it more weight instead",
+    )
+    yield from _repeated(
+        (
+            ((*members, index, "slot"), member.slot)
+            for index, member in enumerate(pool.backends)
+            if member.slot is not None
+        ),
+        "a slot has one occupant",
+    )
+    if len(pool.backends) > min(MAX_SLOTS, pool.table_size):
+        what = f"{len(pool.backends)} backends do not fit; a table of {pool.table_size} buckets has room for "
+        yield FleetProblem(members, what + str(min(MAX_SLOTS, pool.table_size)))
+
+
+def _check_vips(document: FleetDocument) -> Iterator[FleetProblem]:
+    backends = {entry.address: entry.name for entry in document.backends.entries.values()}
+    for index, vip in document.vips.entries.items():
+        if vip.pool not in document.pools.names:
+            remedy = did_you_mean(vip.pool, document.pools.names)
+            yield FleetProblem(("vips", index, "pool"), f"no pool is called {vip.pool!r}; {remedy}")
+        if vip.address in backends:
+            what = f"{vip.address} is that of backend {backends[vip.address]}; use one that no machine has"
+            yield FleetProblem(("vips", index, "address"), what)
+
+
+def _check_wrong_ports(document: FleetDocument) -> Iterator[FleetProblem]:
+    """`wrong_port` is about an address: all VIPs of one address must say the same."""
+    said: dict[IPAddress, tuple[int, WrongPort]] = {}
+    for index, vip in document.vips.entries.items():
+        first, word = said.setdefault(vip.address, (index, vip.wrong_port))
+        if word is not vip.wrong_port:
+            what = f"{vip.wrong_port.value} for {vip.address}, but vips[{first}] has {word.value}"
+            yield FleetProblem(("vips", index, "wrong_port"), f"{what}; say the same in both")

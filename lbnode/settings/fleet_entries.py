@@ -1,0 +1,221 @@
+"""The entries of fleet.yaml: which keys there are and what each value may be.
+
+Every reader returns the checked value or raises ValueError with a text that names value and remedy; pydantic
+finds unknown and missing keys, and all errors of an entry at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from ipaddress import ip_address, ip_interface
+from math import isfinite
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainValidator,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+
+from lbnode.core.rules import check_address, check_name, check_weight
+from lbnode.model.fleet import (
+    DEFAULT_TABLE_SIZE,
+    MAX_SLOTS,
+    HashAlgorithm,
+    HashMode,
+    OnAllFailed,
+    Protocol,
+    WrongPort,
+)
+from lbnode.model.ids import IPAddress
+from lbnode.settings.fleet_errors import show
+from ring.errors import RingError
+from ring.maglev import check_size
+
+Word = TypeVar("Word", bound=Enum)
+
+MAX_SECONDS = 3600.0
+MIN_SECONDS = 0.05
+OFF = ("off", "none", False)
+"""YAML reads a bare `off` as false."""
+
+
+def read_name(value: object) -> str:
+    """Return a name; YAML turns some words (yes, on, 1.5) into something else, which quotes prevent."""
+    if not isinstance(value, str):
+        raise ValueError(
+            _not_text(
+                value, "a name; use letters and digits, in quotes if YAML takes them for something else"
+            )
+        )
+    problem = check_name(value)
+    if problem is not None:
+        raise ValueError(f"{show(value)} {problem}")
+    return value
+
+
+def read_address(value: object) -> IPAddress:
+    """Return an address that a VIP or a tunnel end may have."""
+    if not isinstance(value, str):
+        raise ValueError(_not_text(value, "an IP address; write it like 192.0.2.10"))
+    try:
+        address = ip_address(value)
+    except ValueError:
+        raise ValueError(_no_address(value)) from None
+    problem = check_address(address)
+    if problem is not None:
+        raise ValueError(f"{value} {problem}")
+    return address
+
+
+def read_weight(value: object) -> int:
+    """Return a weight, 1..65535."""
+    weight = _whole(value, "1..65535")
+    problem = check_weight(weight)
+    if problem is not None:
+        raise ValueError(f"{weight} {problem}")
+    return weight
+
+
+def read_table_size(value: object) -> int:
+    """Return a prime that a table may have as its size."""
+    size = _whole(value, f"a prime such as {DEFAULT_TABLE_SIZE}")
+    try:
+        check_size(size)
+    except RingError:
+        raise ValueError(f"{size} is not a prime below 2^24; use {_next_prime(size)}") from None
+    return size
+
+
+def whole(low: int, high: int) -> Callable[[object], int]:
+    """Return a reader of whole numbers from `low` to `high`."""
+
+    def read(value: object) -> int:
+        number = _whole(value, f"{low}..{high}")
+        if not low <= number <= high:
+            raise ValueError(f"{number} is out of range; use {low}..{high}")
+        return number
+
+    return read
+
+
+def read_seconds(value: object) -> float:
+    """Return a time in seconds."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise ValueError(_not_text(value, f"a number of seconds; use {MIN_SECONDS:g}..{MAX_SECONDS:g}"))
+    if not MIN_SECONDS <= value <= MAX_SECONDS:
+        raise ValueError(f"{value:g} is out of range; use {MIN_SECONDS:g}..{MAX_SECONDS:g} seconds")
+    return float(value)
+
+
+def word(words: dict[str, Word]) -> Callable[[object], Word]:
+    """Return a reader of one of `words`."""
+
+    def read(value: object) -> Word:
+        if not isinstance(value, str) or value.lower() not in words:
+            raise ValueError(f"{show(value)} is not known; use {' or '.join(words)}")
+        return words[value.lower()]
+
+    return read
+
+
+def _words(kind: type[Word]) -> Any:
+    return PlainValidator(word({member.value: member for member in kind}))
+
+
+def _whole(value: object, use: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(_not_text(value, f"a whole number; use {use}"))
+    return value
+
+
+def _not_text(value: object, wanted: str) -> str:
+    return f"is empty; {wanted.partition('; ')[2]}" if value is None else f"{show(value)} is not {wanted}"
+
+
+def _no_address(value: str) -> str:
+    try:
+        return f"{show(value)} is a network; write one address of it, like {ip_interface(value).ip}"
+    except ValueError:
+        return f"{show(value)} is not an IP address; write it like 192.0.2.10"
+
+
+def _next_prime(size: int) -> int:
+    candidate = min(max(size, 2), (1 << 24) - 256)
+    while True:
+        try:
+            check_size(candidate)
+        except RingError:
+            candidate += 1
+        else:
+            return candidate
+
+
+def _member(value: object) -> object:
+    """A member that is nothing but a backend's name may be written as that name."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _health(value: object, read: ValidatorFunctionWrapHandler) -> Any:
+    if value is None:
+        raise ValueError(
+            "is empty; leave it out for a TCP connect to the port of the pool's VIP, or write: off"
+        )
+    return None if value in OFF else read(value)
+
+
+Name = Annotated[str, PlainValidator(read_name)]
+Address = Annotated[IPAddress, PlainValidator(read_address)]
+Port = Annotated[int, PlainValidator(whole(1, 65535))]
+Seconds = Annotated[float, PlainValidator(read_seconds)]
+Times = Annotated[int, PlainValidator(whole(1, 100))]
+
+
+class Entry(BaseModel):
+    """Base of all entries: a key that is not listed is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BackendEntry(Entry):
+    name: Name
+    address: Address
+
+
+class MemberEntry(Entry):
+    name: Name
+    weight: Annotated[int, PlainValidator(read_weight)] = 1
+    slot: Annotated[int | None, PlainValidator(whole(0, MAX_SLOTS - 1))] = None
+
+
+class HealthEntry(Entry):
+    port: Port
+    interval_s: Seconds = 1.0
+    timeout_s: Seconds = 1.0
+    rise: Times = 2
+    fall: Times = 3
+
+
+class PoolEntry(Entry):
+    name: Name
+    backends: list[Annotated[MemberEntry, BeforeValidator(_member)]]
+    table_size: Annotated[int, PlainValidator(read_table_size)] = DEFAULT_TABLE_SIZE
+    hash: Annotated[HashMode, _words(HashMode)] = HashMode.FLOW
+    hash_algorithm: Annotated[HashAlgorithm, _words(HashAlgorithm)] = HashAlgorithm.MULTIPLY
+    health: Annotated[HealthEntry | None, WrapValidator(_health)] = None
+    health_cap_percent: Annotated[int, PlainValidator(whole(0, 100))] = 50
+    on_all_failed: Annotated[OnAllFailed, _words(OnAllFailed)] = OnAllFailed.WITHDRAW
+
+
+class VipEntry(Entry):
+    address: Address
+    port: Port
+    protocol: Annotated[Protocol, PlainValidator(word({one.name.lower(): one for one in Protocol}))] = (
+        Protocol.TCP
+    )
+    pool: Name
+    wrong_port: Annotated[WrongPort, _words(WrongPort)] = WrongPort.DROP
