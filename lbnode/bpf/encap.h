@@ -32,15 +32,18 @@ _Static_assert(sizeof(struct outer_ipv4) == ETH_HLEN + OUTER_SIZE + KEY_SIZE, "o
 
 #define GRE_KEY 0x2000
 
+static __always_inline __u32 sum_of(__u32 word)
+{
+	return (word & 0xffff) + (word >> 16);
+}
+
 static __always_inline __u16 fold(__u32 sum)
 {
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
+	return ~sum_of(sum_of(sum));
 }
 
 static __always_inline void write_outer(struct outer_ipv4 *outer, const struct packet *packet, const struct way *way,
-					const struct source *source, __u32 outer_size)
+					const struct address *source, __u32 outer_size)
 {
 	const struct tunnel *tunnel = way->tunnel;
 	__be16 size = bpf_htons(packet->size + outer_size);
@@ -53,15 +56,15 @@ static __always_inline void write_outer(struct outer_ipv4 *outer, const struct p
 	outer->fragment = bpf_htons(0x4000);
 	outer->ttl = 64;
 	outer->protocol = IPPROTO_GRE;
-	outer->checksum = fold(tunnel->sum + source->sum + size + id + (packet->dscp << 8));
-	outer->source = source->address.word[3];
+	outer->checksum = fold(tunnel->sum + sum_of(source->word[3]) + size + id + (packet->dscp << 8));
+	outer->source = source->word[3];
 	outer->destination = tunnel->destination.word[3];
 	outer->gre_flags = way->key ? bpf_htons(GRE_KEY) : 0;
 	outer->gre_protocol = bpf_htons(ETH_P_IP);
 }
 
 static __always_inline enum outcome encapsulate(struct xdp_md *ctx, const struct packet *packet,
-						const struct way *way, const struct source *source)
+						const struct way *way, const struct address *source)
 {
 	__u32 outer_size = way->key ? OUTER_SIZE + KEY_SIZE : OUTER_SIZE;
 	struct outer_ipv4 *outer;

@@ -69,13 +69,6 @@ struct control {
 	__u64 unused[5];
 };
 
-/* An outer source address, and its part of the outer IPv4 header's checksum. */
-struct source {
-	struct address address;
-	__u32 sum;
-	__u32 unused[3];
-};
-
 enum vip_flags {
 	VIP_WRONG_PASS = 1, /* of an address that is ours: `wrong_port: pass` */
 };
@@ -158,7 +151,7 @@ struct tunnel {
 /* All that a packet needs besides tables and counters, in one element of one map: one look-up a packet. */
 struct state {
 	struct control control;
-	struct source source[SOURCE_PLACES];
+	struct address source[SOURCE_PLACES]; /* of the outer header */
 	struct directory directory[2];
 	struct pool pool[POOL_PLACES];
 	struct backend backend[BACKEND_PLACES];
@@ -201,7 +194,6 @@ struct vocabulary {
 };
 
 _Static_assert(sizeof(struct control) == 64, "control");
-_Static_assert(sizeof(struct source) == 32, "source");
 _Static_assert(sizeof(struct vip) == 32, "vip");
 _Static_assert(sizeof(struct directory) == 64 + 2 * VIP_DISPLACEMENTS + 32 * VIP_PLACES, "directory");
 _Static_assert(sizeof(struct pool) == 128, "pool");

@@ -24,7 +24,7 @@ static __always_inline int send(struct xdp_md *ctx, __u32 ifindex)
 	return ifindex == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(ifindex, 0);
 }
 
-static __always_inline const struct source *find_source(const struct state *state, __u32 bucket)
+static __always_inline const struct address *find_source(const struct state *state, __u32 bucket)
 {
 	return &state->source[bucket & state->control.source_mask & (SOURCE_PLACES - 1)];
 }

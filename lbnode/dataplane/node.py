@@ -1,0 +1,201 @@
+"""The node's data plane: one object for all that the daemon tells the kernel, and hears from it.
+
+Maps and links are pinned: closing this object, or losing the process, changes nothing for the packets. The next
+`open` finds the maps, adopts what is in them, and replaces the program through the links when it is another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lbnode.dataplane.attachments import Attachments
+from lbnode.dataplane.errors import DataPlaneError, LayoutError, PinError
+from lbnode.dataplane.grace import Grace
+from lbnode.dataplane.layout import Layout
+from lbnode.dataplane.libbpf import BpfObject, Map, Program, possible_cpus
+from lbnode.dataplane.memory import MAPS, NodeMemory
+from lbnode.dataplane.pins import Pins
+from lbnode.dataplane.rows import CounterRows
+from lbnode.dataplane.tables import Tables
+from lbnode.dataplane.tunnels import Backends, set_sources
+from lbnode.dataplane.values import (
+    Attachment,
+    BackendEntry,
+    Count,
+    Limits,
+    PoolTable,
+    PoolTables,
+    VipEntry,
+)
+from lbnode.dataplane.vips import VipKey, Vips
+from lbnode.model.ids import BackendId, IPAddress, PoolName
+
+OBJECT = Path(__file__).resolve().parent.parent / "bpf" / "build" / "node.bpf.o"
+PROGRAM = "node"
+
+
+class NodeDataPlane:
+    """The kernel's side of one node. Every `set_…` takes the whole desired set."""
+
+    def __init__(self, pins: Pins, program: Program, memory: NodeMemory, is_adopted: bool) -> None:
+        self.program = program
+        self.is_adopted = is_adopted
+        self._pins = pins
+        self._memory = memory
+        grace = Grace()
+        if is_adopted:
+            grace.wait()
+        self._rows = CounterRows(memory, grace)
+        self._tables = Tables(memory, grace)
+        self._backends = Backends(memory, grace, self._rows)
+        self._vips = Vips(memory, grace, self._rows, self._tables)
+        self._attachments = Attachments(pins, program)
+        self.replaced = self._attachments.refresh()
+
+    @classmethod
+    def open(cls, directory: Path, limits: Limits | None = None, object_path: Path = OBJECT) -> Self:
+        """Adopt what is pinned in `directory` (on a mounted bpffs), or make and pin it.
+
+        `limits` count when the maps are made; adopted maps keep theirs. Raises LibraryError, RightsError, LoadError,
+        PinError, and LayoutError when the maps were made by a release whose structures differ.
+        """
+        pins = Pins(directory)
+        with BpfObject.open(object_path) as each:
+            layout = Layout.of(each.btf)
+            adopted = _adopt(each, pins, layout, limits) if pins.exist else None
+            if adopted is None:
+                _size(each, limits or Limits())
+            each.load()
+            maps = adopted or {name: each.map(name) for name in MAPS}
+            program = each.program(PROGRAM)
+        memory = NodeMemory(maps, layout)
+        if adopted is None:
+            memory.control["layout"] = layout.digest
+            pins.create(maps)
+        for opened in maps.values():
+            opened.close()
+        return cls(pins, program, memory, adopted is not None)
+
+    def set_source(self, addresses: Sequence[IPAddress]) -> None:
+        """Use these as sources of the outer header, spread over the buckets."""
+        set_sources(self._memory, addresses)
+
+    def set_backends(self, entries: Sequence[BackendEntry]) -> None:
+        """Make `entries` all the backends there are; packets for others are dropped, by name."""
+        self._backends.set(entries)
+
+    def set_vips(self, entries: Sequence[VipEntry]) -> None:
+        """Make `entries` all the VIPs there are, at once for every packet. Their pools must have been staged."""
+        self._vips.set(entries)
+
+    def stage(self, table: PoolTable) -> None:
+        """Write a table aside; it replaces one that was staged before. Packets see nothing of it."""
+        self._tables.stage(table)
+
+    def switch(self, pool: PoolName) -> None:
+        """Let the staged table of `pool` carry its traffic, at once for every packet."""
+        self._tables.switch(pool)
+
+    def drop_pool(self, pool: PoolName) -> None:
+        """Forget a pool and its tables; take its VIPs away first."""
+        self._tables.drop(pool)
+
+    def tables(self) -> dict[PoolName, PoolTables]:
+        """Return which epochs the kernel holds, read from its maps."""
+        return self._tables.loaded()
+
+    def attach(self, name: str, mode: str = "auto") -> Attachment:
+        """Put the program on an interface: "auto" (native, else generic and why), "native" or "generic"."""
+        return self._attachments.attach(name, mode)
+
+    def attachments(self) -> dict[int, Attachment]:
+        """Return how the program hangs on each interface, by interface index."""
+        return self._attachments.all()
+
+    def counters(self) -> dict[str, Count]:
+        """Return packets and bytes by outcome."""
+        outcomes = self._memory.layout.outcomes
+        return dict(zip(outcomes, self._rows.read(list(range(len(outcomes)))), strict=True))
+
+    def vip_counters(self) -> dict[VipKey, Count]:
+        """Return what was forwarded for each VIP."""
+        rows = self._vips.rows()
+        return dict(zip(rows, self._rows.read(list(rows.values())), strict=True))
+
+    def backend_counters(self) -> dict[BackendId, Count]:
+        """Return what was forwarded to each backend."""
+        rows = self._backends.rows()
+        return dict(zip(rows, self._rows.read(list(rows.values())), strict=True))
+
+    def bucket_packets(self, pool: PoolName) -> NDArray[np.uint64]:
+        """Return the packets of each bucket; raises DataPlaneError unless made with `Limits.count_buckets`."""
+        return self._tables.bucket_packets(pool)
+
+    def unload(self) -> None:
+        """Take the program off every interface and remove the maps: traffic ends."""
+        for ifindex in list(self._attachments.all()):
+            self._attachments.detach(ifindex)
+        self._pins.remove()
+        self.close()
+
+    def close(self) -> None:
+        """Let go; the kernel goes on."""
+        self._attachments.close()
+        self.program.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def unload(directory: Path) -> bool:
+    """Take down whatever is pinned in `directory`, of any release; False when there is nothing."""
+    pins = Pins(directory)
+    if not pins.exist:
+        return False
+    for link in pins.links().values():
+        link.detach()
+        link.close()
+    pins.remove()
+    return True
+
+
+def _adopt(each: BpfObject, pins: Pins, layout: Layout, limits: Limits | None) -> dict[str, Map]:
+    """Open the pinned maps and let the object use them; raises LayoutError when they do not fit it."""
+    try:
+        maps = pins.maps(MAPS)
+    except PinError as error:
+        raise LayoutError(f"adopt pinned maps: {error}: {_UNLOAD}") from error
+    if maps["node_state"].value_size != layout.shapes["state"].itemsize:
+        raise LayoutError(f"adopt pinned maps: made by another release: {_UNLOAD}")
+    if int(NodeMemory(maps, layout).control["layout"]) != layout.digest:
+        raise LayoutError(f"adopt pinned maps: made by another release: {_UNLOAD}")
+    counts_buckets = maps["bucket_counts"].max_entries > 1
+    if limits is not None and limits.count_buckets and not counts_buckets:
+        raise LayoutError(f"adopt pinned maps: made without bucket counters: {_UNLOAD}")
+    each.set_constant("count_buckets", int(counts_buckets))
+    for name, opened in maps.items():
+        each.reuse(name, opened)
+    return maps
+
+
+_UNLOAD = "run `lbnode unload` (its traffic ends) and start again"
+
+
+def _size(each: BpfObject, limits: Limits) -> None:
+    if limits.table_places < 1:
+        raise DataPlaneError(f"dataplane.table_places: {limits.table_places}: must be at least 1")
+    each.resize("tables", limits.table_places)
+    each.resize("counts", possible_cpus())
+    each.resize("bucket_counts", limits.table_places if limits.count_buckets else 1)
+    each.set_constant("count_buckets", int(limits.count_buckets))

@@ -1,0 +1,186 @@
+"""VIPs in the kernel: the whole set in a directory of its own, switched by one store."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+import numpy as np
+
+from lbnode.dataplane.directory import Directory, Words, build
+from lbnode.dataplane.errors import DataPlaneError
+from lbnode.dataplane.grace import Grace
+from lbnode.dataplane.memory import NodeMemory, Records
+from lbnode.dataplane.rows import CounterRows
+from lbnode.dataplane.tables import Tables
+from lbnode.dataplane.values import VipEntry
+from lbnode.model.fleet import Protocol
+from lbnode.model.ids import IPAddress
+
+VipKey = tuple[IPAddress, Protocol, int]
+"""Address, protocol, port."""
+
+_FAMILY = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """An entry of the directory before it has a place: struct vip."""
+
+    key: Words
+    pool: int = 0
+    flags: int = 0
+    row: int = 0
+
+
+class Vips:
+    """The VIPs that the kernel serves."""
+
+    def __init__(self, memory: NodeMemory, grace: Grace, rows: CounterRows, tables: Tables) -> None:
+        self._memory = memory
+        self._grace = grace
+        self._rows = rows
+        self._tables = tables
+        self._constants = memory.layout.constants
+        self._switched_in = grace.period - 1
+        self._entries: frozenset[VipEntry] | None = None
+        self._row_of = self._found()
+        for row in self._row_of.values():
+            rows.claim(row)
+
+    def _active(self) -> int:
+        return int(self._memory.chosen_directory[0]) & 1
+
+    def _found(self) -> dict[VipKey, int]:
+        """The VIPs in the kernel and their rows, read from the directory in use."""
+        places = self._memory.directories["place"][self._active()]
+        found: dict[VipKey, int] = {}
+        for place in places[places["key"] != 0]:
+            key = int(place["key"])
+            protocol = key >> self._constants["VIP_PROTOCOL_SHIFT"] & 0xFF
+            if protocol and not key & self._constants["VIP_FRAGMENTS"]:
+                address = IPv4Address(int(place["address"]["word"][3]).to_bytes(4, "little"))
+                port = int.from_bytes((key & 0xFFFF).to_bytes(2, "little"), "big")
+                found[address, Protocol(protocol), port] = int(place["row"])
+        return found
+
+    def rows(self) -> dict[VipKey, int]:
+        """Return each VIP's row among the counters."""
+        return dict(self._row_of)
+
+    def set(self, entries: Sequence[VipEntry]) -> None:
+        """Make `entries` all the VIPs there are, at once for every packet.
+
+        Raises CapacityError, or DataPlaneError for a VIP twice, an unknown pool or IPv6; then nothing changes.
+        """
+        if frozenset(entries) == self._entries and len(entries) == len(self._entries):
+            return
+        _check(entries)
+        pools = {entry: self._tables.number(entry.pool) for entry in entries}
+        wanted: dict[VipKey, VipEntry] = {(e.address, e.protocol, e.port): e for e in entries}
+        words = [self._words(key) for key in wanted]
+        directory = build([*words, *self._other_keys(entries, pools)], self._constants["VIP_PLACES"])
+        rows = {key: self._row_of.get(key) or self._rows.allocate(f"VIP {key}") for key in wanted}
+        vips = [
+            _Place(word, pools[entry], 0, rows[key])
+            for word, (key, entry) in zip(words, wanted.items(), strict=True)
+        ]
+        self._publish(directory, [*vips, *self._others(entries, pools, rows)])
+        for key in set(self._row_of) - set(rows):
+            self._rows.retire(self._row_of[key])
+        self._row_of = rows
+        self._entries = frozenset(entries)
+
+    def _other_keys(self, entries: Sequence[VipEntry], pools: dict[VipEntry, int]) -> list[Words]:
+        rows = {(entry.address, entry.protocol, entry.port): 0 for entry in entries}
+        return [place.key for place in self._others(entries, pools, rows)]
+
+    def _others(
+        self, entries: Sequence[VipEntry], pools: dict[VipEntry, int], rows: dict[VipKey, int]
+    ) -> list[_Place]:
+        """The entries beside the VIPs: addresses that are ours, and who takes fragments."""
+        return [*self._addresses(entries), *self._fragments(entries, pools, rows)]
+
+    def _addresses(self, entries: Sequence[VipEntry]) -> list[_Place]:
+        passed: dict[IPAddress, bool] = {}
+        for entry in entries:
+            passed[entry.address] = passed.get(entry.address, False) or entry.wrong_port_pass
+        flag = self._constants["VIP_WRONG_PASS"]
+        return [
+            _Place((*_address_words(address), self._family()), flags=flag if is_passed else 0)
+            for address, is_passed in passed.items()
+        ]
+
+    def _fragments(
+        self, entries: Sequence[VipEntry], pools: dict[VipEntry, int], rows: dict[VipKey, int]
+    ) -> list[_Place]:
+        """A fragment names no port: it can be served when all VIPs that it may be for agree without it."""
+        groups: defaultdict[tuple[IPAddress, Protocol], list[VipEntry]] = defaultdict(list)
+        for entry in entries:
+            groups[entry.address, entry.protocol].append(entry)
+        found = []
+        for (address, protocol), group in groups.items():
+            candidates = {pools[entry] for entry in group}
+            if len(candidates) == 1 and self._tables.is_by_source(min(candidates)):
+                port = min(entry.port for entry in group)
+                key = self._constants["VIP_FRAGMENTS"] | self._family() | self._protocol(protocol)
+                row = rows[address, protocol, port]
+                found.append(_Place((*_address_words(address), key), min(candidates), 0, row))
+        return found
+
+    def _words(self, key: VipKey) -> Words:
+        address, protocol, port = key
+        network_port = int.from_bytes(port.to_bytes(2, "big"), "little")
+        return (*_address_words(address), network_port | self._protocol(protocol) | self._family())
+
+    def _family(self) -> int:
+        return _FAMILY << self._constants["VIP_FAMILY_SHIFT"]
+
+    def _protocol(self, protocol: Protocol) -> int:
+        return int(protocol) << self._constants["VIP_PROTOCOL_SHIFT"]
+
+    def _publish(self, directory: Directory, places: list[_Place]) -> None:
+        """Write the directory that is not in use, then let it be the one."""
+        self._grace.ensure_after(self._switched_in)
+        aside = 1 - self._active()
+        _write(self._memory.directories[aside], directory, places)
+        self._memory.chosen_directory[0] = aside
+        self._switched_in = self._grace.period
+
+
+def _write(record: Records, directory: Directory, places: list[_Place]) -> None:
+    record["place"] = np.zeros((), record["place"].dtype)
+    record["displacement"] = 0
+    record["seed"] = directory.seed
+    record["place_mask"] = directory.place_mask
+    for group, displacement in directory.displacement.items():
+        record["displacement"][group] = displacement
+    for index, place in zip(directory.places, places, strict=True):
+        entry = record["place"][index]
+        entry["address"]["word"] = place.key[:4]
+        entry["key"], entry["pool"], entry["flags"], entry["row"] = (
+            place.key[4],
+            place.pool,
+            place.flags,
+            place.row,
+        )
+
+
+def _check(entries: Sequence[VipEntry]) -> None:
+    seen: set[VipKey] = set()
+    for entry in entries:
+        what = f"VIP {entry.address}:{entry.port}/{entry.protocol.name.lower()}"
+        if not isinstance(entry.address, IPv4Address):
+            raise DataPlaneError(f"{what}: only IPv4 VIPs can be served yet")
+        if not 0 < entry.port < 1 << 16:
+            raise DataPlaneError(f"{what}: ports are 1 to 65535")
+        key = (entry.address, entry.protocol, entry.port)
+        if key in seen:
+            raise DataPlaneError(f"{what}: given twice")
+        seen.add(key)
+
+
+def _address_words(address: IPAddress) -> tuple[int, int, int, int]:
+    return (0, 0, 0, int.from_bytes(address.packed, "little"))
