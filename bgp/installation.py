@@ -62,6 +62,7 @@ class Installation:
         texts = {**self._texts(), self._relay: self._describe_relay(self.mark())}
         for path, text in texts.items():
             _write_private(path, text)
+        self._log.touch(0o600)
 
     def spawn(self) -> Process:
         """Start ExaBGP from the files. Raises SpeakerError."""

@@ -14,6 +14,7 @@ from ipaddress import ip_network
 from typing import Any, TypeVar
 
 from bgp.errors import BgpError, MessageError
+from bgp.reasons import explain
 from bgp.routes import Community, Route, RouteSet
 
 _T = TypeVar("_T")
@@ -144,11 +145,11 @@ def parse_exabgp(line: bytes) -> Answer | NeighborEvent | Ending | None:
         address, state = neighbor["address"]["peer"], neighbor["state"]
     except (KeyError, TypeError) as error:
         raise MessageError(f"state event of exabgp: no {error}: is this ExaBGP 5?") from error
-    if state not in ("up", "down"):
-        return None
-    return NeighborEvent(
-        str(address), UP if state == "up" else f"down: {neighbor.get('reason') or 'no reason given'}"
-    )
+    if state == "up":
+        return NeighborEvent(str(address), UP)
+    if state == "down":
+        return NeighborEvent(str(address), f"down: {explain(neighbor.get('reason', ''))}")
+    return None
 
 
 def _routes_to_json(routes: RouteSet) -> list[dict[str, Any]]:

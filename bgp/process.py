@@ -83,10 +83,10 @@ class Process:
         try:
             await asyncio.wait_for(over.wait(), timeout_s)
         except TimeoutError:
-            return False
+            pass
         finally:
             loop.remove_reader(self._pidfd)
-        return True
+        return not self.alive()
 
     async def terminate(self) -> None:
         """End it: SIGTERM, and SIGKILL if that does not help in `TERMINATE_S`. Raises SpeakerError if
@@ -138,11 +138,8 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], output: Path) 
     except OSError as error:
         raise SpeakerError(f"start {command[0]}: {error.strerror}") from error
     identity = Identity.of(pid)
-    process = None if identity is None else Process.hold(identity)
-    if process is None:
-        os.waitpid(pid, 0)
-        raise SpeakerError(f"start {' '.join(command)}: it ended at once: see {output}")
-    return process
+    assert identity is not None  # Until it is reaped, a child that has ended still has its number.
+    return Process(identity, os.pidfd_open(pid))
 
 
 def remember(path: Path, identity: Identity) -> None:

@@ -48,6 +48,7 @@ class RouterSettings:
     node_ranges: tuple[IPNetwork, ...]
     hold_time_s: int = 3
     md5_password: str | None = None
+    ttl_security: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ protocol kernel kernel{version} {{
 
 def _bgp(settings: RouterSettings, number: int, nodes: IPNetwork) -> str:
     password = f'\n    password "{settings.md5_password}";' if settings.md5_password else ""
+    ttl = "\n    ttl security on;" if settings.ttl_security else ""
     channel = "import all; export none;"
     return f"""\
 protocol bgp nodes{number} {{
@@ -100,7 +102,7 @@ protocol bgp nodes{number} {{
     hold time {settings.hold_time_s};
     error wait time 1, 2;
     error forget time 5;
-    graceful restart off;{password}
+    graceful restart off;{password}{ttl}
     ipv4 {{ {channel} }};
     ipv6 {{ {channel} }};
 }}

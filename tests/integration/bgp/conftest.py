@@ -51,7 +51,7 @@ class Router:
         self.directory = directory
         self.address = NODES[1]
         self.address6 = NODES6[1]
-        self.password: str | None = None
+        self.protection: dict[str, Any] = {}
         self.control = Control(directory)
         self._process: Process | None = None
         make_namespace(self.namespace, stack)
@@ -70,7 +70,7 @@ class Router:
 
     def start(self) -> None:
         settings = RouterSettings(
-            IPv4Address(self.address), ROUTER_AS, NODE_AS, (NODES, NODES6), md5_password=self.password
+            IPv4Address(self.address), ROUTER_AS, NODE_AS, (NODES, NODES6), **self.protection
         )
         self._process = bird.start(self.namespace, settings, self.directory)
 
@@ -84,6 +84,11 @@ class Router:
 
     def routes(self, prefix: str) -> tuple[BgpRoute, ...]:
         return self.control.routes(ip_network(prefix))
+
+    def counter(self, name: str) -> int:
+        """A counter of the namespace's network stack, as nstat names it."""
+        kernel = json.loads(run(inside(self.namespace, ["nstat", "-a", "-z", "-s", "-j", name])))["kernel"]
+        return int(kernel[name])
 
     def next_hops(self, prefix: str) -> set[str]:
         """The next hops of `prefix` in the kernel's table."""

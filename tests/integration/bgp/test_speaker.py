@@ -13,6 +13,15 @@ VIP = "192.0.2.1/32"
 VIP2 = "192.0.2.2/32"
 VIP6 = "2001:db8:1::1/128"
 GRACEFUL_SHUTDOWN = "65535:0"
+PASSWORD = "s3cret # ; word"
+
+
+def write_secret(directory: Path, password: str) -> str:
+    """Write a password file as it should be; return its path."""
+    path = directory / "password"
+    path.write_text(f"{password}\n")
+    path.chmod(0o600)
+    return str(path)
 
 
 def running(pid: int) -> bool:
@@ -79,13 +88,31 @@ def test_a_route_that_no_session_carries_is_refused_with_the_reason(router: Rout
 def test_a_session_with_a_password_and_ttl_security_comes_up(
     silent_router: Router, node: Node, tmp_path: Path
 ) -> None:
-    silent_router.password = "s3cret # ; word"
+    silent_router.protection = {"md5_password": PASSWORD, "ttl_security": True}
     silent_router.start()
-    secret = tmp_path / "password"
-    secret.write_text("s3cret # ; word\n")
-    secret.chmod(0o600)
-    node.daemon(node.settings(md5_password_file=str(secret))).announce(VIP)
+    secret = write_secret(tmp_path, PASSWORD)
+    node.daemon(node.settings(md5_password_file=secret, ttl_hops=1)).announce(VIP)
     eventually("the route", lambda: silent_router.next_hops(VIP) == {node.address})
+
+
+def test_another_password_than_the_routers_gives_no_session(
+    silent_router: Router, node: Node, tmp_path: Path
+) -> None:
+    silent_router.protection = {"md5_password": PASSWORD}
+    silent_router.start()
+    secret = write_secret(tmp_path, "another")
+    daemon = node.daemon(node.settings(md5_password_file=secret))
+    daemon.announce(VIP)
+    refused = "TcpExtTCPMD5Failure"
+    eventually("a refused segment", lambda: silent_router.counter(refused) > 0)
+    assert daemon.state["neighbors"][str(silent_router.address)].startswith("down: ")
+
+
+def test_a_router_that_expects_another_as_is_down_with_the_remedy(router: Router, node: Node) -> None:
+    settings = node.settings() | {"local_as": 64999}
+    daemon = node.daemon(settings)
+    address = str(router.address)
+    eventually("the reason", lambda: "compare local_as" in daemon.state["neighbors"][address])
 
 
 def test_a_killed_exabgp_is_out_of_the_router_within_a_second_and_comes_back(
