@@ -1,0 +1,165 @@
+"""The backend's machine: carries out what `plan` decides, on lo, in sysctls and in the kernel's BPF programs.
+
+Every change is written down before it is made (`changes`), and `undo` (`lbbackend unload`) puts back what is
+written. In between, nothing here depends on an agent being alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lbnode.backend.changes import ChangesFile, HostChanges
+from lbnode.backend.plan import ServedVip
+from lbnode.backend.settings import BackendSettings
+from lbnode.dataplane import backend as dataplane
+from lbnode.dataplane.backend import Attachment, AttachMode, BackendDataPlane
+from lbnode.dataplane.backend_layout import Service
+from lbnode.model.ids import IPAddress
+from lbnode.netdev import Netlink, bpffs, filters, sysctls
+from lbnode.netdev.addresses import add_address, addresses, remove_address
+from lbnode.netdev.errors import InterfaceMissingError
+from lbnode.netdev.links import link_named
+
+LOOPBACK = "lo"
+CLAMP_NAME = "evenkeel-clamp"
+
+SYSCTLS = {
+    "rp_filter": "0",  # what comes out of the tunnel has a source that lives behind other interfaces
+    "arp_ignore": "1",  # never answer ARP for a VIP: it is on lo only so that packets are taken
+    "arp_announce": "2",  # never name a VIP as sender in ARP
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """How this machine's programs hang on which interface, and the MTU that the clamp was made for."""
+
+    ifindex: int
+    path_mtu: int
+    xdp: Attachment
+
+
+class Host:
+    """One backend's machine. Everything is idempotent: a new agent says again what the last one said."""
+
+    def __init__(self, settings: BackendSettings, netlink: Netlink, plane: BackendDataPlane) -> None:
+        self._settings = settings
+        self._netlink = netlink
+        self._plane = plane
+        self._file = ChangesFile(settings.state_dir)
+        self._changes = self._file.read()
+        self._attached: Attached | None = None
+
+    @classmethod
+    async def open(cls, settings: BackendSettings, netlink: Netlink) -> Host:
+        """Mount the instance's bpffs and load the program; changes nothing of the machine's own yet.
+
+        Raises NetdevError and DataPlaneError.
+        """
+        await link_named(netlink, settings.interface)
+        bpffs.mount(settings.bpf_dir)
+        return cls(settings, netlink, BackendDataPlane.open(settings.bpf_dir, settings.address))
+
+    @property
+    def attached(self) -> Attached | None:
+        """What `attach` last did."""
+        return self._attached
+
+    @property
+    def owned(self) -> tuple[IPAddress, ...]:
+        """The VIPs that agents put on lo."""
+        return self._changes.addresses
+
+    async def on_lo(self) -> frozenset[IPAddress]:
+        """The addresses that lo has now."""
+        return await addresses(self._netlink, LOOPBACK)
+
+    async def add(self, address: IPAddress) -> None:
+        """Put a VIP on lo."""
+        if address not in self._changes.addresses and address not in await self.on_lo():
+            self._keep(replace(self._changes, addresses=(*self._changes.addresses, address)))
+        await add_address(self._netlink, LOOPBACK, address)
+
+    async def remove(self, address: IPAddress) -> None:
+        """Take a VIP off lo that an agent put there."""
+        await remove_address(self._netlink, LOOPBACK, address)
+        left = tuple(kept for kept in self._changes.addresses if kept != address)
+        self._keep(replace(self._changes, addresses=left))
+
+    def accept(self, sources: Iterable[IPAddress], vips: Iterable[ServedVip]) -> None:
+        """Take GRE from exactly these sources, for exactly these VIPs."""
+        self._plane.set_services(_service(vip) for vip in vips)
+        self._plane.set_sources(sources)
+
+    async def attach(self) -> Attached:
+        """Set sysctls and hang the programs on the interface, unless this host did so and nothing changed."""
+        link = await link_named(self._netlink, self._settings.interface)
+        path_mtu = self._settings.path_mtu or link.mtu
+        before = self._attached
+        if before is not None and (before.ifindex, before.path_mtu) == (link.index, path_mtu):
+            return before
+        self._keep(replace(self._changes, interface=link.name))
+        self._set_sysctls()
+        await self._attach_clamp(path_mtu)
+        xdp = self._plane.attach(link.index, AttachMode(self._settings.xdp_mode))
+        self._attached = Attached(link.index, path_mtu, xdp)
+        return self._attached
+
+    def close(self) -> None:
+        """Let go; everything stays in place."""
+        self._plane.close()
+
+    async def _attach_clamp(self, path_mtu: int) -> None:
+        program = self._plane.load_clamp(path_mtu)
+        try:
+            await filters.attach_egress(self._netlink, self._settings.interface, program.fd, CLAMP_NAME)
+        finally:
+            program.close()
+
+    def _set_sysctls(self) -> None:
+        wanted = wanted_sysctls(self._settings.interface)
+        now = {name: sysctls.read(name) for name in wanted}
+        known = self._changes.sysctls
+        changing = {name: now[name] for name in wanted if now[name] != wanted[name] and name not in known}
+        if changing:
+            self._keep(replace(self._changes, sysctls={**known, **changing}))
+        sysctls.write_all(wanted)
+
+    def _keep(self, changes: HostChanges) -> None:
+        if changes != self._changes:
+            self._file.write(changes)
+            self._changes = changes
+
+
+def wanted_sysctls(interface: str) -> dict[str, str]:
+    """Return a backend's kernel settings: of the interface and of "all", because the larger counts."""
+    places = ("all", interface)
+    return {f"net/ipv4/conf/{place}/{key}": value for place in places for key, value in SYSCTLS.items()}
+
+
+async def undo(settings: BackendSettings, netlink: Netlink) -> HostChanges:
+    """Put this machine back as it was before its first agent; return what was undone. No agent may run."""
+    file = ChangesFile(settings.state_dir)
+    changes = file.read()
+    await _detach(netlink, changes.interface or settings.interface, settings.bpf_dir)
+    for address in changes.addresses:
+        await remove_address(netlink, LOOPBACK, address)
+    sysctls.write_all({name: value for name, value in changes.sysctls.items() if sysctls.exists(name)})
+    file.forget()
+    return changes
+
+
+async def _detach(netlink: Netlink, interface: str, bpf_dir: Path) -> None:
+    try:
+        await filters.detach_egress(netlink, interface)
+    except InterfaceMissingError:
+        pass  # its filters went with it
+    if bpffs.is_mounted(bpf_dir):
+        dataplane.unload(bpf_dir)
+        bpffs.unmount(bpf_dir)
+
+
+def _service(vip: ServedVip) -> Service:
+    return Service(vip.address, int(vip.protocol), vip.port, vip.stamp, vip.self_id)
