@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
- * The table builder's inner loops: byte for byte what ring/reference.py says, which is the text to read first.
+ * The table builder's inner loops: byte for byte what ring/reference.py says, which is the text to read.
  *
- * Members and slots are named by their index in the caller's arrays, 0..65534; NOBODY marks a place that has none. All arguments
- * were checked by the caller (ring/maglev.py, ring/slots.py). Integers only: the same result on every machine.
+ * Members and slots are named by their index in the caller's arrays, 0..65534; NOBODY marks a place without
+ * one. The caller has checked all arguments (ring/maglev.py, ring/slots.py). Integers only: the same result
+ * on every machine.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define NOBODY UINT16_MAX
-#define LOG_BITS 10 /* the logarithm's table has 2^LOG_BITS + 1 entries */
+#define NOBODY		   UINT16_MAX
+#define LOG_BITS	   10 /* the logarithm's table has 2^LOG_BITS + 1 entries */
 #define BITMAP_WORDS(size) (((size) + 63) / 64)
 
 /* Counted up with every change of a signature below; ring/fast.py asks for the same number. */
@@ -19,18 +20,18 @@ uint32_t ring_interface(void)
 	return 1;
 }
 
-/* ---- home: whose turn it is ------------------------------------------------------------------------------------- */
+/* ---- home: whose turn it is ---- */
 
 struct crew {
 	uint32_t members;
 	const uint16_t *weights;
 	uint32_t largest; /* of the weights */
-	uint64_t total; /* of the weights */
+	uint64_t total;	  /* of the weights */
 };
 
 /*
- * A member's turns: its t-th falls in round ceil(t * largest / weight), which is where its accumulated credit reaches the
- * largest weight for the t-th time. Stepped without dividing: `behind` is round * weight - t * largest.
+ * A member's turns: its t-th falls in round ceil(t * largest / weight), where its accumulated credit reaches
+ * the largest weight for the t-th time. Stepped without dividing: `behind` is round * weight - t * largest.
  */
 struct turns {
 	uint32_t round;
@@ -44,7 +45,7 @@ static struct turns turns_of(const struct crew *crew, uint32_t member)
 {
 	uint32_t weight = crew->weights[member];
 
-	return (struct turns){ 0, crew->largest / weight, crew->largest % weight, 0, weight };
+	return (struct turns){0, crew->largest / weight, crew->largest % weight, 0, weight};
 }
 
 static uint32_t next_round(struct turns *turns)
@@ -60,7 +61,7 @@ static uint32_t next_round(struct turns *turns)
 
 static struct crew crew_of(uint32_t members, const uint16_t *weights)
 {
-	struct crew crew = { members, weights, 0, 0 };
+	struct crew crew = {members, weights, 0, 0};
 
 	for (uint32_t i = 0; i < members; i++) {
 		crew.total += weights[i];
@@ -79,7 +80,7 @@ static uint64_t turns_until(const struct crew *crew, uint64_t round)
 	return turns;
 }
 
-/* The first round by whose end `size` turns have been taken. A round's turns are total / largest, less a rounding each. */
+/* The first round by whose end `size` turns were taken; a round has total / largest, less roundings. */
 static uint32_t last_round(const struct crew *crew, uint32_t size)
 {
 	uint64_t low = (uint64_t)size * crew->largest / crew->total;
@@ -96,7 +97,7 @@ static uint32_t last_round(const struct crew *crew, uint32_t size)
 	return low;
 }
 
-/* Sort all turns of rounds 1..last by round, members of one round in their order; return who takes them, or NULL. */
+/* Who takes the turns of rounds 1..last: sorted by round, in a round by member; NULL without memory. */
 static uint16_t *schedule(const struct crew *crew, uint32_t last)
 {
 	uint32_t *start = calloc((size_t)last + 2, sizeof(*start));
@@ -127,7 +128,7 @@ out_of_memory:
 	return NULL;
 }
 
-/* ---- home: filling the table ------------------------------------------------------------------------------------ */
+/* ---- home: filling the table ---- */
 
 static uint32_t next_place(uint32_t place, uint32_t skip, uint32_t size)
 {
@@ -136,8 +137,8 @@ static uint32_t next_place(uint32_t place, uint32_t skip, uint32_t size)
 }
 
 /* Each turn claims the next place of the member's permutation that is still free. */
-static void fill(const uint16_t *order, uint32_t *places, const uint32_t *skips, uint32_t size, uint64_t *taken,
-		 uint16_t *home)
+static void fill(const uint16_t *order, uint32_t *places, const uint32_t *skips, uint32_t size,
+		 uint64_t *taken, uint16_t *home)
 {
 	for (uint32_t turn = 0; turn < size; turn++) {
 		uint32_t member = order[turn];
@@ -152,9 +153,9 @@ static void fill(const uint16_t *order, uint32_t *places, const uint32_t *skips,
 	}
 }
 
-/* Maglev's table over 1..65535 members; 0, or -1 when there is no memory. `places` (in: offsets) is overwritten. */
-int ring_populate(uint32_t members, uint32_t *places, const uint32_t *skips, const uint16_t *weights, uint32_t size,
-		  uint16_t *home)
+/* Maglev's table over 1..65535 members; 0, or -1 without memory. `places` (in: offsets) is overwritten. */
+int ring_populate(uint32_t members, uint32_t *places, const uint32_t *skips, const uint16_t *weights,
+		  uint32_t size, uint16_t *home)
 {
 	struct crew crew = crew_of(members, weights);
 	uint16_t *order = schedule(&crew, last_round(&crew, size));
@@ -170,7 +171,7 @@ int ring_populate(uint32_t members, uint32_t *places, const uint32_t *skips, con
 	return result;
 }
 
-/* ---- failover: weighted rendezvous ------------------------------------------------------------------------------ */
+/* ---- failover: weighted rendezvous ---- */
 
 /* The finaliser of MurmurHash3 (64 bits): a bijection that mixes every bit into every other. */
 static uint64_t mix(uint64_t word)
@@ -182,7 +183,7 @@ static uint64_t mix(uint64_t word)
 	return word ^ word >> 33;
 }
 
-/* -log2((draw + 1) / 2^32) with 32 fraction bits; `logs` holds log2(1 + i / 2^LOG_BITS), straight lines between. */
+/* -log2((draw + 1) / 2^32), 32 fraction bits; `logs` is log2(1 + i / 2^LOG_BITS), straight lines between. */
 static uint64_t minus_log2(uint32_t draw, const uint64_t *logs)
 {
 	uint64_t number = (uint64_t)draw + 1;
@@ -221,9 +222,8 @@ static uint32_t candidates_of(const struct lineup *lineup, uint64_t slot_base, s
 
 	for (uint32_t i = 0; i < lineup->slots; i++)
 		if (lineup->serving[i])
-			candidates[count++] = (struct candidate){
-				key_of(slot_base, lineup->numbers[i]), lineup->weights[i], i
-			};
+			candidates[count++] = (struct candidate){key_of(slot_base, lineup->numbers[i]),
+								 lineup->weights[i], i};
 	return count;
 }
 
@@ -231,9 +231,11 @@ static uint32_t candidates_of(const struct lineup *lineup, uint64_t slot_base, s
  * The candidate with the least minus_log2(draw) / weight; the first of equals. Most are turned away by
  * minus_log2(draw) >= 1 - draw (in units of 2^32), which costs no table look-up and no division.
  */
-static uint16_t best_for(uint64_t bucket_key, const struct candidate *candidates, uint32_t count, const uint64_t *logs)
+static uint16_t best_for(uint64_t bucket_key, const struct candidate *candidates, uint32_t count,
+			 const uint64_t *logs)
 {
-	const uint64_t most = (1ULL << 48) - 1; /* times a weight it still fits, and exceeds every quick bound */
+	const uint64_t most =
+		(1ULL << 48) - 1; /* above every quick bound, and times a weight it still fits */
 	uint64_t best = UINT64_MAX;
 	uint16_t winner = NOBODY;
 
@@ -253,15 +255,12 @@ static uint16_t best_for(uint64_t bucket_key, const struct candidate *candidates
 	return winner;
 }
 
-/*
- * The slot that serves each bucket: its home, or where that does not serve the best one that does (NOBODY if none). 0, or -1
- * when there is no memory.
- */
-int ring_failover(uint32_t size, const uint16_t *home, uint32_t slots, const uint16_t *numbers, const uint16_t *weights,
-		  const uint8_t *serving, uint64_t bucket_base, uint64_t slot_base, const uint64_t *logs,
-		  uint16_t *server)
+/* The slot that serves each bucket: its home, else the best that does, else NOBODY. -1 without memory. */
+int ring_failover(uint32_t size, const uint16_t *home, uint32_t slots, const uint16_t *numbers,
+		  const uint16_t *weights, const uint8_t *serving, uint64_t bucket_base, uint64_t slot_base,
+		  const uint64_t *logs, uint16_t *server)
 {
-	struct lineup lineup = { slots, numbers, weights, serving };
+	struct lineup lineup = {slots, numbers, weights, serving};
 	struct candidate *candidates = malloc(((size_t)slots + 1) * sizeof(*candidates));
 	uint32_t count;
 
@@ -279,11 +278,11 @@ int ring_failover(uint32_t size, const uint16_t *home, uint32_t slots, const uin
 	return 0;
 }
 
-/* ---- alternates ------------------------------------------------------------------------------------------------- */
+/* ---- alternates ---- */
 
 /* Take one epoch's owners, later epochs having been taken before, into the alternates of today's `owners`. */
-void ring_remember(uint32_t size, const uint16_t *owners, const uint16_t *earlier, const uint8_t *allowed, uint16_t *first,
-		   uint16_t *second)
+void ring_remember(uint32_t size, const uint16_t *owners, const uint16_t *earlier, const uint8_t *allowed,
+		   uint16_t *first, uint16_t *second)
 {
 	for (uint32_t bucket = 0; bucket < size; bucket++) {
 		uint16_t backend = earlier[bucket];

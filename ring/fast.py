@@ -1,7 +1,7 @@
 """The fast path: `ring.reference` in C (fast.c), loaded without any Python headers.
 
 The wheel carries the library; in a source tree `python hatch_build.py` builds it. Where it is missing `load`
-returns None and the reference serves: the same bytes, some 50 times slower. ctypes releases the interpreter's
+returns None and the reference serves: the same bytes, some 40 times slower. ctypes releases the interpreter's
 lock during each call.
 """
 

@@ -1,4 +1,4 @@
-"""A pool's seed, fixed for its life: it sets the pool's permutations, failover and keys apart from others'."""
+"""A pool's seed, fixed for its life: it sets permutations, failover and keys apart from other pools'."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """What version 1 of the algorithm gives, frozen: nodes of one fleet may run different releases.
 
-If a test here fails, tables or buckets are no longer those of the releases in the field. That is a new version
-of the algorithm: count up `lbnode.model.epoch.ALGORITHM`, keep the old one for fleets that still speak it, and
-add the new values here.
+If a test here fails, tables or buckets are no longer those of the releases in the field. That is a new
+version of the algorithm: count up `lbnode.model.epoch.ALGORITHM`, keep the old one for fleets that still
+speak it, and add the new values here.
 """
 
 from __future__ import annotations
