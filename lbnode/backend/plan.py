@@ -20,7 +20,7 @@ from lbnode.model.view import FleetView
 
 @dataclass(frozen=True, slots=True)
 class ServedVip:
-    """A VIP that this backend answers for; `stamp` of its pool's newest epoch, `self_id` 0 without a place in it."""
+    """A VIP that this backend answers for; `stamp` is its pool's, `self_id` is 0 without a place there."""
 
     address: IPAddress
     protocol: Protocol
@@ -94,7 +94,7 @@ class Plan:
     def handle(
         self, view: FleetView, on_lo: Iterable[IPAddress], owned: Iterable[IPAddress]
     ) -> list[Command]:
-        """Return what to do, in this order: all of it, or the caller calls `forget` and hands the view in again.
+        """Return what to do, in order: all of it, or the caller calls `forget` and hands the view in again.
 
         `on_lo` are the addresses that lo has, `owned` those that an agent put there.
         """

@@ -69,6 +69,16 @@ class Attachment:
         return f"{name}: {self.reason}" if self.reason else name
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the kernel holds for one backend, whether or not its agent runs."""
+
+    sources: frozenset[Address]
+    services: frozenset[Service]
+    counters: dict[str, Counter]
+    xdp: str
+
+
 def clamped_mss(path_mtu: int) -> tuple[int, int]:
     """Return the largest MSS inside a tunnel, for IPv4 and IPv6; `path_mtu` is in bytes of outer packet."""
     inner = path_mtu - TUNNEL_OVERHEAD
@@ -87,7 +97,7 @@ class BackendDataPlane:
 
     @classmethod
     def open(cls, directory: Path, tunnel: IPv4Address) -> BackendDataPlane:
-        """Load the program for packets to `tunnel`, on the maps pinned below `directory` or on new ones.
+        """Load the program for packets to `tunnel`, on the maps pinned in `directory` or on new ones.
 
         What is attached goes on unchanged until `attach`. Raises DataPlaneError.
         """
@@ -100,6 +110,26 @@ class BackendDataPlane:
             maps = adopted or _pin_maps(pins, decap)
             return cls(directory, decap, maps, digest)
 
+    @classmethod
+    def read(cls, directory: Path) -> Snapshot | None:
+        """Return what is pinned below `directory`, by whomever; None when nothing of this release's layout is."""
+        with BpfObject.open(DECAP_OBJECT) as decap:
+            pins = directory / (MAPS_PREFIX + layout_digest(decap.btf))
+            names = outcome_names(decap.btf)
+        maps = _open_maps(pins)
+        if maps is None:
+            return None
+        try:
+            return Snapshot(
+                sources=_sources(maps["sources"]),
+                services=_services(maps["services"]),
+                counters=_counters(maps["counters"], names),
+                xdp=_pinned_mode(directory / LINK_PIN),
+            )
+        finally:
+            for opened in maps.values():
+                opened.close()
+
     def set_sources(self, sources: Iterable[Address]) -> None:
         """Accept GRE from exactly these addresses."""
         _write(self._maps["sources"], {pack_address(source): SOURCE_VALUE for source in sources})
@@ -110,19 +140,17 @@ class BackendDataPlane:
 
     def sources(self) -> frozenset[Address]:
         """Return whose GRE the kernel accepts now."""
-        return frozenset(unpack_address(key) for key in _entries(self._maps["sources"]))
+        return _sources(self._maps["sources"])
 
     def services(self) -> frozenset[Service]:
         """Return the VIPs that the kernel takes packets for now, without the entries for addresses as a
         whole.
         """
-        entries = _entries(self._maps["services"])
-        found = (unpack_service(key, value) for key, value in entries.items())
-        return frozenset(service for service in found if service.protocol)
+        return _services(self._maps["services"])
 
     def counters(self) -> dict[str, Counter]:
         """Return what became of the packets so far, by the outcome's name."""
-        return {name: _sum(self._maps["counters"].lookup(index)) for index, name in enumerate(self._names)}
+        return _counters(self._maps["counters"], self._names)
 
     def attach(self, ifindex: int, mode: AttachMode) -> Attachment:
         """Run the program on what comes in by the interface, in place of what an earlier agent attached
@@ -216,14 +244,45 @@ def _adopt_maps(pins: Path, decap: BpfObject) -> dict[str, Map] | None:
     """
     if not pins.exists():
         return None
-    try:
-        maps = {name: Map.open_pinned(pins / name) for name in MAPS}
-    except PinError:
+    maps = _open_maps(pins)
+    if maps is None:
         shutil.rmtree(pins)
         return None
     for name, adopted in maps.items():
         decap.reuse(name, adopted)
     return maps
+
+
+def _open_maps(pins: Path) -> dict[str, Map] | None:
+    try:
+        return {name: Map.open_pinned(pins / name) for name in MAPS}
+    except PinError:
+        return None
+
+
+def _pinned_mode(path: Path) -> str:
+    """How the pinned link hangs on its interface: "native", "generic", or "detached" when it does not."""
+    if not path.exists():
+        return "detached"
+    link = XdpLink.open_pinned(path)
+    try:
+        mode = xdp_mode(link.ifindex) if link.ifindex else None
+    finally:
+        link.close()
+    return mode.name.lower() if mode is not None else "detached"
+
+
+def _sources(table: Map) -> frozenset[Address]:
+    return frozenset(unpack_address(key) for key in _entries(table))
+
+
+def _services(table: Map) -> frozenset[Service]:
+    found = (unpack_service(key, value) for key, value in _entries(table).items())
+    return frozenset(service for service in found if service.protocol)
+
+
+def _counters(table: Map, names: Iterable[str]) -> dict[str, Counter]:
+    return {name: _sum(table.lookup(index)) for index, name in enumerate(names)}
 
 
 def _pin_maps(pins: Path, decap: BpfObject) -> dict[str, Map]:

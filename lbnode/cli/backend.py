@@ -1,0 +1,109 @@
+"""`lbbackend`: the agent on a backend's machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lbnode.backend import instance
+from lbnode.backend.errors import BackendError
+from lbnode.backend.settings import BackendSettings
+from lbnode.backend.status import BackendStatus, read_status
+from lbnode.cli.daemon import FAILED, configure_logging, report_failures
+from lbnode.settings.source import load
+
+DEFAULT_CONFIG = Path("/etc/evenkeel/lbbackend.yaml")
+
+app = typer.Typer(
+    name="lbbackend",
+    no_args_is_help=True,
+    help="""The agent on a backend: takes packets out of the nodes' tunnels and answers clients directly.
+
+    Examples:
+
+      lbbackend run --config /etc/evenkeel/lbbackend.yaml
+
+      lbbackend status --json
+
+      lbbackend unload
+
+    Exit status: 0 done, 1 failed (the message says why), 2 wrong usage or bad settings.
+    """,
+)
+
+Config = Annotated[
+    Path, typer.Option("--config", "-c", help="This backend's settings.", envvar="EVENKEEL_CONFIG")
+]
+
+
+@app.command()
+def run(
+    config: Config = DEFAULT_CONFIG,
+    as_json: Annotated[bool, typer.Option("--json/--no-json", help="Log as JSON lines.")] = False,
+) -> None:
+    """Run the agent until SIGTERM.
+
+    Stop, crash and upgrade leave VIPs, kernel settings and programs in place and break no flow; `unload`
+    undoes them.
+    """
+    configure_logging(as_json)
+    with _failures():
+        asyncio.run(instance.run(load(BackendSettings, config)))
+
+
+@app.command()
+def unload(config: Config = DEFAULT_CONFIG) -> None:
+    """Undo all that the agent did to this machine. Only for a backend that is stopped for good."""
+    with _failures():
+        settings = load(BackendSettings, config)
+        undone = asyncio.run(instance.unload(settings))
+        typer.echo(f"{settings.name}: programs and pins are gone")
+        for address in undone.addresses:
+            typer.echo(f"{settings.name}: {address} is off lo")
+        for name, value in undone.sysctls.items():
+            typer.echo(f"{settings.name}: {name} is {value} again")
+
+
+@app.command()
+def status(
+    config: Config = DEFAULT_CONFIG,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Show what holds on this machine: VIPs, accepted nodes, counters. The agent need not run."""
+    with _failures():
+        found = asyncio.run(read_status(load(BackendSettings, config)))
+        typer.echo(json.dumps(asdict(found), indent=2) if as_json else "\n".join(_lines(found)))
+
+
+def main() -> None:
+    """Entry point of the `lbbackend` command."""
+    app()
+
+
+@contextlib.contextmanager
+def _failures() -> Iterator[None]:
+    with report_failures():
+        try:
+            yield
+        except BackendError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(FAILED) from error
+
+
+def _lines(found: BackendStatus) -> Iterator[str]:
+    agent = f"running as process {found.agent_pid}" if found.agent_pid is not None else "not running"
+    yield f"backend {found.name}: agent {agent}"
+    yield f"interface {found.interface}: xdp {found.xdp}, mss clamp {'on' if found.clamp else 'off'}"
+    yield f"accepts GRE from: {', '.join(found.sources) or 'nobody'}"
+    for vip in found.vips:
+        place = f"id {vip.self_id}" if vip.self_id else "no place in its pool"
+        yield f"vip {vip.vip}: {place}, epoch stamp {vip.stamp}{'' if vip.on_lo else ', NOT on lo'}"
+    for name, packets in found.packets.items():
+        yield f"{name.replace('_', ' ')}: {packets} packets"
