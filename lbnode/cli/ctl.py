@@ -1,0 +1,70 @@
+"""`lbctl`: what operators type."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from lbnode.cli import ctl_backends, ctl_fleet, ctl_nodes, ctl_status, lab
+from lbnode.cli.ctl_session import EXIT_STATUS, Session
+from lbnode.rpc.client import DEFAULT_ADDRESS
+
+app = typer.Typer(
+    name="lbctl",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help=f"""Operate a fleet of evenkeel load balancers. Any node answers for the whole fleet.
+
+    \b
+    Examples:
+      lbctl status                              what is wrong, and everything else
+      lbctl apply -f fleet.yaml                 make the fleet what the file says
+      lbctl backend drain b3                    no new flows for b3, in no pool
+      lbctl node drain n2                       take a node out of service
+      lbctl explain 198.51.100.7:40000 192.0.2.10:80/tcp
+      lbctl --node 127.0.0.1:7946 status        ask another node
+      lbctl --install-completion                completion for your shell
+
+    {EXIT_STATUS}
+    """,
+)
+app.command()(ctl_status.status)
+app.command()(ctl_fleet.apply)
+app.command()(ctl_fleet.export)
+app.add_typer(ctl_nodes.app, name="node")
+app.add_typer(ctl_backends.app, name="backend")
+app.command()(ctl_status.explain)
+app.add_typer(ctl_fleet.config_app, name="config")
+app.add_typer(lab.app, name="lab")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lbctl {version('evenkeel')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    context: typer.Context,
+    node: Annotated[
+        str,
+        typer.Option(
+            "--node",
+            envvar="EVENKEEL_NODE",
+            metavar="ADDRESS",
+            help="The node to ask: unix:/path/to/socket or 127.0.0.1:PORT.",
+        ),
+    ] = DEFAULT_ADDRESS,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    context.obj = Session(node)
+
+
+def main() -> None:
+    """Entry point of the `lbctl` command."""
+    app()

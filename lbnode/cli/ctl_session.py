@@ -1,0 +1,77 @@
+"""What all commands of `lbctl` share: the node that they ask, and errors with a remedy and an exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+import typer
+from rich.console import Console
+
+from lbnode.model.ids import IPAddress
+from lbnode.rpc.client import FleetClient
+from lbnode.rpc.errors import RefusedError, UnreachableError, WireError
+
+FAILED = 1
+BAD_INPUT = 2
+OUT_OF_REACH = 3
+EXIT_STATUS = (
+    "Exit status: 0 done · 1 refused or failed · 2 wrong usage or bad input · 3 no answer from the fleet"
+)
+WIDE = 240
+"""Columns when nobody looks at a terminal: a pipe must get whole lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What the global options say."""
+
+    node: str
+
+
+def make_console() -> Console:
+    """Return the console for answers: colours and folding on a terminal, plain whole lines elsewhere."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=WIDE)
+
+
+@contextmanager
+def fleet_client(context: typer.Context) -> Iterator[FleetClient]:
+    """Connect to the session's node; what goes wrong ends the command with a message and an exit status."""
+    session: Session = context.obj
+    try:
+        with FleetClient(session.node) as client:
+            yield client
+    except UnreachableError as error:
+        raise fail(str(error), code=OUT_OF_REACH) from error
+    except RefusedError as error:
+        raise fail(error.reason, error.remedy, BAD_INPUT if error.invalid else FAILED) from error
+    except WireError as error:
+        remedy = "do lbctl and that node run the same release?"
+        raise fail(f"{session.node} answered what this lbctl does not understand: {error}", remedy) from error
+
+
+def fail(reason: str, remedy: str = "", code: int = FAILED) -> typer.Exit:
+    """Print an error to stderr and return the exception that ends the command."""
+    typer.echo(f"error: {reason}", err=True)
+    if remedy:
+        typer.echo(f"  try: {remedy}", err=True)
+    return typer.Exit(code)
+
+
+def parse_address(text: str) -> IPAddress:
+    """Return the address in `text`; ends the command as bad input when there is none."""
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise fail(f"{text!r} is not an IP address", "write it like 192.0.2.10", BAD_INPUT) from None
+
+
+def parse_endpoint(text: str) -> tuple[IPAddress, int]:
+    """Return the address and port in `192.0.2.10:80` or `[2001:db8::1]:80`."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) <= 65535:
+        raise fail(f"{text!r} is no address and port", "write it like 192.0.2.10:80", BAD_INPUT)
+    return parse_address(host.removeprefix("[").removesuffix("]")), int(port)
