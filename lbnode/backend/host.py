@@ -21,6 +21,7 @@ from lbnode.netdev import Netlink, bpffs, filters, sysctls
 from lbnode.netdev.addresses import add_address, addresses, remove_address
 from lbnode.netdev.errors import InterfaceMissingError
 from lbnode.netdev.links import link_named
+from lbnode.store.copy import DiskCopy
 
 LOOPBACK = "lo"
 CLAMP_NAME = "evenkeel-clamp"
@@ -148,6 +149,7 @@ async def undo(settings: BackendSettings, netlink: Netlink) -> HostChanges:
         await remove_address(netlink, LOOPBACK, address)
     sysctls.write_all({name: value for name, value in changes.sysctls.items() if sysctls.exists(name)})
     file.forget()
+    DiskCopy(settings.state_dir).path.unlink(missing_ok=True)
     return changes
 
 
@@ -159,6 +161,7 @@ async def _detach(netlink: Netlink, interface: str, bpf_dir: Path) -> None:
     if bpffs.is_mounted(bpf_dir):
         dataplane.unload(bpf_dir)
         bpffs.unmount(bpf_dir)
+        bpf_dir.rmdir()
 
 
 def _service(vip: ServedVip) -> Service:

@@ -30,14 +30,14 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, DECAP_OUTCOME_COUNT);
-	__type(key, __u32);
+	__type(key,
+	       enum decap_outcome); /* named in the object's BTF, where the agent finds the counters' names */
 	__type(value, struct decap_counter);
 } counters SEC(".maps");
 
 static __always_inline void count(enum decap_outcome outcome, __u64 bytes)
 {
-	__u32 index = outcome;
-	struct decap_counter *counter = bpf_map_lookup_elem(&counters, &index);
+	struct decap_counter *counter = bpf_map_lookup_elem(&counters, &outcome);
 
 	if (!counter)
 		return;

@@ -112,7 +112,7 @@ class BackendDataPlane:
 
     @classmethod
     def read(cls, directory: Path) -> Snapshot | None:
-        """Return what is pinned below `directory`, by whomever; None when nothing of this release's layout is."""
+        """Return what is pinned in `directory`, by whomever; None when nothing with this layout is."""
         with BpfObject.open(DECAP_OBJECT) as decap:
             pins = directory / (MAPS_PREFIX + layout_digest(decap.btf))
             names = outcome_names(decap.btf)
