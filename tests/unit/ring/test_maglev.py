@@ -23,7 +23,7 @@ def envoy_table(keys: Sequence[str], size: int) -> list[int]:
     """Envoy's permutations: xxHash64 of a host's key, seed 0 for the offset, seed 1 for the skip."""
     offsets = [xxhash.xxh64_intdigest(key.encode(), 0) % size for key in keys]
     skips = [xxhash.xxh64_intdigest(key.encode(), 1) % (size - 1) + 1 for key in keys]
-    return populate(offsets, skips, [1] * len(keys), size).tolist()
+    return [int(member) for member in populate(offsets, skips, [1] * len(keys), size)]
 
 
 def home(
