@@ -52,13 +52,24 @@ def add_node(lab: LabRecord) -> LabRecord:
     grown = replace(lab, plan=replace(lab.plan, nodes=lab.plan.nodes + 1))
     node = grown.plan.of(Role.NODE)[-1]
     network.build_host(grown.plan, node)
-    return _started(grown, node, services.start_node(grown.plan, node))
+    return _started(grown, node.name, services.start_node(grown.plan, node))
 
 
 def restart_node(lab: LabRecord, node: Host) -> LabRecord:
     """SIGKILL a node's daemon and start it again."""
     processes.kill(lab.processes[node.name])
-    return _started(lab, node, services.start_node(lab.plan, node))
+    return _started(lab, node.name, services.start_node(lab.plan, node))
+
+
+def restart_server(lab: LabRecord, backend: Host) -> LabRecord:
+    """SIGKILL a backend's web server and start it again: its connections are lost."""
+    processes.kill(lab.processes[server_of(backend)])
+    return _started(lab, server_of(backend), services.start_server(lab.plan, backend))
+
+
+def server_of(backend: Host) -> str:
+    """The name under which a backend's web server is recorded; its agent has the host's own."""
+    return f"{backend.name}.server"
 
 
 def _build(plan: Plan, tell: Tell) -> LabRecord:
@@ -73,13 +84,13 @@ def _build(plan: Plan, tell: Tell) -> LabRecord:
     services.start_router(plan)
     for host, process in stores.items():
         services.await_zookeeper(host, process)
-        lab = _started(lab, host, process)
+        lab = _started(lab, host.name, process)
     tell("backends: web servers and lbbackend; nodes: lbnode")
     for backend in plan.of(Role.BACKEND):
-        services.start_server(plan, backend)
-        lab = _started(lab, backend, services.start_agent(plan, backend))
+        lab = _started(lab, server_of(backend), services.start_server(plan, backend))
+        lab = _started(lab, backend.name, services.start_agent(plan, backend))
     for node in plan.of(Role.NODE):
-        lab = _started(lab, node, services.start_node(plan, node))
+        lab = _started(lab, node.name, services.start_node(plan, node))
     _apply_fleet(RunningLab(lab), tell)
     _await_traffic(RunningLab(lab), tell)
     lab = replace(lab, ready=True)
@@ -87,8 +98,8 @@ def _build(plan: Plan, tell: Tell) -> LabRecord:
     return lab
 
 
-def _started(lab: LabRecord, host: Host, process: processes.Process) -> LabRecord:
-    lab = lab.started(host.name, process)
+def _started(lab: LabRecord, name: str, process: processes.Process) -> LabRecord:
+    lab = lab.started(name, process)
     record.save(lab)
     return lab
 
@@ -164,9 +175,9 @@ def _poll(why_not: Callable[[], str], timeout_s: float, lab: RunningLab, what: s
 
 def _check_alive(lab: RunningLab) -> None:
     """Raise LabError as soon as a daemon has ended: no use in waiting for it."""
-    for host, process in lab.record.processes.items():
+    for name, process in lab.record.processes.items():
         if not processes.is_alive(process):
-            raise LabError(f"{host}: its daemon has ended: {processes.tail(process.log)}")
+            raise LabError(f"{name}: it has ended: {processes.tail(process.log)}")
 
 
 def _last_words(lab: RunningLab) -> str:

@@ -25,15 +25,18 @@ LABS = Path("/run/evenkeel/labs")
 
 @dataclass(frozen=True, slots=True)
 class LabRecord:
-    """A lab's plan and the processes started for it, by host. `ready`: it was built to the end."""
+    """A lab's plan and the processes started for it: a host's daemon by the host's name, others by theirs.
+
+    `ready`: it was built to the end.
+    """
 
     plan: Plan
     processes: dict[str, Process] = field(default_factory=dict)
     ready: bool = False
 
-    def started(self, host: str, process: Process) -> LabRecord:
-        """Return the record with `process` as the daemon of `host`."""
-        return replace(self, processes={**self.processes, host: process})
+    def started(self, name: str, process: Process) -> LabRecord:
+        """Return the record with `process` under `name`."""
+        return replace(self, processes={**self.processes, name: process})
 
 
 def directory(lab: str) -> Path:

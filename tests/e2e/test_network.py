@@ -32,7 +32,9 @@ def plan() -> Iterator[Plan]:
 
 def answers(plan: Plan, source: str, target: str) -> bool:
     ping = ["ping", "-q", "-c", "1", "-W", "1", str(plan.host(target).address)]
-    return subprocess.run(inside(plan.namespace(source), ping), capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(inside(plan.namespace(source), ping), capture_output=True, check=False).returncode == 0
+    )
 
 
 def test_every_host_reaches_every_other(plan: Plan) -> None:
@@ -98,7 +100,9 @@ def test_a_thread_inside_a_namespace_leaves_the_others_where_they_are(plan: Plan
 
 def test_teardown_ends_daemons_and_what_they_started(plan: Plan) -> None:
     node = plan.host("n1")
-    family = "import subprocess, time; subprocess.Popen(['sleep', '600'], start_new_session=True); time.sleep(600)"
+    family = (
+        "import subprocess, time; subprocess.Popen(['sleep', '600'], start_new_session=True); time.sleep(600)"
+    )
     log = record.host_directory(plan.lab, "n1") / "daemon.log"
     started = processes.start(node.namespace, [sys.executable, "-c", family], log)
     wait_until(lambda: len(namespaces.processes_in([node.namespace])) == 2, 10, "start two processes")
