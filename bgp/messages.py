@@ -19,6 +19,10 @@ from bgp.routes import Community, Route, RouteSet
 
 _T = TypeVar("_T")
 
+PROTOCOL = 1
+"""The form of the lines between daemon and relay: part of the mark, so that no daemon adopts a relay of
+another form.
+"""
 UP = "up"
 NOT_YET = "down: no session yet"
 

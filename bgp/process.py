@@ -143,10 +143,13 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], output: Path) 
 
 
 def remember(path: Path, identity: Identity) -> None:
-    """Write the pid file, atomically."""
+    """Write the pid file, atomically. Raises SpeakerError."""
     aside = path.with_suffix(".new")
-    aside.write_text(json.dumps({"pid": identity.pid, "started_at": identity.started_at}))
-    aside.replace(path)
+    try:
+        aside.write_text(json.dumps({"pid": identity.pid, "started_at": identity.started_at}))
+        aside.replace(path)
+    except OSError as error:
+        raise SpeakerError(f"write {path}: {error.strerror}") from error
 
 
 def recall(path: Path) -> Process | None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from bgp.config import Neighbor
 from bgp.errors import MessageError
-from bgp.messages import Greeting, decode_desired, encode_greeting, encode_state, parse_exabgp
+from bgp.messages import PROTOCOL, Greeting, decode_desired, encode_greeting, encode_state, parse_exabgp
 from bgp.session import Command, DaemonConnected, DaemonLost, Event, Exit, Send, Session, Tell, Ticked
 
 LINE_LIMIT = 64 * 1024 * 1024
@@ -40,9 +40,14 @@ def describe(socket: Path, mark: str, adopt_s: float, neighbors: Sequence[Neighb
         }
         for neighbor in neighbors
     ]
-    return json.dumps(
-        {"socket": str(socket), "mark": mark, "adopt_s": adopt_s, "neighbors": routers}, indent=2
-    )
+    fields = {
+        "protocol": PROTOCOL,
+        "socket": str(socket),
+        "mark": mark,
+        "adopt_s": adopt_s,
+        "neighbors": routers,
+    }
+    return json.dumps(fields, indent=2)
 
 
 class Relay:

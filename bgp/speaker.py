@@ -18,12 +18,14 @@ from bgp.errors import BgpError, MessageError, SpeakerError
 from bgp.installation import Installation
 from bgp.link import Link
 from bgp.messages import NOT_YET, UP, Desired, RelayState
-from bgp.process import Process, recall, remember
+from bgp.process import Identity, Process, recall, remember
 from bgp.routes import Route, RouteSet
 
 ADOPT_S = 30.0
-CONNECT_S = 10.0
+LAUNCH_S = 10.0
 """How long ExaBGP may take to start its relay."""
+ANSWER_S = 3.0
+"""How long a running ExaBGP may take to answer the daemon that wants to adopt it."""
 FIRST_BACKOFF_S = 0.25
 MOST_BACKOFF_S = 30.0
 STEADY_S = 60.0
@@ -180,55 +182,64 @@ class Speaker:
     async def _open(self) -> None:
         """Be connected to the relay of a running ExaBGP with our configuration."""
         if self._process is None:
-            self._process = recall(self._installation.pid_file)
+            self._process = await self._find()
         if self._process is not None and not await self._adopt():
             await self._end_process()
         if self._process is None:
             await self._launch()
-        if self._wanted is not None and self._link is not None:
+        assert self._link is not None
+        self._take(self._link.state)
+        if self._wanted is not None:
             self._link.send(self._wanted)
+
+    async def _find(self) -> Process | None:
+        """Return the ExaBGP that runs from our files: by its pid file or, should nobody have come to write
+        one, by what its relay says.
+        """
+        found = recall(self._installation.pid_file)
+        if found is not None:
+            return found
+        link = await Link.open(self._installation.socket)
+        if link is None:
+            return None
+        link.close()
+        identity = Identity.of(link.greeting.exabgp_pid)
+        return None if identity is None else Process.hold(identity)
 
     async def _adopt(self) -> bool:
         """Connect to a running ExaBGP; False if it does not answer or runs with another configuration."""
         assert self._process is not None
         pid = self._process.pid
         try:
-            self._link = await self._connect(self._process)
+            self._link = await self._connect(self._process, ANSWER_S)
         except SpeakerError as error:
-            _log.warning("adopt exabgp (pid %d): %s: starting another", pid, error)
+            _log.warning("adopt exabgp (pid %d): %s; starting another", pid, error)
             return False
         if self._link.greeting.mark != self._installation.mark():
             self._close_link()
             _log.info("exabgp (pid %d) runs with another configuration: starting another", pid)
             return False
+        remember(self._installation.pid_file, self._process.identity)
         _log.info("adopted exabgp (pid %d)", pid)
         return True
 
     async def _launch(self) -> None:
         self._installation.write()
         self._process = self._installation.spawn()
-        remember(self._installation.pid_file, self._process.identity)
         try:
-            self._link = await self._connect(self._process)
+            remember(self._installation.pid_file, self._process.identity)
+            self._link = await self._connect(self._process, LAUNCH_S)
         except SpeakerError:
             await self._end_process()
             raise
         _log.info("started exabgp (pid %d)", self._process.pid)
 
-    async def _connect(self, process: Process) -> Link:
-        """Wait for the relay of `process` to listen and greet. Raises SpeakerError."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + CONNECT_S
-        while loop.time() < deadline:
-            link = await Link.open(self._installation.socket)
-            if link is not None and link.greeting.exabgp_pid == process.pid:
-                return link
-            if link is not None:
-                link.close()
-            if await process.ended(0.05):
-                raise SpeakerError(f"start exabgp: it ended: {self._installation.last_words()}")
-        where = f"no answer on {self._installation.socket} in {CONNECT_S:g} s"
-        raise SpeakerError(f"connect to the relay of exabgp: {where}: {self._installation.last_words()}")
+    async def _connect(self, process: Process, patience_s: float) -> Link:
+        link = await Link.await_greeting(self._installation.socket, process, patience_s)
+        if link is None:
+            why = f"no answer in {patience_s:g} s" if process.alive() else "it ended"
+            raise SpeakerError(f"start exabgp: {why}: {self._installation.last_words()}")
+        return link
 
     async def _end_process(self) -> str:
         """End ExaBGP if it still runs; return how it ended."""

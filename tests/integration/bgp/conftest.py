@@ -22,7 +22,7 @@ from lbnode.lab.bird import BgpRoute, Control, RouterSettings
 from lbnode.lab.processes import Process
 from lbnode.lab.shell import environment, inside, run, run_script
 
-PATIENCE_S = 10.0
+PATIENCE_S = 20.0
 POLL_S = 0.02
 ROUTER_AS = 65000
 NODE_AS = 65001

@@ -24,6 +24,13 @@ def write_secret(directory: Path, password: str) -> str:
     return str(path)
 
 
+def stop_whole(exabgp: int) -> None:
+    """SIGSTOP ExaBGP and its relay."""
+    relay = Path(f"/proc/{exabgp}/task/{exabgp}/children").read_text().split()
+    for pid in [exabgp, *map(int, relay)]:
+        os.kill(pid, signal.SIGSTOP)
+
+
 def running(pid: int) -> bool:
     """True while the process runs; a zombie does not."""
     try:
@@ -156,6 +163,31 @@ def test_a_killed_daemon_leaves_its_routes_announced_and_the_next_one_adopts_the
     assert router.next_hops(VIP) == {node.address}
     second.announce(VIP2)
     eventually("the change", lambda: router.next_hops(VIP2) and not router.next_hops(VIP))
+
+
+def test_an_exabgp_whose_pid_file_was_never_written_is_adopted_all_the_same(
+    router: Router, node: Node
+) -> None:
+    first = node.daemon()
+    first.announce(VIP)
+    exabgp = first.exabgp
+    first.kill()
+    (node.run_dir / "exabgp.pid").unlink()
+    second = node.daemon()
+    assert second.exabgp == exabgp
+    assert second.state["announced"] == {VIP: []}
+
+
+def test_an_exabgp_that_does_not_answer_is_ended_and_replaced(router: Router, node: Node) -> None:
+    first = node.daemon()
+    first.announce(VIP)
+    exabgp = first.exabgp
+    first.kill()
+    stop_whole(exabgp)
+    second = node.daemon()
+    second.announce(VIP)
+    assert second.exabgp != exabgp
+    assert not running(exabgp)
 
 
 def test_nobody_who_adopts_within_adopt_s_withdraws_everything_and_ends_exabgp(
