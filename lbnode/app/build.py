@@ -15,6 +15,7 @@ from lbnode.app.daemon import NodeDaemon
 from lbnode.app.hops import NextHops
 from lbnode.app.memory import Memory
 from lbnode.dataplane.node import NodeDataPlane
+from lbnode.dataplane.node import unload as unload_plane
 from lbnode.dataplane.values import Limits
 from lbnode.netdev import bpffs
 from lbnode.netdev.links import link_named
@@ -56,7 +57,7 @@ def unload(settings: NodeSettings) -> None:
     """Take the program off its interface and remove every pin of this instance."""
     directory = bpffs_of(settings)
     if bpffs.is_mounted(directory):
-        NodeDataPlane.unload(directory)
+        unload_plane(directory)
         bpffs.unmount(directory)
 
 

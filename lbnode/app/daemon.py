@@ -38,6 +38,9 @@ from lbnode.store.tree import StoreError
 
 log = structlog.get_logger()
 
+FORWARDED = ("forwarded", "forwarded_keyed")
+"""The data plane's counters of packets that went to a backend."""
+
 TICK_S = 1.0
 """A pass at least this often: traffic counters, timers, the fleet file."""
 
@@ -146,7 +149,7 @@ class NodeDaemon:
         """Tell the routers what this node can carry, once it has seen a fleet at all."""
         drained = self._name in view.intents.drained_nodes or self._stopping
         serving = self._announcer.serves(bool(self._kernel.pools) and not drained)
-        self._presence.observe(now, drained, serving, self._plane.packets(), self._stopping)
+        self._presence.observe(now, drained, serving, self._forwarded(), self._stopping)
         if view.identity is None:
             return
         deaf = announce.deaf_agents(view, self._name)
@@ -159,6 +162,10 @@ class NodeDaemon:
             self._presence.draining_s(now),
         )
         self._announcer.announce(decision)
+
+    def _forwarded(self) -> int:
+        counters = self._plane.counters()
+        return sum(counters[name].packets for name in FORWARDED)
 
     async def _speak(self, view: FleetView) -> None:
         """Say who this node is and what it has; nothing is written when nothing has changed."""
