@@ -94,7 +94,8 @@ def _objection(view: FleetView, request: Apply, old: DesiredFleet) -> Refusal | 
             f"this fleet is called {name!r}, but the file is for {new.name!r}",
             "check the file's `fleet:`, or which fleet --node belongs to",
         )
-    if request.based_on is not None and request.based_on != view.desired_version:
+    is_there = view.desired == new
+    if not is_there and request.based_on is not None and request.based_on != view.desired_version:
         return Refusal(
             RefusalKind.CONFLICT,
             "somebody else changed the fleet since the differences were shown",

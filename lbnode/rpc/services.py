@@ -9,10 +9,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, TypeVar
 
 import grpc
-import structlog
 
 from lbnode.api.v1 import control_pb2, control_pb2_grpc, status_pb2, status_pb2_grpc
-from lbnode.model.requests import Outcome, Refusal, RefusalKind
+from lbnode.model.requests import Refusal, RefusalKind
 from lbnode.rpc import wire_control
 from lbnode.rpc.errors import WireError
 from lbnode.rpc.port import ClusterPort, Verb
@@ -32,8 +31,6 @@ MAX_DETAILS = 4000
 Context = grpc.aio.ServicerContext[Any, Any]
 Message = TypeVar("Message")
 Answer = TypeVar("Answer")
-
-log = structlog.get_logger()
 
 
 class StatusService(status_pb2_grpc.StatusServicer):
@@ -65,10 +62,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
     ) -> control_pb2.ControlResponse:
         based_on = request.based_on if request.HasField("based_on") else None
         asked = self._cluster.apply(request.fleet_yaml, dry_run=request.dry_run, based_on=based_on)
-        outcome = await _answer(context, asked)
-        if outcome.applied:
-            _record("apply", outcome)
-        return wire_control.pack_outcome(outcome)
+        return wire_control.pack_outcome(await _answer(context, asked))
 
     async def Export(  # noqa: N802
         self, _request: control_pb2.ExportRequest, context: Context
@@ -114,9 +108,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
         self, context: Context, unpack: Callable[[Message], Verb], request: Message
     ) -> control_pb2.ControlResponse:
         verb = await _unpack(context, unpack, request)
-        outcome = await _answer(context, self._cluster.control(verb))
-        _record(type(verb).__name__, outcome)
-        return wire_control.pack_outcome(outcome)
+        return wire_control.pack_outcome(await _answer(context, self._cluster.control(verb)))
 
 
 async def _unpack(context: Context, unpack: Callable[[Message], Answer], message: Message) -> Answer:
@@ -145,7 +137,3 @@ def refusal_details(refusal: Refusal) -> str:
         left = reason.count("\n") - kept.count("\n")
         reason = f"{kept}\n… and {left} more" if left else f"{kept}…"
     return f"{reason}\n{refusal.remedy}"
-
-
-def _record(what: str, outcome: Outcome) -> None:
-    log.info("operator's request", request=what, changes=[str(one) for one in outcome.differences])
