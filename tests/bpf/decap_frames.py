@@ -1,0 +1,77 @@
+"""Frames as nodes send them to a backend, byte by byte, with every field open to be wrong."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+ETHERNET = bytes.fromhex("0200000000b10200000000a1")
+GRE, TCP, UDP, ICMP = 47, 6, 17, 1
+IPV4, IPV6 = 0x0800, 0x86DD
+KEYED, MARKED = 0x2000, 0x0008
+
+CLIENT = IPv4Address("198.51.100.7")
+CLIENT6 = IPv6Address("2001:db8:c::7")
+PORTS = struct.Struct("!HH")
+
+
+def ports(destination: int, source: int = 40000, payload: bytes = b"hello, backend") -> bytes:
+    """Return the start of a TCP or UDP header, followed by bytes that no parser looks at."""
+    return PORTS.pack(source, destination) + bytes(16) + payload
+
+
+def ipv4(
+    destination: IPv4Address,
+    protocol: int,
+    payload: bytes,
+    source: IPv4Address = CLIENT,
+    options: bytes = b"",
+    fragment: int = 0,
+    identifier: int = 0,
+    version: int = 4,
+    total: int | None = None,
+    header_words: int | None = None,
+) -> bytes:
+    """Return an IPv4 packet; `total` and `header_words` overrule the true lengths."""
+    words = 5 + len(options) // 4 if header_words is None else header_words
+    length = 20 + len(options) + len(payload) if total is None else total
+    head = struct.pack(
+        "!BBHHHBBH4s4s", version << 4 | words, 0, length, identifier, fragment, 64, protocol, 0,
+        source.packed, destination.packed,
+    )  # fmt: skip
+    return head + options + payload
+
+
+def ipv6(
+    destination: IPv6Address, protocol: int, payload: bytes, version: int = 6, length: int | None = None
+) -> bytes:
+    """Return an IPv6 packet without extension headers."""
+    size = len(payload) if length is None else length
+    head = struct.pack("!IHBB", version << 28, size, protocol, 64)
+    return head + CLIENT6.packed + destination.packed + payload
+
+
+def ethernet(payload: bytes, kind: int = IPV4) -> bytes:
+    return ETHERNET + kind.to_bytes(2, "big") + payload
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """How a node wraps a packet: outer addresses, stamp, and GRE's fields."""
+
+    source: IPv4Address
+    destination: IPv4Address
+    stamp: int = 0
+    flags: int = 0
+    key: int | None = None
+    protocol: int = IPV4
+
+    def frame(self, inner: bytes, **outer: int | bytes) -> bytes:
+        """Return the frame that carries `inner`; `outer` overrules fields of the outer header."""
+        flags = self.flags | (KEYED if self.key is not None else 0)
+        gre = struct.pack("!HH", flags, self.protocol)
+        if self.key is not None:
+            gre += self.key.to_bytes(4, "big")
+        fields = {"fragment": 0x4000, "identifier": self.stamp, **outer}
+        return ethernet(ipv4(self.destination, GRE, gre + inner, source=self.source, **fields))  # type: ignore[arg-type]
