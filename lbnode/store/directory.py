@@ -31,6 +31,10 @@ LOCK_PATIENCE_S = 5.0
 """How long to wait for another process that is in the middle of a change."""
 
 
+PARTS = ("records", "sessions", "journal", "lock", "tmp")
+"""What a store consists of. None of them is ever deleted while it is one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A record as it lies on the disk: `session` is that of the process that announced it, None for a persistent one."""
@@ -54,8 +58,10 @@ class JournalPlace:
 class Directory:
     """One process's session with the directory. Not thread-safe: one thread at a time."""
 
-    def __init__(self, root: Path) -> None:
-        """Open the directory, making it if it is not there, and begin a session."""
+    def __init__(self, root: Path, found: bool) -> None:
+        """Open the store and begin a session. `found`: make the store if it is not there, else NotADirectoryError."""
+        if not found and not all((root / part).exists() for part in PARTS):
+            raise NotADirectoryError(f"{root}: no store there")
         self.root = root
         self.session = uuid4().hex
         for folder in (root, self._records, root / "sessions", root / "tmp"):

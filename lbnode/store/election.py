@@ -61,12 +61,16 @@ class ZooKeeperCandidate:
         return self._leading
 
     async def withdraw(self) -> None:
-        self._withdrawn.set()
-        self._election.cancel()
-        self._disturbed.set()
+        self.abandon()
         self.look()
         if self._link.session is Session.CONNECTED:
             await self._ended.wait()
+
+    def abandon(self) -> None:
+        """Let the thread end: at once while it waits or leads, and with the client's stop while it has no contact."""
+        self._withdrawn.set()
+        self._election.cancel()
+        self._disturbed.set()
 
     def look(self) -> None:
         """Compare what is known with what was last said to the caller. On the loop."""

@@ -60,6 +60,7 @@ class FileTree:
         self._candidate: FileCandidate | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._tasks: set[asyncio.Task[None]] = set()
+        self._opened = False
         self._notice_due = False
 
     @property
@@ -88,7 +89,7 @@ class FileTree:
     async def start(self, on_change: Callable[[], None], on_session: Callable[[Session], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_change, self._on_session = on_change, on_session
-        problem = await self._open(make=True)
+        problem = await self._open()
         if problem:
             log.error(
                 "store: cannot use the directory; going on with the copy on disk, trying again",
@@ -106,13 +107,18 @@ class FileTree:
         self._worker.shutdown()
         self._become(Session.LOST)
 
-    async def _open(self, make: bool) -> str:
-        """Begin a session and fill the mirror; return what is in the way, or nothing."""
+    async def _open(self) -> str:
+        """Begin a session and fill the mirror; return what is in the way, or nothing.
+
+        Only the first time may a store be made: one that was there and is gone must come back as it was.
+        """
         try:
-            link, found = await self._loop.run_in_executor(self._worker, _link_to, self._root, make)
+            link, found = await self._loop.run_in_executor(
+                self._worker, _link_to, self._root, not self._opened
+            )
         except (OSError, StoreError) as error:
             return str(error)
-        self._link = link
+        self._link, self._opened = link, True
         self._loop.add_reader(link.inotify.fd, self._on_inotify)
         self._replace(found)
         self._become(Session.CONNECTED)
@@ -122,7 +128,8 @@ class FileTree:
         return ""
 
     async def _reopen(self) -> None:
-        while await self._open(make=False):
+        await asyncio.sleep(RETRY_S)
+        while await self._open():
             await asyncio.sleep(RETRY_S)
         log.info("store: the directory is back", path=self.address)
 
@@ -219,7 +226,7 @@ class FileTree:
         masks = Mask(0)
         for event in events:
             masks |= event.mask
-        if masks & GONE:
+        if masks & (GONE | Mask.DELETE):  # open files keep a deleted directory alive: its parts tell first
             self.spawn(self._lose("removed, moved or unmounted"))
             return
         if masks & (Mask.MODIFY | Mask.MOVED_TO | Mask.OVERFLOW):
@@ -292,14 +299,12 @@ class _News:
     changes: Changes
 
 
-def _link_to(root: Path, make: bool) -> tuple[_Link, dict[str, Stored]]:
-    if not make and not root.is_dir():
-        raise NotADirectoryError(f"{root}: no such directory")
-    directory = Directory(root)
+def _link_to(root: Path, found: bool) -> tuple[_Link, dict[str, Stored]]:
+    directory = Directory(root, found)
     inotify = None
     try:
         inotify = Inotify()
-        inotify.watch(root, Mask.MODIFY | Mask.MOVED_TO | Mask.DELETE_SELF | Mask.MOVE_SELF)
+        inotify.watch(root, Mask.MODIFY | Mask.MOVED_TO | Mask.DELETE | Mask.DELETE_SELF | Mask.MOVE_SELF)
         inotify.watch(root / "sessions", Mask.CLOSE_WRITE)
         records, place = directory.scan()
     except BaseException:

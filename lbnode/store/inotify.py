@@ -23,6 +23,7 @@ class Mask(IntFlag):
     MODIFY = 0x2
     CLOSE_WRITE = 0x8
     MOVED_TO = 0x80
+    DELETE = 0x200
     DELETE_SELF = 0x400
     MOVE_SELF = 0x800
     UNMOUNT = 0x2000

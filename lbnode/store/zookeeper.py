@@ -106,6 +106,8 @@ class ZooKeeperTree:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._candidate is not None:
+            self._candidate.abandon()
         self._connection += 1
         self._become(Session.LOST)
         await asyncio.to_thread(self._stop)
