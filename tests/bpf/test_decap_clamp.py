@@ -1,4 +1,4 @@
-"""The MSS clamp on a backend's way out: what leaves fits the tunnel, its checksum holds, else nothing changes."""
+"""The MSS clamp on a backend's way out: what leaves fits the tunnel, its checksum holds, the rest is left."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def tcp(source: bytes, destination: bytes, flags: int, options: bytes, payload: 
 
 
 def frame(
-    flags: int, options: bytes, source: IPv4Address = VIP, payload: bytes = b"", **fields: bytes
+    flags: int, options: bytes, source: IPv4Address = VIP, payload: bytes = b"", ip_options: bytes = b""
 ) -> bytes:
     segment = tcp(source.packed, CLIENT.packed, flags, options, payload)
     return ethernet(ipv4(CLIENT, 6, segment, source=source, options=ip_options))
