@@ -18,21 +18,18 @@ log = structlog.get_logger()
 
 
 class Announcer:
-    """Hands the newest whole set to the speaker, one at a time; a set that is overtaken is never sent."""
+    """Hands each whole set to the speaker; a later one overtakes one that is still being acknowledged."""
 
     def __init__(self, speaker: Speaker | None) -> None:
         self._speaker = speaker
         self._wanted: RouteSet | None = None
-        self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._withheld: dict[IPAddress, str] = {}
 
     async def start(self) -> None:
         """Adopt or start the speaker. Without one (no `bgp` in the settings) nothing is ever announced."""
-        if self._speaker is None:
-            return
-        await self._speaker.start()
-        self._task = asyncio.create_task(self._run(), name="announcer")
+        if self._speaker is not None:
+            await self._speaker.start()
 
     @property
     def announced(self) -> tuple[IPAddress, ...]:
@@ -63,7 +60,8 @@ class Announcer:
         if routes != self._wanted:
             self._wanted = routes
             log.info("announce", routes=[str(route) for route in routes])
-            self._due.set()
+            if self._speaker is not None:
+                self._task = asyncio.create_task(self._set(routes), name="routes")
 
     async def stop(self) -> None:
         """Withdraw everything and end the speaker."""
@@ -82,17 +80,12 @@ class Announcer:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _run(self) -> None:
+    async def _set(self, routes: RouteSet) -> None:
         assert self._speaker is not None
-        while True:
-            await self._due.wait()
-            self._due.clear()
-            if self._wanted is None:
-                continue
-            try:
-                await self._speaker.set_routes(self._wanted)
-            except SpeakerError as error:
-                log.error("routes not announced", error=str(error))
+        try:
+            await self._speaker.set_routes(routes)
+        except SpeakerError as error:
+            log.error("routes not announced", error=str(error))
 
     def _tell(self, withheld: Mapping[IPAddress, str]) -> None:
         for address, reason in withheld.items():

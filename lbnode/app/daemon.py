@@ -201,6 +201,8 @@ class NodeDaemon:
     def _alarms(self) -> Iterator[str]:
         """What an operator should know of this node, besides what its records tell anyway."""
         yield from self._leadership.alarms
+        if self._kernel.problem:
+            yield f"the kernel refused a change: {self._kernel.problem}"
         if self._memory.problem:
             yield f"store refused: {self._memory.problem}"
         if self._fleet_file.problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 
 import structlog
@@ -15,6 +16,9 @@ from lbnode.netdev.next_hops import resolve
 from lbnode.netdev.watcher import Event, Watcher
 
 log = structlog.get_logger()
+
+SETTLE_S = 1.0
+"""How long the first look-up insists: a daemon that adopts a kernel full of hops must not replace them by nothing."""
 
 REFRESH_S = 10.0
 """How often every next hop is looked up without an event: it keeps neighbours alive that only XDP talks to."""
@@ -53,8 +57,18 @@ class NextHops:
         for address in set(self._hops) - wanted:
             del self._hops[address]
         new = wanted - set(self._hops)
+        is_first = not self._hops
         self._hops.update(dict.fromkeys(new))
         await self._look_up(new)
+        if is_first:
+            await self._insist()
+
+    async def _insist(self) -> None:
+        """Give neighbours that were just asked for time to answer."""
+        deadline = time.monotonic() + SETTLE_S
+        while self.unresolved() and time.monotonic() < deadline:
+            await asyncio.sleep(SETTLE_S / 50)
+            await self._look_up(self.unresolved())
 
     def get(self, address: IPAddress) -> NextHop | None:
         """Return the hop, or None while the address has never been resolved."""

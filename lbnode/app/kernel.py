@@ -34,6 +34,8 @@ class Kernel:
         self._backends: tuple[BackendEntry, ...] | None = None
         self._vips: tuple[Vip, ...] | None = None
         self._told: dict[PoolName, str] = {}
+        self.problem = ""
+        """What the kernel refused last and still refuses, or an empty string."""
 
     @property
     def pools(self) -> Mapping[PoolName, PoolInKernel]:
@@ -52,12 +54,27 @@ class Kernel:
         announced: Collection[IPAddress],
     ) -> None:
         """Bring the kernel to `view`. `announced` are the addresses that routers still send for."""
+        try:
+            await self._follow(view, local, verdicts, announced)
+        except DataPlaneError as error:
+            if str(error) != self.problem:
+                log.error("kernel", problem=str(error))
+            self.problem = str(error)
+        else:
+            self.problem = ""
+
+    async def _follow(
+        self,
+        view: FleetView,
+        local: bool,
+        verdicts: Mapping[PoolName, Mapping[BackendName, bool]],
+        announced: Collection[IPAddress],
+    ) -> None:
         await self._hops.follow(member.address for member in view.backends.values())
         self._set_backends(view)
-        vips = self._next_vips(view, announced)
-        in_use = {vip.pool for vip in vips}
         before = dict(self._forwarding.pools)
-        commands = self._forwarding.handle(view, local, verdicts, in_use | {vip.pool for vip in self._vips or ()})
+        in_use = {vip.pool for vip in self._vips or ()}
+        commands = self._forwarding.handle(view, local, verdicts, in_use)
         self._report_problems()
         refused: set[PoolName] = set()
         for command in commands:
