@@ -83,7 +83,11 @@ def test_every_setting_of_a_pool_and_a_vip_is_read() -> None:
 
 
 def test_a_fleet_written_as_text_reads_back_the_same() -> None:
-    for text in (GOOD, EXAMPLE.read_text(), broken("  - name: web", "  - name: web\n    health: off\n    hash: source")):
+    for text in (
+        GOOD,
+        EXAMPLE.read_text(),
+        broken("  - name: web", "  - name: web\n    health: off\n    hash: source"),
+    ):
         fleet = read_fleet(text)
         assert read_fleet(write_fleet(fleet)) == fleet
 
@@ -161,7 +165,9 @@ def test_one_mistake_gives_one_message() -> None:
 
 
 def test_all_mistakes_are_listed_at_once_in_the_order_of_their_lines() -> None:
-    text = broken("weight: 3", "weight: 70000").replace("10.0.2.1", "10.0.2").replace("pool: web}", "pool: api}")
+    text = (
+        broken("weight: 3", "weight: 70000").replace("10.0.2.1", "10.0.2").replace("pool: web}", "pool: api}")
+    )
     found = problems(text)
     assert [line.split(":")[1] for line in found] == ["4", "8", "10"]
 
@@ -220,7 +226,8 @@ def test_an_alias_bomb_is_refused_before_it_grows() -> None:
 
 def test_anchors_and_merge_keys_work() -> None:
     text = broken(
-        "  - name: web", "  - name: api\n    health: &h {port: 81}\n    backends: [b1]\n  - name: web\n    health: *h"
+        "  - name: web",
+        "  - name: api\n    health: &h {port: 81}\n    backends: [b1]\n  - name: web\n    health: *h",
     )
     assert [pool.health for pool in read_fleet(text).pools] == [HealthCheck(81), HealthCheck(81)]
 
