@@ -1,0 +1,131 @@
+"""What a backend's machine must hold, for every situation of its pool."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lbnode.backend.plan import (
+    Accept,
+    Acknowledge,
+    AddAddress,
+    Attach,
+    Plan,
+    RemoveAddress,
+    host_state,
+)
+from lbnode.model.epoch import BackendState
+from lbnode.model.ids import NodeName
+from lbnode.model.view import FleetView
+from tests.unit.backend.fleets import B1, ID1, ID2, NODE1, NODE2, VIP, WEB, epoch, view, without_vips
+
+
+def test_a_backend_in_the_pool_answers_for_its_vips() -> None:
+    wanted = host_state(view(epoch(0x1_0003, ID1, ID2)), B1)
+    assert wanted.addresses == {VIP}
+    assert {(vip.protocol, vip.port, vip.stamp, vip.self_id) for vip in wanted.vips} == {
+        (6, 80, 3, ID1),
+        (17, 53, 3, ID1),
+    }
+    assert wanted.epochs == {WEB: 0x1_0003}
+
+
+def test_gre_is_accepted_from_every_member_whether_it_is_connected_or_not() -> None:
+    wanted = host_state(view(epoch(1, ID1)), B1)
+    assert wanted.sources == {NODE1, NODE2}
+    assert wanted.nodes == (NodeName("n1"), NodeName("n2"))
+
+
+@pytest.mark.parametrize("state", list(BackendState))
+def test_a_draining_or_failed_backend_keeps_its_vips(state: BackendState) -> None:
+    assert host_state(view(epoch(2, ID1, ID2, state=state)), B1).addresses == {VIP}
+
+
+def test_a_former_occupant_keeps_its_vips_but_has_no_place() -> None:
+    wanted = host_state(view(epoch(2, ID2, former=(ID1,)), members=()), B1)
+    assert wanted.addresses == {VIP}
+    assert {vip.self_id for vip in wanted.vips} == {0}
+
+
+def test_a_backend_that_only_the_current_epoch_names_waits_until_that_is_over() -> None:
+    offered, current = epoch(2, ID2), epoch(1, ID1, ID2)
+    assert host_state(view(offered, current, current=1, members=()), B1).addresses == {VIP}
+    assert host_state(view(offered, current, current=2, members=()), B1).addresses == frozenset()
+
+
+def test_a_backend_is_ready_before_the_first_epoch_that_names_it() -> None:
+    wanted = host_state(view(), B1)
+    assert wanted.addresses == {VIP}
+    assert wanted.epochs == {}
+
+
+def test_a_backend_without_an_id_yet_has_no_place() -> None:
+    seen = replace(view(epoch(1, ID2)), backends={})
+    assert {vip.self_id for vip in host_state(seen, B1).vips} == {0}
+
+
+def test_a_backend_of_other_pools_answers_for_nothing() -> None:
+    wanted = host_state(view(epoch(1, ID2), members=()), B1)
+    assert wanted.vips == frozenset()
+    assert wanted.epochs == {}
+
+
+def test_packets_are_let_in_before_the_epoch_is_acknowledged() -> None:
+    commands = Plan(B1).handle(view(epoch(1, ID1)), on_lo=(), owned=())
+    assert [type(command) for command in commands] == [AddAddress, Accept, Attach, Acknowledge]
+
+
+def test_what_holds_already_is_not_said_again() -> None:
+    plan, seen = Plan(B1), view(epoch(1, ID1))
+    plan.handle(seen, on_lo=(), owned=())
+    assert plan.handle(seen, on_lo=(VIP,), owned=(VIP,)) == [Attach()]
+
+
+def test_after_a_failure_everything_is_said_again() -> None:
+    plan, seen = Plan(B1), view(epoch(1, ID1))
+    plan.handle(seen, on_lo=(), owned=())
+    plan.forget()
+    assert [type(command) for command in plan.handle(seen, (VIP,), (VIP,))] == [Accept, Attach, Acknowledge]
+
+
+def test_an_address_that_somebody_took_off_lo_comes_back() -> None:
+    plan, seen = Plan(B1), view(epoch(1, ID1))
+    plan.handle(seen, on_lo=(), owned=())
+    assert plan.handle(seen, on_lo=(), owned=(VIP,)) == [AddAddress(VIP), Attach()]
+
+
+def test_a_vip_leaves_lo_only_after_its_packets_are_refused() -> None:
+    plan, seen = Plan(B1), view(epoch(1, ID1))
+    plan.handle(seen, on_lo=(), owned=())
+    commands = plan.handle(without_vips(seen), on_lo=(VIP,), owned=(VIP,))
+    assert commands == [Accept(frozenset({NODE1, NODE2}), frozenset()), Attach(), RemoveAddress(VIP)]
+
+
+def test_an_address_that_was_on_lo_before_any_agent_stays() -> None:
+    commands = Plan(B1).handle(without_vips(view(epoch(1, ID1))), on_lo=(VIP,), owned=())
+    assert not [command for command in commands if isinstance(command, RemoveAddress)]
+
+
+def test_an_empty_store_changes_nothing_on_a_machine_that_serves() -> None:
+    plan = Plan(B1)
+    plan.handle(view(epoch(1, ID1)), on_lo=(), owned=())
+    assert plan.handle(FleetView(), on_lo=(VIP,), owned=(VIP,)) == [Attach()]
+
+
+def test_a_new_epoch_is_acknowledged() -> None:
+    plan = Plan(B1)
+    plan.handle(view(epoch(1, ID1)), on_lo=(VIP,), owned=(VIP,))
+    commands = plan.handle(view(epoch(1, ID1), epoch(2, ID1, ID2), current=1), (VIP,), (VIP,))
+    assert commands[-1] == Acknowledge({WEB: 2}, (NodeName("n1"), NodeName("n2")))
+
+
+def test_a_new_node_is_let_in_and_named() -> None:
+    plan, seen = Plan(B1), view(epoch(1, ID1))
+    first = replace(seen, nodes={name: node for name, node in seen.nodes.items() if name == "n1"})
+    plan.handle(first, on_lo=(VIP,), owned=(VIP,))
+    accept, _, acknowledge = plan.handle(seen, on_lo=(VIP,), owned=(VIP,))
+    assert isinstance(accept, Accept)
+    assert accept.sources == {NODE1, NODE2}
+    assert isinstance(acknowledge, Acknowledge)
+    assert acknowledge.nodes == ("n1", "n2")
