@@ -45,11 +45,11 @@ def multiarch_include() -> list[str]:
     return [f"-I/usr/include/{found}"] if found else []
 
 
-def build_bpf() -> None:
-    """One object for every ``*.bpf.c``; headers count as sources of all of them."""
+def build_bpf(folder: Path = BPF) -> None:
+    """One object for every ``*.bpf.c`` in ``folder``; headers count as sources of all of them."""
     headers = sorted(BPF.glob("*.h"))
-    for source in sorted(BPF.glob("*.bpf.c")):
-        target = BPF / "build" / source.name.replace(".bpf.c", ".bpf.o")
+    for source in sorted(folder.glob("*.bpf.c")):
+        target = folder / "build" / source.name.replace(".bpf.c", ".bpf.o")
         if not stale(target, [source, *headers]):
             continue
         target.parent.mkdir(exist_ok=True)

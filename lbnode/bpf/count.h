@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Counters: packets and bytes by outcome, by VIP and by backend, each CPU its own; packets by bucket when asked for. */
+/* Counters: packets and bytes by outcome, by VIP and by backend, each CPU its own; packets by bucket when
+ * asked for. */
 #ifndef EVENKEEL_COUNT_H
 #define EVENKEEL_COUNT_H
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * What the node's program shares with user space: every structure in its maps, and the names of its counters.
- * Python reads names and offsets from the object's BTF; tests/bpf/test_layout.py compares what it packs with it.
+ * Python reads names and offsets from the object's BTF; tests/bpf/test_layout.py compares what it packs with
+ * it.
  *
- * How changes become visible: a writer fills memory that no packet uses yet, then stores one aligned 64-bit word
- * (control.directory, pool.current, a backend). A packet reads each such word once. Memory that was in use is written
- * again only after an RCU grace period.
+ * How changes become visible: a writer fills memory that no packet uses yet, then stores one aligned 64-bit
+ * word (control.directory, pool.current, a backend). A packet reads each such word once. Memory that was in
+ * use is written again only after an RCU grace period.
  */
 #ifndef EVENKEEL_LAYOUT_H
 #define EVENKEEL_LAYOUT_H
@@ -14,28 +15,27 @@
 
 /* What becomes of a packet. One counter each; every drop has a name of its own. */
 #define OUTCOMES(X)                                                                                          \
-	X(forwarded)	      /* to a backend, GRE without key */                                            \
-	X(forwarded_keyed)    /* to a backend, GRE with key: the bucket has earlier owners */                \
-	X(pass_not_ip)	      /* no IPv4 in this Ethernet frame (VLAN, ARP, IPv6, …): to the stack */        \
-	X(pass_malformed)     /* a bad IPv4 header: to the stack, which counts it too */                     \
-	X(pass_not_vip)	      /* the address is not ours: to the stack */                                    \
-	X(pass_wrong_port)    /* our address, no such VIP, and `wrong_port: pass` */                         \
-	X(drop_wrong_port)    /* our address, no such VIP */                                                 \
-	X(drop_icmp)	      /* ICMP to a VIP's address */                                                  \
-	X(drop_protocol)      /* neither TCP, UDP nor ICMP to a VIP's address */                             \
-	X(drop_fragment)      /* a fragment, and the pool hashes ports */                                    \
-	X(drop_truncated)     /* the frame ends before the length or the header that the packet names */     \
-	X(drop_no_table)      /* the pool has no table yet */                                                \
-	X(drop_no_backend)    /* the bucket's owner is none, or unknown to this node */                      \
-	X(drop_no_next_hop)   /* the way to the backend is not known (yet) */                                \
-	X(drop_too_big)	      /* with the outer header longer than the next hop takes */                     \
-	X(drop_no_headroom)   /* the driver leaves no room for the outer header */                           \
-	X(drop_inconsistent)  /* the maps contradict each other: cannot happen */
+	X(forwarded)	     /* to a backend, GRE without key */                                             \
+	X(forwarded_keyed)   /* to a backend, GRE with key: the bucket has earlier owners */                 \
+	X(pass_not_ip)	     /* no IPv4 in this Ethernet frame (VLAN, ARP, IPv6, …): to the stack */       \
+	X(pass_malformed)    /* a bad IPv4 header: to the stack, which counts it too */                      \
+	X(pass_not_vip)	     /* the address is not ours: to the stack */                                     \
+	X(pass_wrong_port)   /* our address, no such VIP, and `wrong_port: pass` */                          \
+	X(drop_wrong_port)   /* our address, no such VIP */                                                  \
+	X(drop_icmp)	     /* ICMP to a VIP's address */                                                   \
+	X(drop_protocol)     /* neither TCP, UDP nor ICMP to a VIP's address */                              \
+	X(drop_fragment)     /* a fragment, and the pool hashes ports */                                     \
+	X(drop_truncated)    /* the frame ends before the length or the header that the packet names */      \
+	X(drop_no_table)     /* the pool has no table yet */                                                 \
+	X(drop_no_backend)   /* the bucket's owner is none, or unknown to this node */                       \
+	X(drop_no_next_hop)  /* the way to the backend is not known (yet) */                                 \
+	X(drop_too_big)	     /* with the outer header longer than the next hop takes */                      \
+	X(drop_no_headroom)  /* the driver leaves no room for the outer header */                            \
+	X(drop_inconsistent) /* the maps contradict each other: cannot happen */
 
 #define AS_OUTCOME(name) OUTCOME_##name,
 enum outcome {
-	OUTCOMES(AS_OUTCOME)
-	OUTCOME_COUNT,
+	OUTCOMES(AS_OUTCOME) OUTCOME_COUNT,
 };
 #undef AS_OUTCOME
 
@@ -65,7 +65,7 @@ struct count {
 struct control {
 	__u64 directory;
 	__u64 source_mask; /* bucket & source_mask is the index of the outer source; 2^n - 1 */
-	__u64 layout; /* a digest of these structures, set by the daemon that made the maps */
+	__u64 layout;	   /* a digest of these structures, set by the daemon that made the maps */
 	__u64 unused[5];
 };
 
@@ -81,9 +81,9 @@ enum vip_key {
 };
 
 /*
- * One entry of the directory. Three kinds share the form: address, port and protocol are a VIP; address, VIP_FRAGMENTS and
- * protocol take its fragments, when all VIPs of the two are hashed by source into one pool; the address without port and
- * protocol says that it is ours.
+ * One entry of the directory. Three kinds share the form: address, port and protocol are a VIP; address,
+ * VIP_FRAGMENTS and protocol take its fragments, when all VIPs of the two are hashed by source into one pool;
+ * the address without port and protocol says that it is ours.
  */
 struct vip {
 	struct address address;
@@ -94,7 +94,8 @@ struct vip {
 	__u32 unused;
 };
 
-/* Hash and displace: collision-free, so that one look tells. Seeds are chosen by user space until all keys fit. */
+/* Hash and displace: collision-free, so that one look tells. Seeds are chosen by user space until all keys
+ * fit. */
 struct directory {
 	__u64 seed[6]; /* constant, 4 words of the address, the key */
 	__u64 place_mask;
@@ -108,7 +109,8 @@ enum pool_flags {
 	POOL_SIPHASH = 2,
 };
 
-/* `current` is base << 32 | stamp: where in `tables` the table starts (0: there is none), and the outer ID. */
+/* `current` is base << 32 | stamp: where in `tables` the table starts (0: there is none), and the outer ID.
+ */
 struct pool {
 	__u64 current;
 	__u32 size; /* buckets */
@@ -140,7 +142,8 @@ struct backend {
 
 /* How to reach a backend: never changed while a backend points at it. */
 struct tunnel {
-	__u64 ethernet[2]; /* the 14 bytes of the header; the last two are the first of the IPv4 header, 0x45 and 0 */
+	__u64 ethernet[2]; /* the 14 bytes of the header; the last two are the first of the IPv4 header, 0x45
+			      and 0 */
 	struct address destination;
 	__u32 sum; /* of the outer IPv4 header without length, identification, DSCP and source */
 	__u32 ifindex;
@@ -158,7 +161,8 @@ struct state {
 	struct tunnel tunnel[TUNNEL_PLACES];
 };
 
-/* A CPU's counters: one element of `counts` for each CPU, so that they need neither locks nor atomic additions. */
+/* A CPU's counters: one element of `counts` for each CPU, so that they need neither locks nor atomic
+ * additions. */
 struct cpu_counts {
 	struct count row[COUNT_ROWS];
 };
@@ -168,7 +172,8 @@ enum text_size {
 	DIGEST_SIZE = 64,
 };
 
-/* What is in a part of `tables`. The record whose base is that of pool.current is current, the other one staged. */
+/* What is in a part of `tables`. The record whose base is that of pool.current is current, the other one
+ * staged. */
 struct table_record {
 	__u64 epoch; /* 0: this record is free */
 	__u32 base;
@@ -182,7 +187,8 @@ struct pool_record {
 	struct table_record table[2];
 };
 
-/* A variable of this type makes the compiler put the enums into the object's BTF, where user space finds them. */
+/* A variable of this type makes the compiler put the enums into the object's BTF, where user space finds
+ * them. */
 struct vocabulary {
 	enum outcome outcome;
 	enum capacity capacity;

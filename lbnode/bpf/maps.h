@@ -3,8 +3,8 @@
 #ifndef EVENKEEL_MAPS_H
 #define EVENKEEL_MAPS_H
 
-#include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include <linux/bpf.h>
 
 #include "layout.h"
 
@@ -21,7 +21,8 @@ struct {
 	__type(value, struct state);
 } node_state SEC(".maps");
 
-/* Every pool's tables, staged and current ones. The first places are never used. Entries are set when loaded. */
+/* Every pool's tables, staged and current ones. The first places are never used. Entries are set when loaded.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

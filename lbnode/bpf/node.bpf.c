@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
- * The node's program: parse, find the VIP, the bucket, the backend; push the outer header; send. One pass, no state of
- * flows. lbnode/dataplane/model.py says the same in Python, and tests/bpf compares the two packet by packet.
+ * The node's program: parse, find the VIP, the bucket, the backend; push the outer header; send. One pass, no
+ * state of flows. lbnode/dataplane/model.py says the same in Python, and tests/bpf compares the two packet by
+ * packet.
  */
 #include <linux/bpf.h>
 
@@ -29,8 +30,9 @@ static __always_inline const struct address *find_source(const struct state *sta
 	return &state->source[bucket & state->control.source_mask & (SOURCE_PLACES - 1)];
 }
 
-static __always_inline enum outcome forward(struct xdp_md *ctx, const struct state *state, const struct packet *packet,
-					    const struct vip *vip, struct way *way)
+static __always_inline enum outcome forward(struct xdp_md *ctx, const struct state *state,
+					    const struct packet *packet, const struct vip *vip,
+					    struct way *way)
 {
 	const struct pool *pool = &state->pool[vip->pool & (POOL_PLACES - 1)];
 	__u64 current = READ_ONCE(pool->current);
@@ -48,8 +50,8 @@ static __always_inline enum outcome forward(struct xdp_md *ctx, const struct sta
 }
 
 /* What becomes of the packet; when it is sent, `way` says where to. */
-static __always_inline enum outcome handle(struct xdp_md *ctx, const struct state *state, struct cpu_counts *counts,
-					   struct cursor cursor, struct way *way)
+static __always_inline enum outcome handle(struct xdp_md *ctx, const struct state *state,
+					   struct cpu_counts *counts, struct cursor cursor, struct way *way)
 {
 	const struct directory *directory = &state->directory[READ_ONCE(state->control.directory) & 1];
 	__u32 bytes = cursor.end - cursor.at;
@@ -76,7 +78,7 @@ static __always_inline enum outcome handle(struct xdp_md *ctx, const struct stat
 SEC("xdp")
 int node(struct xdp_md *ctx)
 {
-	struct cursor cursor = { (void *)(long)ctx->data, (void *)(long)ctx->data_end };
+	struct cursor cursor = {(void *)(long)ctx->data, (void *)(long)ctx->data_end};
 	__u32 zero = 0, bytes = cursor.end - cursor.at;
 	const struct state *state = bpf_map_lookup_elem(&node_state, &zero);
 	struct cpu_counts *counts = own_counts();

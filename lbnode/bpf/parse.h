@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* From a frame to a packet: Ethernet, IPv4 and the head of TCP or UDP. Bounds are checked before anything is read. */
+/* From a frame to a packet: Ethernet, IPv4 and the head of TCP or UDP. Bounds are checked before anything is
+ * read. */
 #ifndef EVENKEEL_PARSE_H
 #define EVENKEEL_PARSE_H
 
@@ -95,8 +96,8 @@ static __always_inline enum outcome parse_transport(struct cursor *cursor, struc
 }
 
 /*
- * Returns PARSED, or a pass_* outcome for what is no proper IPv4, or the drop_* outcome that is due if the packet's
- * destination is ours: only then may it be dropped.
+ * Returns PARSED, or a pass_* outcome for what is no proper IPv4, or the drop_* outcome that is due if the
+ * packet's destination is ours: only then may it be dropped.
  */
 static __always_inline enum outcome parse_ipv4(struct cursor *cursor, struct packet *packet)
 {
@@ -107,8 +108,8 @@ static __always_inline enum outcome parse_ipv4(struct cursor *cursor, struct pac
 		return OUTCOME_pass_malformed;
 	header = ip->ihl * 4;
 	packet->family = FAMILY_IP4;
-	packet->source = (struct address){ { 0, 0, 0, ip->saddr } };
-	packet->destination = (struct address){ { 0, 0, 0, ip->daddr } };
+	packet->source = (struct address){{0, 0, 0, ip->saddr}};
+	packet->destination = (struct address){{0, 0, 0, ip->daddr}};
 	packet->protocol = ip->protocol;
 	packet->dscp = ip->tos & 0xfc;
 	packet->size = bpf_ntohs(ip->tot_len);
@@ -130,9 +131,9 @@ static __always_inline enum outcome parse_ipv4(struct cursor *cursor, struct pac
 
 static __always_inline enum outcome parse(struct cursor *cursor, struct packet *packet)
 {
-	const struct ethhdr *ethernet = take(cursor, sizeof(*ethernet));
+	const __be16 *ethernet = take(cursor, ETH_HLEN);
 
-	if (!ethernet || ethernet->h_proto != bpf_htons(ETH_P_IP))
+	if (!ethernet || ethernet[ETH_ALEN] != bpf_htons(ETH_P_IP))
 		return OUTCOME_pass_not_ip;
 	return parse_ipv4(cursor, packet);
 }

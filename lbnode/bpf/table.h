@@ -27,13 +27,13 @@ static __always_inline const struct bucket *find_place(__u64 current, __u32 buck
 /* SYNs carry no key: a new flow belongs to the owner. */
 static __always_inline __u32 alternates_key(const struct bucket *bucket, __u16 flags, bool is_syn)
 {
-	if (is_syn || !(flags & BACKEND_AGENT))
+	if (!bucket->first || is_syn || !(flags & BACKEND_AGENT))
 		return 0;
 	return bpf_htonl((__u32)bucket->first << 16 | bucket->second);
 }
 
-static __always_inline enum outcome find_way(const struct state *state, __u64 current, __u32 number, bool is_syn,
-					     struct way *way)
+static __always_inline enum outcome find_way(const struct state *state, __u64 current, __u32 number,
+					     bool is_syn, struct way *way)
 {
 	const struct bucket *found = find_place(current, number);
 	struct bucket bucket;

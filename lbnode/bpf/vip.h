@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Is this packet for a VIP? One multiply-add hash, one displacement, one comparison: user space chose the displacements so
- * that no two keys share a place (hash and displace: Belazzougui, Botelho, Dietzfelbinger, 2009).
+ * Is this packet for a VIP? One multiply-add hash, one displacement, one comparison: user space chose the
+ * displacements so that no two keys share a place (hash and displace: Belazzougui, Botelho, Dietzfelbinger,
+ * 2009).
  */
 #ifndef EVENKEEL_VIP_H
 #define EVENKEEL_VIP_H
@@ -15,8 +16,9 @@ _Static_assert(VIP_DISPLACEMENTS == 1 << (64 - GROUP_SHIFT), "displacements");
 
 static __always_inline bool same_address(const struct address *one, const struct address *other)
 {
-	return ((one->word[0] ^ other->word[0]) | (one->word[1] ^ other->word[1]) |
-		(one->word[2] ^ other->word[2]) | (one->word[3] ^ other->word[3])) == 0;
+	const __u64 *left = (const __u64 *)one, *right = (const __u64 *)other;
+
+	return ((left[0] ^ right[0]) | (left[1] ^ right[1])) == 0;
 }
 
 static __always_inline const struct vip *find_key(const struct directory *directory,
@@ -32,7 +34,8 @@ static __always_inline const struct vip *find_key(const struct directory *direct
 }
 
 /* The VIP of a packet; for a fragment the entry that takes all fragments of this address and protocol. */
-static __always_inline const struct vip *find_vip(const struct directory *directory, const struct packet *packet)
+static __always_inline const struct vip *find_vip(const struct directory *directory,
+						  const struct packet *packet)
 {
 	__u32 key = packet->is_fragment ? VIP_FRAGMENTS : packet->ports >> 16;
 
@@ -41,10 +44,11 @@ static __always_inline const struct vip *find_vip(const struct directory *direct
 }
 
 /* What becomes of a packet without a VIP: `due` if its address is ours, unless wrong ports are passed on. */
-static __always_inline enum outcome without_vip(const struct directory *directory, const struct packet *packet,
-						enum outcome due)
+static __always_inline enum outcome without_vip(const struct directory *directory,
+						const struct packet *packet, enum outcome due)
 {
-	const struct vip *ours = find_key(directory, &packet->destination, (__u32)packet->family << VIP_FAMILY_SHIFT);
+	const struct vip *ours =
+		find_key(directory, &packet->destination, (__u32)packet->family << VIP_FAMILY_SHIFT);
 
 	if (!ours)
 		return OUTCOME_pass_not_vip;

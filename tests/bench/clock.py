@@ -1,0 +1,88 @@
+"""Nanoseconds a packet: batches of a program under the driver, the driver's own cost subtracted.
+
+Time is the thread's CPU time around the one system call of a batch; the thread runs SCHED_FIFO on one CPU. Batches of the
+programs alternate, so that a slow moment of the machine hits all of them; the median of the differences counts.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from hatch_build import build_bpf
+from lbnode.dataplane.libbpf import BpfObject, Program
+
+FRAME_SIZE = 64
+BATCHES = 9
+_PRIORITY = 50
+_FOLDER = Path(__file__).resolve().parent
+_OBJECT = _FOLDER / "build" / "driver.bpf.o"
+
+
+class Driver:
+    """The driver program and what it is told to do."""
+
+    def __init__(self) -> None:
+        build_bpf(_FOLDER)
+        with BpfObject.open(_OBJECT) as each:
+            each.load()
+            self.program = each.program("driver")
+            self.nothing = each.program("nothing")
+            self.floor = each.program("push_only")
+            self._under_test = each.map("under_test")
+            self._job: Any = np.frombuffer(each.map("jobs").mmap(), dtype=each.btf.dtype("job"), count=1)[0]
+
+    def set_traffic(self, frame: bytes, flows: int, vips: int) -> None:
+        """Send `frame` with the addresses of `flows` flows over `vips` VIPs, both powers of two."""
+        self._job["frame"] = np.frombuffer(frame.ljust(FRAME_SIZE, b"\0"), dtype=np.uint8)
+        self._job["flow_mask"], self._job["vip_mask"] = flows - 1, vips - 1
+
+    def run(self, program: Program, packets: int) -> float:
+        """Return the ns of CPU time that each of `packets` packets took, the driver's share included."""
+        self._under_test.update(0, program.fd.to_bytes(4, "little"))
+        self._job["next"] = self._job["changed"] = 0
+        before = time.clock_gettime_ns(time.CLOCK_THREAD_CPUTIME_ID)
+        self.program.test_run(bytes(FRAME_SIZE), packets)
+        spent = time.clock_gettime_ns(time.CLOCK_THREAD_CPUTIME_ID) - before
+        expected = 0 if program is self.nothing else packets - 1
+        if int(self._job["changed"]) != expected:
+            raise AssertionError(f"{program.name} changed the length of {self._job['changed']} of {packets} packets")
+        return spent / packets
+
+    def output(self, program: Program, flow: int) -> tuple[int, bytes]:
+        """Return verdict and packet of `program` for the packet of one flow."""
+        self._under_test.update(0, program.fd.to_bytes(4, "little"))
+        self._job["next"] = flow
+        result = self.program.test_run(bytes(FRAME_SIZE))
+        return result.retval, result.data
+
+    def measure(self, programs: Mapping[str, Program], packets: int, warm_up: int) -> dict[str, float]:
+        """Return net ns a packet for each program: the median over alternating batches."""
+        for program in programs.values():
+            self.run(program, warm_up)
+        net: dict[str, list[float]] = {name: [] for name in programs}
+        for _ in range(BATCHES):
+            alone = self.run(self.nothing, packets)
+            for name, program in programs.items():
+                net[name].append(self.run(program, packets) - alone)
+        return {name: median(values) for name, values in net.items()}
+
+
+@contextmanager
+def quiet_core() -> Iterator[None]:
+    """Run this thread alone on the last CPU it may use, before everything that is not real-time."""
+    cpus, policy, parameters = os.sched_getaffinity(0), os.sched_getscheduler(0), os.sched_getparam(0)
+    os.sched_setaffinity(0, {max(cpus)})
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+        os.sched_setaffinity(0, cpus)
