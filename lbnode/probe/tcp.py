@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 from collections.abc import Callable, Mapping
@@ -42,7 +43,7 @@ async def connect(target: Target) -> str:
     except TimeoutError:
         return f"no answer within {target.check.timeout_s:g} s"
     except OSError as error:
-        return error.strerror or str(error)
+        return os.strerror(error.errno) if error.errno else str(error)
     finally:
         probe.close()
     return ""

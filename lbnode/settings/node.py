@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyAddress, model_validator
 
 from lbnode.settings.source import FileSettings
 from lbnode.settings.store import StoreSettings
 
 CLOSED = ConfigDict(extra="forbid", frozen=True)
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
-IPAddress = IPv4Address | IPv6Address
 
 
 def check_name(name: str) -> str:
@@ -44,12 +43,12 @@ class NeighborSettings(BaseModel):
 
     model_config = CLOSED
 
-    address: IPAddress = Field(description="the router's address")
+    address: IPvAnyAddress = Field(description="the router's address")
     peer_as: int = Field(ge=1, le=0xFFFFFFFF, description="the router's AS number")
     hold_time_s: int = Field(3, ge=3, le=65535, description="seconds of silence after which the session is dead")
     md5_password_file: Path | None = Field(None, description="a file whose first line is the TCP MD5 password")
     ttl_hops: int | None = Field(None, ge=1, le=254, description="hops to the router, for TTL security")
-    next_hop: IPAddress | None = Field(None, description="this node's address of the other family")
+    next_hop: IPvAnyAddress | None = Field(None, description="this node's address of the other family")
 
 
 class BgpSettings(BaseModel):
@@ -59,7 +58,7 @@ class BgpSettings(BaseModel):
 
     local_as: int = Field(ge=1, le=0xFFFFFFFF, description="this node's AS number")
     router_id: IPv4Address = Field(description="an IPv4 address of this node")
-    local_address: IPAddress = Field(description="the address that sessions are opened from")
+    local_address: IPvAnyAddress = Field(description="the address that sessions are opened from")
     neighbors: tuple[NeighborSettings, ...] = Field(min_length=1, description="the routers")
     adopt_s: float = Field(30.0, gt=0, description="seconds that routes outlive a dead daemon")
 
@@ -89,8 +88,8 @@ class NodeSettings(FileSettings):
     name: Name = Field(description="this node's name, its key in the fleet")
     fleet: Name = Field(description="the fleet's name, the root of its records in the store")
     interface: str = Field(description="the interface on which the routers send traffic")
-    address: IPAddress = Field(description="the tunnel's source address, one that backends can reach")
-    extra_addresses: tuple[IPAddress, ...] = Field((), description="more source addresses, to spread tunnels over")
+    address: IPvAnyAddress = Field(description="the tunnel's source address, one that backends can reach")
+    extra_addresses: tuple[IPvAnyAddress, ...] = Field((), description="more source addresses, to spread tunnels over")
     store: StoreSettings = Field(description="kind: zookeeper with hosts, or kind: file with path")
     fleet_file: Path | None = Field(None, description="a fleet.yaml to watch and apply (one machine, kind: file)")
     bgp: BgpSettings | None = Field(None, description="leave out to announce nothing (static routes)")
@@ -104,6 +103,6 @@ class NodeSettings(FileSettings):
     )
 
     @property
-    def sources(self) -> tuple[IPAddress, ...]:
+    def sources(self) -> tuple[IPvAnyAddress, ...]:
         """The addresses that this node's GRE comes from."""
         return (self.address, *self.extra_addresses)

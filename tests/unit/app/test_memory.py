@@ -1,0 +1,65 @@
+"""What a daemon knows when its store does not answer, with the real file store behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from uuid import uuid4
+
+from lbnode.app.memory import LOCAL_AFTER_S, Memory
+from lbnode.model.members import FleetIdentity
+from lbnode.store.copy import DiskCopy
+from lbnode.store.files import FileTree
+
+
+async def opened(path: Path, store: str = "store") -> Memory:
+    """A memory in `path` whose store has been read."""
+    memory = Memory(FileTree(path / store), DiskCopy(path / "state"))
+    await memory.start(lambda: None)
+    assert await memory.store.wait_in_step(5)
+    return memory
+
+
+async def founded(path: Path) -> FleetIdentity:
+    """A fleet in the store, and its copy on disk."""
+    memory = await opened(path)
+    identity = FleetIdentity(uuid4(), "demo", {1: "22" * 32})
+    await memory.store.create_identity(identity)
+    memory.keep(memory.view())
+    await memory.close()
+    return identity
+
+
+async def test_the_copy_on_disk_serves_until_the_store_answers(tmp_path: Path) -> None:
+    identity = await founded(tmp_path)
+    memory = Memory(FileTree(tmp_path / "store"), DiskCopy(tmp_path / "state"))
+    view = memory.view()
+    assert view.identity == identity
+    assert not view.connected
+
+
+async def test_without_store_and_copy_there_is_an_empty_view(tmp_path: Path) -> None:
+    memory = Memory(FileTree(tmp_path / "store"), DiskCopy(tmp_path / "state"))
+    assert memory.view().identity is None
+
+
+async def test_the_local_view_begins_only_after_a_while_without_the_store(tmp_path: Path) -> None:
+    memory = Memory(FileTree(tmp_path / "store"), DiskCopy(tmp_path / "state"))
+    now = time.monotonic()
+    assert not memory.local(now)
+    assert memory.local(now + LOCAL_AFTER_S)
+
+
+async def test_a_wiped_store_is_refused_and_the_last_view_stays(tmp_path: Path) -> None:
+    identity = await founded(tmp_path)
+    memory = Memory(FileTree(tmp_path / "wiped"), DiskCopy(tmp_path / "state"))
+    await memory.start(lambda: None)
+    async with asyncio.timeout(5):
+        while not memory.problem:
+            assert memory.view().identity == identity
+            await asyncio.sleep(0.01)
+    assert "holds no fleet" in memory.problem
+    assert memory.local(time.monotonic())
+    assert not memory.view().connected
+    await memory.close()
