@@ -104,7 +104,8 @@ def execute(
     Examples: `lbctl lab exec client -- curl -s http://192.0.2.10/`, `lbctl lab exec router -- ip route`
     """
     with _reported():
-        shell.become(record.load(name).plan.namespace(host), command)
+        words = command[1:] if command[0] == "--" else command
+        shell.become(record.load(name).plan.namespace(host), words)
 
 
 @app.command()

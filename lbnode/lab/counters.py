@@ -1,6 +1,6 @@
 """Reading the nodes' packet counters per bucket, from the pinned maps that their programs count in.
 
-The lab looks at the maps itself and does not ask the daemons: a node whose daemon is dead, or whose links are cut,
+The lab looks at the maps itself and asks no daemon: a node whose daemon is dead, or whose links are cut,
 counts all the same. Nothing is written.
 """
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from lbnode.lab import assembly, network
 from lbnode.lab.errors import LabError
 from lbnode.lab.plan import Host
-from lbnode.lab.running import RunningLab
+from lbnode.lab.running import RunningLab, wait_until
 from lbnode.model.ids import NodeName
 from lbnode.model.requests import DrainNode, UndrainNode
 from lbnode.rpc.errors import RpcError
@@ -23,6 +23,7 @@ STALL_S = 1.0
 """The longest stall that counts as whole."""
 CUT_STALL_S = 8.0
 """When a node dies without a word: BGP's hold time of 3 s and one doubling of the retransmission timer."""
+UNDO_S = 20.0
 
 
 class Event(ABC):
@@ -71,15 +72,26 @@ class DrainOne(Event):
         self.story = f"{node.name} withdraws its routes and stays: its flows move to the others"
 
     def act(self, lab: RunningLab) -> None:
-        with lab.client(self._through.name) as client:
-            client.drain_node(DrainNode(NodeName(self._node.name)))
+        try:
+            with lab.client(self._through.name) as client:
+                client.drain_node(DrainNode(NodeName(self._node.name)))
+        except RpcError as error:
+            raise LabError(f"{self.what}: {error}") from error
 
     def done(self, lab: RunningLab) -> bool:
         return self._node.name not in lab.next_hops()
 
     def undo(self, lab: RunningLab) -> None:
-        with lab.client(self._through.name) as client:
-            client.undrain_node(UndrainNode(NodeName(self._node.name)))
+        wait_until(lambda: self._undrain(lab), UNDO_S, f"undrain node {self._node.name}")
+
+    def _undrain(self, lab: RunningLab) -> bool:
+        """Try once: right after an outage the node that is asked may not have found the store again."""
+        try:
+            with lab.client(self._through.name) as client:
+                client.undrain_node(UndrainNode(NodeName(self._node.name)))
+        except RpcError:
+            return False
+        return True
 
 
 class KillDaemon(Event):
@@ -167,7 +179,7 @@ def node_events(lab: RunningLab) -> list[Event]:
     first, second, last = nodes[0], nodes[1], nodes[-1]
     return [
         AddNode(f"n{len(nodes) + 1}"),
-        DrainOne(first, through=second),
+        DrainOne(first, through=last),
         KillDaemon(second),
         StopExabgp(last),
         CutLinks(second),

@@ -10,8 +10,9 @@ from lbnode.lab.shell import run_script
 
 def build_router(plan: Plan) -> None:
     """Make the router's namespace with its bridges."""
-    if not wiring.PASS_OBJECT.exists():
-        raise LabError(f"{wiring.PASS_OBJECT}: not built: python hatch_build.py")
+    for path in (wiring.PASS_OBJECT, wiring.WIRE_OBJECT):
+        if not path.exists():
+            raise LabError(f"{path}: not built: python hatch_build.py")
     namespaces.create(plan.router)
     run_script(plan.router, wiring.router_lines())
 
@@ -30,4 +31,4 @@ def unplug(plan: Plan, host: Host) -> None:
 
 def plug(plan: Plan, host: Host) -> None:
     """Undo `unplug`."""
-    run_script(plan.router, [wiring.plug_line(host)])
+    run_script(plan.router, wiring.plug_lines(host))

@@ -1,15 +1,18 @@
 """The commands that build a lab's network: what to run in which namespace, as shell lines.
 
-Four things here are not obvious, each learnt the hard way:
+Six things here are not obvious, each learnt the hard way:
 
 - the far end of a cable to a host that answers with XDP_TX needs an XDP program (`pass.bpf.c`), or frames
   are lost;
 - a sender's unfinished checksum (tx offload) is not finished by native XDP on the way, so it is off
   everywhere;
+- a client's packets carry its socket's hash across veth, and the router would use that for ECMP: random, and drawn
+  anew after each retransmission timeout, so that flows would leave a dead node by themselves (`wire.bpf.c`);
 - a bridge takes the least MAC of its ports unless it is given one: cutting a cable would change the router's
   address;
-- bridges forward at once (no spanning tree, no learning delay), so that a new host is reachable when it is
-  up.
+- a bridge floods frames to an address that it does not know: those for a host that was cut off would reach its
+  neighbours, whose XDP programs see every frame;
+- bridges forward at once (no spanning tree, no learning delay), so that a new host is reachable when it is up.
 """
 
 from __future__ import annotations
@@ -18,9 +21,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lbnode.lab import bird
-from lbnode.lab.plan import MTU, SEGMENTS, Host, Segment
+from lbnode.lab.plan import MTU, SEGMENTS, Host, Role, Segment
 
-PASS_OBJECT = Path(__file__).resolve().parents[1] / "bpf" / "build" / "pass.bpf.o"
+OBJECTS = Path(__file__).resolve().parents[1] / "bpf" / "build"
+PASS_OBJECT = OBJECTS / "pass.bpf.o"
+WIRE_OBJECT = OBJECTS / "wire.bpf.o"
 
 NO_OFFLOAD = "tx off tso off gso off gro off"
 
@@ -65,7 +70,8 @@ def cable_lines(host: Host) -> list[str]:
         f"ip link add {host.name} mtu {MTU} type veth peer name eth0 mtu {MTU} netns {host.namespace}",
         f"ethtool -K {host.name} {NO_OFFLOAD}",
         *([f"ip link set {host.name} xdpdrv obj {PASS_OBJECT} sec xdp"] if host.segment.xdp else []),
-        plug_line(host),
+        *(_forget_hash_lines(host) if host.role is Role.CLIENT else []),
+        *plug_lines(host),
         f"ip link set {host.name} up",
     ]
 
@@ -82,9 +88,19 @@ def host_lines(host: Host) -> list[str]:
     ]
 
 
-def plug_line(host: Host) -> str:
+def _forget_hash_lines(host: Host) -> list[str]:
+    return [
+        f"tc qdisc add dev {host.name} clsact",
+        f"tc filter add dev {host.name} ingress bpf direct-action object-file {WIRE_OBJECT} section tc",
+    ]
+
+
+def plug_lines(host: Host) -> list[str]:
     """Put the host's cable into its segment's bridge."""
-    return f"ip link set {host.name} master {host.segment.name}"
+    return [
+        f"ip link set {host.name} master {host.segment.name}",
+        f"ip link set {host.name} type bridge_slave flood off",
+    ]
 
 
 def unplug_line(host: Host) -> str:

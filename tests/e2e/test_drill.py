@@ -10,7 +10,7 @@ import pytest
 from lbnode.lab import assembly
 from lbnode.lab.drill import run_drill
 from lbnode.lab.events import STALL_S, Event
-from lbnode.lab.plan import VIP, Role, Store
+from lbnode.lab.plan import VIP, Role
 from lbnode.lab.report import Verdict
 from lbnode.lab.running import RunningLab, wait_until
 from lbnode.lab.screen import Silence

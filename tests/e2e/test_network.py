@@ -12,7 +12,7 @@ import pytest
 
 from lbnode.lab import namespaces, network, processes, record, services, teardown
 from lbnode.lab.errors import LabError
-from lbnode.lab.plan import SEGMENTS, VIP, Plan, Role
+from lbnode.lab.plan import SEGMENTS, VIP, Host, Plan, Role
 from lbnode.lab.running import wait_until
 from lbnode.lab.shell import call_inside, inside, run
 from tests.e2e.conftest import free_name
@@ -31,10 +31,16 @@ def plan() -> Iterator[Plan]:
 
 
 def answers(plan: Plan, source: str, target: str) -> bool:
-    ping = ["ping", "-q", "-c", "1", "-W", "1", str(plan.host(target).address)]
+    ping = ["ping", "-q", "-c", "1", "-W", "0.5", str(plan.host(target).address)]
     return (
         subprocess.run(inside(plan.namespace(source), ping), capture_output=True, check=False).returncode == 0
     )
+
+
+def received(host: Host) -> int:
+    """Frames that have reached a host."""
+    (link,) = json.loads(run(inside(host.namespace, ["ip", "-j", "-s", "link", "show", "eth0"])))
+    return int(link["stats64"]["rx"]["packets"])
 
 
 def test_every_host_reaches_every_other(plan: Plan) -> None:
@@ -56,6 +62,25 @@ def test_ports_towards_nodes_and_backends_let_xdp_send_back(plan: Plan) -> None:
     with_xdp = {link["ifname"] for link in links if "xdp" in link}
 
     assert with_xdp == {host.name for host in plan.hosts() if host.role in (Role.NODE, Role.BACKEND)}
+
+
+def test_clients_packets_leave_their_sockets_hash_behind(plan: Plan) -> None:
+    """Or the router's ECMP would follow the sender's moods instead of the layer-4 hash."""
+    for client in plan.of(Role.CLIENT):
+        filters = run(inside(plan.router, ["tc", "filter", "show", "dev", client.name, "ingress"]))
+        assert "forget_hash" in filters
+
+
+def test_frames_for_a_host_that_was_cut_off_reach_no_neighbour(plan: Plan) -> None:
+    node, neighbour = plan.host("n1"), plan.host("n2")
+    assert answers(plan, "client", "n1")
+    network.unplug(plan, node)
+    before = received(neighbour)
+
+    for _ in range(5):
+        assert not answers(plan, "client", "n1")
+
+    assert received(neighbour) - before < 5
 
 
 def test_an_unplugged_host_is_silent_with_its_carrier_up(plan: Plan) -> None:
