@@ -75,7 +75,7 @@ def server_of(backend: Host) -> str:
 def _build(plan: Plan, tell: Tell) -> LabRecord:
     lab = LabRecord(plan)
     record.save(lab)
-    tell(f"network: a router, {plan.clients} clients, {plan.nodes} nodes, {plan.backends} backends")
+    tell(f"network: router, clients: {plan.clients}, nodes: {plan.nodes}, backends: {plan.backends}")
     network.build_router(plan)
     for host in plan.hosts():
         network.build_host(plan, host)
