@@ -1,0 +1,126 @@
+"""A whole fleet in memory behind the server's port: the real decisions, with records instead of a store."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+
+from lbnode.core.control import decide
+from lbnode.core.explain import explain
+from lbnode.core.status import assess
+from lbnode.model.explanation import Explanation, FlowQuestion
+from lbnode.model.ids import NodeName, PoolName
+from lbnode.model.members import LoadedEpoch, NodeLive, NodeMember
+from lbnode.model.requests import Apply, Outcome, Refusal, RefusalKind, Request
+from lbnode.model.status import FleetStatus
+from lbnode.model.view import FleetView
+from lbnode.rpc.port import Verb
+from lbnode.rpc.server import RpcServer
+from lbnode.settings.fleet import FleetFileError, read_fleet
+from lbnode.settings.fleet_text import write_fleet
+from tests.unit.core.fleets import fleet, settle, view_of
+
+N1, N2 = NodeName("n1"), NodeName("n2")
+NOW = 1090.0
+
+
+class MemoryCluster:
+    """Nodes n1 and n2, and `view` for all that is stored. `held_up` lets status never answer."""
+
+    def __init__(self, *names: str) -> None:
+        first = view_of(fleet(*(names or ("b1", "b2", "b3"))))
+        members = {
+            name: NodeMember(name, (ip_address(f"10.0.1.{i}"),), 1) for i, name in enumerate((N1, N2), 1)
+        }
+        self.view = replace(settle(first), nodes=members, leader=N2, desired_version=0, intents_version=0)
+        self.held_up = False
+        self._connect()
+
+    async def status(self) -> FleetStatus:
+        if self.held_up:
+            await asyncio.Event().wait()
+        in_use = {pool: epochs[max(epochs)] for pool, epochs in self.view.epochs.items()}
+        return assess(self.view, self.view.live_nodes[N1], in_use, NOW)
+
+    async def explain(self, question: FlowQuestion) -> Explanation | Refusal:
+        in_use = {pool: epochs[self.view.current[pool]] for pool, epochs in self.view.epochs.items()}
+        return explain(self.view, in_use, question)
+
+    async def apply(self, fleet_yaml: str, *, dry_run: bool, based_on: int | None) -> Outcome | Refusal:
+        try:
+            desired = read_fleet(fleet_yaml)
+        except FleetFileError as error:
+            return error.refusal()
+        return self._carry_out(Apply(desired, dry_run, based_on), dry_run)
+
+    async def export(self) -> str | Refusal:
+        if self.view.desired is None:
+            return Refusal(RefusalKind.STATE, "nothing applied yet")
+        return write_fleet(self.view.desired)
+
+    async def control(self, request: Verb) -> Outcome | Refusal:
+        return self._carry_out(request, dry_run=False)
+
+    def _carry_out(self, request: Request, dry_run: bool) -> Outcome | Refusal:
+        plan = decide(self.view, request)
+        if isinstance(plan, Refusal) or dry_run:
+            return plan if isinstance(plan, Refusal) else plan.outcome(applied=False)
+        nodes = {name: node for name, node in self.view.nodes.items() if name != plan.removed_node}
+        self.view = replace(
+            self.view,
+            desired=plan.desired or self.view.desired,
+            desired_version=self.view.desired_version + (plan.desired is not None),
+            intents=plan.intents or self.view.intents,
+            intents_version=self.view.intents_version + (plan.intents is not None),
+            nodes=nodes,
+            live_nodes={},
+        )
+        self.view = settle(self.view)
+        self._connect()
+        return plan.outcome(applied=True)
+
+    def _connect(self) -> None:
+        self.view = replace(self.view, live_nodes={name: _live(self.view, name) for name in self.view.nodes})
+
+
+def _live(view: FleetView, name: NodeName) -> NodeLive:
+    loaded: dict[PoolName, LoadedEpoch] = {}
+    for pool in view.current:
+        epoch = view.current_epoch(pool)
+        if epoch is not None:
+            loaded[pool] = LoadedEpoch(None, epoch.number, epoch.digest)
+    drained = name in view.intents.drained_nodes
+    vips = view.desired.vips if view.desired is not None and not drained else ()
+    return NodeLive(
+        name,
+        "0.1.0",
+        "drained" if drained else "up",
+        1000.0,
+        f"unix:/run/{name}",
+        loaded,
+        tuple(vip.address for vip in vips),
+        {"10.9.9.1": "up"},
+        xdp={"eth0": "native"},
+    )
+
+
+@contextmanager
+def served(cluster: MemoryCluster, socket: Path) -> Iterator[str]:
+    """Serve `cluster` on a unix socket from a thread with a loop of its own; yields the address."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    server = RpcServer(cluster, [f"unix:{socket}"])
+    try:
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+        yield server.addresses[0]
+    finally:
+        asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
