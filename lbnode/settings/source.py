@@ -1,8 +1,8 @@
 """Where a daemon's settings come from: a small YAML file, overruled by `EVENKEEL_…` in the environment.
 
-There a nested field has two underscores: `EVENKEEL_STORE__HOSTS='["10.0.0.1:2181"]'`; the others beside it stay as
-the file has them. Every complaint names the file (or the variable), the field, and what to do about it: the
-field's description.
+There a nested field has two underscores: `EVENKEEL_STORE__HOSTS='["10.0.0.1:2181"]'`; the fields beside it
+stay as the file has them. Every complaint names the file (or the variable), the field, and what to do about
+it: the field's description.
 """
 
 from __future__ import annotations
