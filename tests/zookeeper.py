@@ -35,12 +35,16 @@ class ZooKeeperServer:
         config = self._folder / "zoo.cfg"
         config.write_text(ServerConfig(data, self.address, self.port, self._tick_ms).text())
         with (self._folder / "zookeeper.log").open("ab") as log:
-            self._process = subprocess.Popen(command(config), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(
+                command(config), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
         deadline = time.monotonic() + READY_S
         while not is_ready(self.address, self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
-                raise RuntimeError(f"ZooKeeper did not start: {(self._folder / 'zookeeper.log').read_text()[-2000:]}")
+                raise RuntimeError(
+                    f"ZooKeeper did not start: {(self._folder / 'zookeeper.log').read_text()[-2000:]}"
+                )
             time.sleep(0.02)
 
     def stop(self) -> None:

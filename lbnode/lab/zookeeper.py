@@ -1,7 +1,7 @@
-"""A real ZooKeeper server for labs and tests: its configuration, the command that starts it, and whether it answers.
+"""A real ZooKeeper server for labs and tests: its configuration, its command, and whether it serves.
 
-It runs from Debian's jars, with one server and a data directory of its own. Where and as whom it runs is the caller's
-business. Nothing here is for a fleet that serves anybody: writes are not forced to the disk.
+It runs from Debian's jars, with one server and a data directory of its own. Where and as whom it runs is the
+caller's business. Nothing here is for a fleet that serves anybody: writes are not forced to the disk.
 """
 
 from __future__ import annotations

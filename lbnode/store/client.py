@@ -1,4 +1,6 @@
-"""kazoo, as the ZooKeeper store uses it: the client's settings, order among its threads, its errors in our words."""
+"""kazoo, as the ZooKeeper store uses it: the client's settings, order among its threads, its errors in our
+words.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ RETRY_MAX_DELAY_S = 1.0
 class OrderedHandler(SequentialThreadingHandler):  # type: ignore[misc]
     """kazoo's threads, with watch events and answers in one queue: both arrive in the server's order.
 
-    kazoo keeps them apart because its users' watch callbacks may block. Ours only hand over to the event loop.
+    kazoo keeps them apart because its users' watch callbacks may block. Ours only hand over to the event
+    loop.
     """
 
     def dispatch_callback(self, callback: Any) -> None:

@@ -1,7 +1,7 @@
 """The last view of the fleet on this daemon's own disk: what it starts with when the store is out of reach.
 
-Liveness is not in it: who was connected, and who led, says nothing after a restart. The file holds the fleet's secret
-and is readable by its owner alone.
+Liveness is not in it: who was connected, and who led, says nothing after a restart. The file holds the
+fleet's secret and is readable by its owner alone.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class DiskCopy:
         return Loaded(self._saved)
 
     def save(self, view: FleetView) -> bool:
-        """Put what is lasting of `view` on the disk; return whether there was anything new. Raises StoreError."""
+        """Put what is lasting of `view` on the disk; tell whether anything was new. Raises StoreError."""
         lasting = _lasting(view)
         if lasting == self._saved:
             return False

@@ -1,4 +1,4 @@
-"""A tree of records in a directory, shared by the processes of one machine. Blocking calls; `files` puts them on a loop.
+"""A tree of records in a directory, shared by the processes of one machine. All calls block.
 
     records/<path>    a record: one line of JSON (version, session), then the value
     sessions/<id>     held with flock by a living process; the kernel lets go when it dies, however it dies
@@ -6,8 +6,8 @@
     lock              held with flock around every change
     tmp/              records on their way to their place
 
-A reader follows the journal: one file to watch, and an exact list of what to read again. A record appears by rename, so
-that nobody reads half of one, and a persistent one is on the disk before the call returns.
+A reader follows the journal: one file to watch, and an exact list of what to read again. A record appears by
+rename, so that nobody reads half of one, and a persistent one is on the disk before the call returns.
 """
 
 from __future__ import annotations
@@ -31,13 +31,16 @@ LOCK_PATIENCE_S = 5.0
 """How long to wait for another process that is in the middle of a change."""
 
 
+_JOURNAL_NAME = 33
+"""Bytes of a journal's first line."""
+
 PARTS = ("records", "sessions", "journal", "lock", "tmp")
 """What a store consists of. None of them is ever deleted while it is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A record as it lies on the disk: `session` is that of the process that announced it, None for a persistent one."""
+    """A record on the disk. `session`: of the process that announced it; None for a persistent one."""
 
     entry: Entry
     session: str | None
@@ -49,9 +52,12 @@ Changes = Mapping[str, Stored | None]
 
 @dataclass(frozen=True, slots=True)
 class JournalPlace:
-    """How far a reader has read: which journal (inode) and the offset in it."""
+    """How far a reader has read: which journal, by its first line, and the offset in it.
 
-    inode: int
+    Not by its inode: that is used again as soon as a journal is replaced.
+    """
+
+    journal: bytes
     offset: int
 
 
@@ -59,7 +65,7 @@ class Directory:
     """One process's session with the directory. Not thread-safe: one thread at a time."""
 
     def __init__(self, root: Path, found: bool) -> None:
-        """Open the store and begin a session. `found`: make the store if it is not there, else NotADirectoryError."""
+        """Begin a session. `found`: make the store if it is not there; else that is NotADirectoryError."""
         if not found and not all((root / part).exists() for part in PARTS):
             raise NotADirectoryError(f"{root}: no store there")
         self.root = root
@@ -69,7 +75,7 @@ class Directory:
         self._lock_fd = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._session_fd = -1
         try:
-            with self._locked():
+            with self.locked():
                 self._session_fd = self._begin_session()
         except BaseException:
             os.close(self._lock_fd)
@@ -84,7 +90,8 @@ class Directory:
         return self.root / "journal"
 
     def _begin_session(self) -> int:
-        self._journal.touch(mode=0o600)
+        if not self._journal.exists():
+            self._renew_journal()
         path = self.root / "sessions" / self.session
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -93,7 +100,7 @@ class Directory:
     def close(self) -> None:
         """End the session and what it announced."""
         try:
-            with self._locked():
+            with self.locked():
                 self._end_session(self.session)
         except (OSError, UnavailableError):
             pass  # a directory that is gone has nothing left to end
@@ -105,21 +112,22 @@ class Directory:
 
     def scan(self) -> tuple[dict[str, Stored], JournalPlace]:
         """Return every record, and the place in the journal from which on changes are not in it."""
-        with self._locked():
+        with self.locked():
             found = {path: stored for path in self._paths() if (stored := self.read(path)) is not None}
-            status = self._journal.stat()
-            return found, JournalPlace(status.st_ino, status.st_size)
+            journal = self._journal.read_bytes()
+            return found, JournalPlace(journal[:_JOURNAL_NAME], len(journal))
 
     def changes(self, since: JournalPlace) -> tuple[Changes, JournalPlace] | None:
-        """Return what changed after `since`, as it is now; None if the journal began anew and a scan is needed."""
+        """Return what changed after `since`, as it is now; None if the journal began anew: scan."""
         with self._journal.open("rb") as journal:
-            if os.fstat(journal.fileno()).st_ino != since.inode:
+            if journal.read(_JOURNAL_NAME) != since.journal:
                 return None
             journal.seek(since.offset)
             lines = journal.read()
         whole = lines[: lines.rfind(b"\n") + 1]
         paths = dict.fromkeys(whole.decode().split("\n")[:-1])
-        return {path: self.read(path) for path in paths}, JournalPlace(since.inode, since.offset + len(whole))
+        place = JournalPlace(since.journal, since.offset + len(whole))
+        return {path: self.read(path) for path in paths}, place
 
     def read(self, path: str) -> Stored | None:
         """Return the record at `path` on the disk."""
@@ -143,39 +151,39 @@ class Directory:
 
     def create(self, path: str, value: bytes, session: str | None = None) -> Changes:
         """Make a record of version 0; raises ExistsError."""
-        with self._locked():
+        with self.locked():
             if self.read(path) is not None:
                 raise ExistsError(f"store {self.root}: create {path}: exists")
             return self._store(path, Stored(Entry(value, 0), session))
 
     def write(self, path: str, value: bytes, version: int) -> Changes:
         """Replace the record if it has `version`; raises MissingError, ConflictError."""
-        with self._locked():
+        with self.locked():
             found = self._expect(path, version, "write")
             return self._store(path, Stored(Entry(value, found.entry.version + 1), found.session))
 
     def put(self, path: str, value: bytes, session: str | None = None) -> Changes:
         """Make or replace the record. One that belongs to another session is taken over."""
-        with self._locked():
+        with self.locked():
             found = self.read(path)
             version = found.entry.version + 1 if found else 0
             return self._store(path, Stored(Entry(value, version), session))
 
     def delete(self, path: str, version: int | None = None) -> Changes:
         """End the record; raises MissingError, ConflictError."""
-        with self._locked():
+        with self.locked():
             found = self._expect(path, version, "delete")
             return self._remove(path, durable=found.session is None)
 
     def withdraw(self, path: str) -> Changes:
         """End the record if this session announced it."""
-        with self._locked():
+        with self.locked():
             found = self.read(path)
             return self._remove(path, durable=False) if found and found.session == self.session else {}
 
     def bury(self) -> Changes:
         """End what dead processes had announced; return the changes."""
-        with self._locked():
+        with self.locked():
             gone: dict[str, Stored | None] = {}
             dead = self._dead_sessions()
             for session in dead:
@@ -190,7 +198,7 @@ class Directory:
             raise MissingError(f"store {self.root}: {verb} {path}: no such record")
         if version is not None and found.entry.version != version:
             raise ConflictError(
-                f"store {self.root}: {verb} {path}: version is {found.entry.version}, not {version}: read it again"
+                f"store {self.root}: {verb} {path}: it has version {found.entry.version}, not {version}"
             )
         return found
 
@@ -227,7 +235,7 @@ class Directory:
 
     def _renew_journal(self) -> None:
         fresh = self.root / "tmp" / f"{self.session}.journal"
-        fresh.write_bytes(b"")
+        fresh.write_bytes(uuid4().hex.encode() + b"\n")
         fresh.replace(self._journal)
 
     # -- sessions
@@ -250,12 +258,12 @@ class Directory:
         return gone
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         give_up_at = time.monotonic() + LOCK_PATIENCE_S
         while not _try_lock(self._lock_fd):
             if time.monotonic() > give_up_at:
                 raise UnavailableError(
-                    f"store {self.root}: locked for {LOCK_PATIENCE_S:g} s by another process: see fuser {self.root}/lock"
+                    f"store {self.root}: another process holds the lock: stop it, see fuser {self.root}/lock"
                 )
             time.sleep(0.001)
         try:
@@ -273,7 +281,7 @@ def _try_lock(fd: int) -> bool:
 
 
 def _is_held(path: Path) -> bool:
-    """Whether a living process holds the file. Opened for reading, so that looking does not look like a death."""
+    """Whether a living process holds the file. Opened for reading: closing it must not look like a death."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

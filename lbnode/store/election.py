@@ -1,8 +1,8 @@
-"""Leadership in ZooKeeper by kazoo's election recipe, which blocks: it gets a thread, and the loop has the last word.
+"""Leadership in ZooKeeper by kazoo's election recipe: that blocks in a thread; the loop has the last word.
 
-The thread says "elected on connection number n". The loop believes it only while connection n stands and the mirror is
-in step, so a leader that has lost contact stops leading before ZooKeeper even knows. When contact comes back within the
-session, its place at the head of the queue is still there and it leads again.
+The thread says "elected on connection number n". The loop believes it only while connection n stands and the
+mirror is in step, so a leader that has lost contact stops leading before ZooKeeper even knows. When contact
+comes back within the session, its place at the head of the queue is still there and it leads again.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class ZooKeeperCandidate:
             await self._ended.wait()
 
     def abandon(self) -> None:
-        """Let the thread end: at once while it waits or leads, and with the client's stop while it has no contact."""
+        """Let the thread end: at once, or when the client stops while there is no contact."""
         self._withdrawn.set()
         self._election.cancel()
         self._disturbed.set()
@@ -110,7 +110,7 @@ class ZooKeeperCandidate:
             self._disturbed.wait()
 
     def _holds(self) -> bool:
-        """Whether the node that won is still there. Its name is unique, and it ends with the session that made it."""
+        """Whether the node that won is still there: its name is unique, and its session's end is its own."""
         node = self._election.lock.node
         return self._client.retry(self._client.exists, f"{self._path}/{node}") is not None
 

@@ -1,10 +1,11 @@
 """The store of a single machine: `lbnode.store.tree` over a directory, for the processes of that machine.
 
-All disk work runs, in order, in one thread; the mirror changes only on the loop. inotify tells of changes (the journal
-grew) and of deaths (a session's file was closed), so both are noticed within milliseconds and nothing polls.
+All disk work runs, in order, in one thread; the mirror changes only on the loop. inotify tells of changes
+(the journal grew) and of deaths (a session's file was closed), so both are noticed within milliseconds and
+nothing polls.
 
-The session is CONNECTED while the directory is there. If it vanishes or cannot be used, the session is LOST until it is
-back; a daemon then goes on with its copy, as it does without ZooKeeper.
+The session is CONNECTED while the directory is there. If it vanishes or cannot be used, the session is LOST
+until it is back; a daemon then goes on with its copy, as it does without ZooKeeper.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ RETRY_S = 0.5
 """Seconds between attempts to open a directory that is not there."""
 
 DEATH_CHECKS_S = (0.0, 0.002, 0.02, 0.2)
-"""When to look for the dead after a session's file was closed: the kernel tells of the close before it frees the lock."""
+"""When to look for the dead after a session's file was closed: the lock is freed a little later."""
 
 
 @dataclass(slots=True)
@@ -155,11 +156,12 @@ class FileTree:
         await unlinked
         await self._reopen()
 
-    def spawn(self, work: Coroutine[None, None, None]) -> None:
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Run `work` until it ends or the tree is closed."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # -- reading
 

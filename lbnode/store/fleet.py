@@ -1,11 +1,11 @@
 """The fleet's memory, typed: `FleetView` out, records in. Over any `lbnode.store.tree.Tree`.
 
-What only the leader may write (epochs, current, ids) is written so that a node which has lost the leadership without
-knowing it changes nothing: epochs are created, never replaced, and the rest is compare-and-set against what this node
-has seen. Losing that race raises NotLeaderError.
+What only the leader may write (epochs, current, ids) is written so that a node which has lost the leadership
+without knowing it changes nothing: epochs are created, never replaced, and the rest is compare-and-set
+against what this node has seen. Losing that race raises NotLeaderError.
 
-A store whose identity is not the one that this daemon has seen before, or that has none any more, is refused: views and
-writes raise ForeignFleetError until an operator decides.
+A store whose identity is not the one that this daemon has seen before, or that has none any more, is refused:
+views and writes raise ForeignFleetError until an operator decides.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ class ForeignFleetError(StoreError):
 def refusal(expected: UUID | None, found: FleetIdentity | None, in_step: bool) -> str | None:
     """Return why a daemon of the fleet `expected` must not use a store that holds `found`; None if it may.
 
-    A daemon that has never seen a fleet takes what it finds. `in_step`: the store has been read whole at least once; an
-    absent identity means nothing before that.
+    A daemon that has never seen a fleet takes what it finds. `in_step`: the store has been read whole at
+    least once; an absent identity means nothing before that.
     """
     if expected is None or (found is None and not in_step):
         return None
     if found is None:
         return (
-            f"holds no fleet, and this daemon belongs to {expected}: the store was wiped, or is the wrong one. "
-            "Bring back its data, or let this daemon forget its fleet by deleting the copy in its state directory"
+            f"holds no fleet, and this daemon belongs to {expected}: the store was wiped, or is the wrong "
+            "one. Bring back its data, or delete the copy in this daemon's state directory to start anew"
         )
     if found.uuid != expected:
         return (
-            f"holds fleet {found.uuid} ({found.name}), and this daemon belongs to {expected}: check the store's "
-            "address, or let this daemon forget its fleet by deleting the copy in its state directory"
+            f"holds fleet {found.uuid} ({found.name}), and this daemon belongs to {expected}: check the "
+            "store's address, or delete the copy in this daemon's state directory to join that fleet"
         )
     return None
 
@@ -114,7 +114,8 @@ class FleetStore:
     def view(self) -> FleetView:
         """Return what the mirror holds now; cheap, because only new records are decoded.
 
-        While the session is not CONNECTED it is what was last seen, with `connected` False. Raises ForeignFleetError.
+        While the session is not CONNECTED it is what was last seen, with `connected` False. Raises
+        ForeignFleetError.
         """
         connected = self._tree.session is Session.CONNECTED
         if connected:
@@ -142,7 +143,7 @@ class FleetStore:
         return await self._replace(records.DESIRED, encode(desired), version)
 
     async def write_intents(self, intents: Intents, version: int) -> int:
-        """Replace the operators' intents if they still have `version` (-1: none yet). Raises ConflictError."""
+        """Replace operators' intents if they still have `version` (-1: none yet). Raises ConflictError."""
         return await self._replace(records.INTENTS, encode(intents), version)
 
     async def put_node(self, member: NodeMember) -> None:
@@ -196,7 +197,7 @@ class FleetStore:
         await self._remove(records.backend_path(name))
 
     async def put_ids(self, ledger: IdLedger) -> None:
-        """Replace the ledger of ids if nobody else changed it since this node saw it. Raises NotLeaderError."""
+        """Replace the ledger of ids unless somebody else changed it since. Raises NotLeaderError."""
         await self._lead(records.IDS, encode(ledger))
 
     async def create_epoch(self, epoch: Epoch) -> None:

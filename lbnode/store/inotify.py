@@ -1,6 +1,7 @@
 """Linux inotify(7): events of a directory as they happen, on a descriptor that an event loop can wait for.
 
-The standard library has no inotify, and watchers that poll cost either latency or a core; this is four calls to libc.
+The standard library has no inotify, and watchers that poll cost either latency or a core; this is four calls
+to libc.
 """
 
 from __future__ import annotations

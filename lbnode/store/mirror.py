@@ -1,11 +1,12 @@
 """A mirror of a ZooKeeper subtree, kept by watches.
 
-One-shot data watches on every node and child watches on every folder (a node without data): kazoo's released versions
-have no persistent watches. An event costs one read, and the read sets the next watch. Answers and events arrive in the
-server's order (`client.OrderedHandler`), so applying them as they come never goes back in time.
+One-shot data watches on every node and child watches on every folder (a node without data): kazoo's released
+versions have no persistent watches. An event costs one read, and the read sets the next watch. Answers and
+events arrive in the server's order (`client.OrderedHandler`), so applying them as they come never goes back
+in time.
 
-"Settled": nothing that the server has told of is still being read. A new epoch is then in the mirror if the record
-that names it is, because the server tells of the one before the other.
+"Settled": nothing that the server has told of is still being read. A new epoch is then in the mirror if the
+record that names it is, because the server tells of the one before the other.
 """
 
 from __future__ import annotations

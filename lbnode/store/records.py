@@ -5,7 +5,8 @@
     epochs/<pool>/<number, ten digits> · current/<pool>
     live/nodes/<n> · live/agents/<b>                    end with the process that announced them
 
-A record that cannot be read is left out and named in `FleetView.corrupt`. Paths of other releases are passed over.
+A record that cannot be read is left out and named in `FleetView.corrupt`. Paths of other releases are passed
+over.
 """
 
 from __future__ import annotations
@@ -181,7 +182,7 @@ def _assembled(read: Mapping[str, _Read], leader: str | None, connected: bool) -
 
 
 def _settled(view: FleetView, before: Mapping[PoolName, EpochNumber]) -> FleetView:
-    """Let `current` name only epochs that can be read: the one before while the new one is on its way or corrupt."""
+    """Let `current` name only epochs that can be read: the one before while the new one cannot."""
     current, problems = {}, []
     for pool, number in view.current.items():
         if number in view.epochs.get(pool, {}):

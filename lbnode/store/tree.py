@@ -1,17 +1,18 @@
 """The port to the fleet's memory: a small tree of records with a local mirror, elections and liveness.
 
-It is the part of ZooKeeper's semantics that evenkeel needs, no more: small values with versions, compare-and-set,
-create as a test of "am I still the only writer", records that end with the process that announced them, and one leader.
-Two implementations: `lbnode.store.zookeeper` for a fleet, `lbnode.store.files` for one machine. Both pass the same
-contract tests (tests/integration/store).
+It is the part of ZooKeeper's semantics that evenkeel needs, no more: small values with versions,
+compare-and-set, create as a test of "am I still the only writer", records that end with the process that
+announced them, and one leader. Two implementations: `lbnode.store.zookeeper` for a fleet,
+`lbnode.store.files` for one machine. Both pass the same contract tests (tests/integration/store).
 
 What both promise:
 
-- Reads come from a mirror in this process and never wait. `on_change` is called on the event loop after the mirror
-  changed, once for many changes, and as a rule only when no change that was already announced is still being read.
+- Reads come from a mirror in this process and never wait. `on_change` is called on the event loop after the
+  mirror changed, once for many changes, and as a rule only when no change that was already announced is still
+  being read.
 - When a call returns, the mirror shows what it did, or something newer.
-- `Session.CONNECTED` is reported only when the mirror is in step, so nobody takes an empty mirror for an empty fleet.
-  In any other state the mirror is the last known, and writes raise UnavailableError at once.
+- `Session.CONNECTED` is reported only when the mirror is in step, so nobody takes an empty mirror for an
+  empty fleet. In any other state the mirror is the last known, and writes raise UnavailableError at once.
 - A path is a record or a folder, never both. Folders come by themselves. Values are not empty.
 """
 
@@ -24,7 +25,7 @@ from enum import Enum
 from typing import Final, Protocol
 
 MAX_VALUE: Final = 1_000_000
-"""Bytes in a value: just under what a ZooKeeper server takes (jute.maxbuffer, 1 MiB with the packet around it)."""
+"""Bytes in a value: just under what a ZooKeeper server takes in a packet (jute.maxbuffer, 1 MiB)."""
 
 LEADER: Final = "leader"
 """The path that belongs to elections; no record can be written there."""
@@ -62,7 +63,7 @@ class Session(Enum):
     CONNECTED = "connected"
     """The store answers and the mirror is in step."""
     SUSPENDED = "suspended"
-    """Out of reach, or the mirror is being read again. What this process announced may or may not still stand."""
+    """Out of reach, or reading again. What this process announced may still stand or not."""
     LOST = "lost"
     """No session. What this process announced is gone, or will be within the session timeout."""
 
@@ -102,7 +103,7 @@ class Tree(Protocol):
         """Where the store is, for people: hosts and path, or the directory."""
 
     async def start(self, on_change: Callable[[], None], on_session: Callable[[Session], None]) -> None:
-        """Begin to connect and return soon, whether or not the store can be reached; goes on trying until `close`."""
+        """Begin to connect, and return soon, store or no store; goes on trying until `close`."""
 
     async def close(self) -> None:
         """End the session: announced records and the candidacy end with it."""
@@ -117,7 +118,10 @@ class Tree(Protocol):
         """Make a record of version 0. Raises ExistsError."""
 
     async def write(self, path: str, value: bytes, version: int) -> int:
-        """Replace the record if it still has `version`; return the new version. Raises ConflictError, MissingError."""
+        """Replace the record if it still has `version`; return the new one.
+
+        Raises ConflictError, MissingError.
+        """
 
     async def put(self, path: str, value: bytes) -> int:
         """Make or replace the record, whatever is there; return the new version."""
@@ -128,8 +132,8 @@ class Tree(Protocol):
     async def announce(self, path: str, value: bytes) -> None:
         """Hold a record that ends with this process, replacing what an earlier process announced there.
 
-        Without a session it is remembered and returns at once: the record is made as soon as there is one, and again
-        whenever a session was lost.
+        Without a session it is remembered and returns at once: the record is made as soon as there is one,
+        and again whenever a session was lost.
         """
 
     async def withdraw(self, path: str) -> None:
@@ -140,17 +144,16 @@ class Tree(Protocol):
     ) -> Campaign:
         """Stand for election until withdrawn, again after each loss. One campaign a tree at a time.
 
-        `on_elected` and `on_lost` are called on the loop, alternately. Losing contact is losing the leadership, at once.
+        `on_elected` and `on_lost` are called on the loop, alternately. Losing contact is losing the
+        leadership, at once.
         """
 
 
 def check_path(path: str) -> str:
-    """Return `path` if it is one: parts of letters, digits and `._:@+-`, joined by slashes. Raises PathError."""
+    """Return `path` if it is one: parts of letters, digits, `._:@+-`, joined by slashes. Raises PathError."""
     parts = path.split("/")
     if not all(_PART.fullmatch(part) for part in parts):
-        raise PathError(
-            f"store: path {path!r}: use letters, digits and ._:@+- between slashes, 1 to 200 a part"
-        )
+        raise PathError(f"store: path {path!r}: use letters, digits and ._:@+- between slashes")
     if parts[0] == LEADER:
         raise PathError(f"store: path {path!r}: {LEADER} belongs to the election")
     return path

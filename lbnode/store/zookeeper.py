@@ -1,7 +1,7 @@
 """The store of a fleet: `lbnode.store.tree` over ZooKeeper, by kazoo.
 
-Records are znodes below a root such as /evenkeel/<fleet>; folders are znodes without data. `start` returns at once and
-the connection is tried for ever in kazoo's threads, which hand everything over to the loop.
+Records are znodes below a root such as /evenkeel/<fleet>; folders are znodes without data. `start` returns at
+once and the connection is tried for ever in kazoo's threads, which hand everything over to the loop.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ RACES = 8
 class ZooKeeperTree:
     """`Tree` in ZooKeeper. See `lbnode.store.tree.Tree` for what the methods promise.
 
-    `hosts` is "host:port,host:port"; `root` the znode under which everything lies; `client_options` go to KazooClient.
+    `hosts` is "host:port,host:port"; `root` the znode under which everything lies; `client_options` go to
+    KazooClient.
     """
 
     def __init__(
@@ -208,7 +209,7 @@ class ZooKeeperTree:
                 hosts=self._hosts,
                 for_s=round(self._loop.time() - since),
                 reason=self._last_word.text,
-                remedy="start ZooKeeper, or correct the hosts in the settings, or open the port in the firewall",
+                remedy="start ZooKeeper, or correct the hosts in the settings, or open its port",
             )
 
     # -- reading
@@ -352,7 +353,7 @@ class ZooKeeperTree:
         """Ask kazoo and wait for the answer, with errors of the port."""
         if self._session is not Session.CONNECTED:
             raise UnavailableError(
-                f"store {self.address}: {verb} {path}: out of reach ({self._last_word.text}): is ZooKeeper running?"
+                f"store {self.address}: {verb} {path}: out of reach: start ZooKeeper ({self._last_word.text})"
             )
         answer: asyncio.Future[Any] = self._loop.create_future()
 

@@ -86,7 +86,9 @@ class Observer:
 
 
 class Other:
-    """Another process of the operating system with a tree on the same store (`tests.integration.store.process`)."""
+    """Another process of the operating system with a tree on the same store
+    (`tests.integration.store.process`).
+    """
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process

@@ -1,4 +1,6 @@
-"""Real stores for the contract tests: a ZooKeeper server for the session, a root or a directory for each test."""
+"""Real stores for the contract tests: a ZooKeeper server for the session, a root or a directory for each
+test.
+"""
 
 from __future__ import annotations
 

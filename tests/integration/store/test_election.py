@@ -14,6 +14,7 @@ async def test_one_candidate_leads_and_all_know_its_name(backing: Backing, open_
     for each in observers:
         await each.until(lambda each=each: each.tree.leader is not None)
     await observers[0].until(lambda: sum(campaign.leading for campaign in campaigns) == 1)
+    await observers[0].until(lambda: any("elected" in each.history for each in observers))
     leading = next(number for number, campaign in enumerate(campaigns) if campaign.leading)
     assert {each.tree.leader for each in observers} == {f"n{leading}"}
     assert [each.history.count("elected") for each in observers].count(1) == 1
@@ -35,7 +36,7 @@ async def test_the_leader_s_death_passes_leadership_on(
     await other.kill()
     await mine.until(lambda: campaign.leading, backing.grace_s + NOTICE_S)
     await mine.until(lambda: mine.tree.leader == "mine")
-    assert mine.history == ["connected", "elected"]
+    await mine.until(lambda: mine.history == ["connected", "elected"])
 
 
 async def test_withdrawing_passes_leadership_on_at_once(backing: Backing, open_tree: Open) -> None:
