@@ -54,9 +54,10 @@ class AgentFleet:
             self._refused = str(error)
             return replace(self._last, connected=False)
         self._refused = ""
-        if view.identity is not None:
-            self._last = view
-        return replace(self._last, connected=view.connected)
+        if view.identity is None and not view.connected:
+            return replace(self._last, connected=False)
+        self._last = view
+        return view
 
     async def keep(self, view: FleetView) -> None:
         """Bring the copy on disk up to date with what the store says."""
