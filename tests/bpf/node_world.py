@@ -1,0 +1,113 @@
+"""A small node for tests: pools of every hash, backends of every kind, VIPs of every kind; kernel and model alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address, ip_address
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from lbnode.dataplane.model import NodeModel
+from lbnode.dataplane.node import NodeDataPlane
+from lbnode.dataplane.values import BackendEntry, Limits, NextHop, PoolTable, VipEntry
+from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
+from lbnode.model.ids import BackendId, EpochNumber, PoolName
+from lbnode.netdev import bpffs
+from ring.bucket import derive_keys
+
+LOOPBACK = 1
+"""BPF_PROG_TEST_RUN says that a packet came in by lo."""
+OTHER_INTERFACE = 9
+SIZE = 257
+SECRET = bytes(range(32))
+SMALL = Limits(table_places=8192)
+
+VIP = IPv4Address("192.0.2.10")
+BY_SOURCE_VIP = IPv4Address("192.0.2.20")
+SIP_VIP = IPv4Address("192.0.2.30")
+OPEN_VIP = IPv4Address("192.0.2.40")
+"""`wrong_port: pass`."""
+UNREADY_VIP = IPv4Address("192.0.2.50")
+NO_VIP = IPv4Address("192.0.2.99")
+SOURCES = (IPv4Address("10.255.0.1"), IPv4Address("10.255.0.2"))
+
+NEAR = NextHop(LOOPBACK, bytes.fromhex("0200000000aa"), bytes.fromhex("0200000000b1"), 1500)
+FAR = NextHop(OTHER_INTERFACE, bytes.fromhex("0200000000ab"), bytes.fromhex("0200000000c1"), 0)
+UNKNOWN_BACKEND = 77
+
+BACKENDS = (
+    BackendEntry(BackendId(1), ip_address("10.1.0.1"), True, NEAR),
+    BackendEntry(BackendId(2), ip_address("10.1.0.2"), True, FAR),
+    BackendEntry(BackendId(3), ip_address("255.255.255.254"), False, NEAR),
+    BackendEntry(BackendId(65535), ip_address("10.1.255.255"), True, NEAR),
+    BackendEntry(BackendId(5), ip_address("10.1.0.5"), True, None),
+)
+
+VIPS = (
+    VipEntry(VIP, Protocol.TCP, 80, PoolName("web")),
+    VipEntry(VIP, Protocol.UDP, 53, PoolName("web")),
+    VipEntry(VIP, Protocol.TCP, 65535, PoolName("sip")),
+    VipEntry(BY_SOURCE_VIP, Protocol.TCP, 80, PoolName("sticky")),
+    VipEntry(BY_SOURCE_VIP, Protocol.TCP, 443, PoolName("sticky")),
+    VipEntry(BY_SOURCE_VIP, Protocol.UDP, 53, PoolName("sipsticky")),
+    VipEntry(SIP_VIP, Protocol.TCP, 80, PoolName("sip")),
+    VipEntry(OPEN_VIP, Protocol.TCP, 80, PoolName("web"), wrong_port_pass=True),
+    VipEntry(OPEN_VIP, Protocol.TCP, 81, PoolName("web")),
+    VipEntry(UNREADY_VIP, Protocol.TCP, 80, PoolName("later")),
+)
+
+MODES = {
+    "web": (HashMode.FLOW, HashAlgorithm.MULTIPLY),
+    "sticky": (HashMode.SOURCE, HashAlgorithm.MULTIPLY),
+    "sip": (HashMode.FLOW, HashAlgorithm.SIPHASH),
+    "sipsticky": (HashMode.SOURCE, HashAlgorithm.SIPHASH),
+    "later": (HashMode.FLOW, HashAlgorithm.MULTIPLY),
+}
+NOT_YET = PoolName("later")
+"""Staged, never switched."""
+
+
+def make_table(name: str, epoch: int = 70001, size: int = SIZE) -> PoolTable:
+    """Return a table with every kind of bucket: no owner, unknown owner, no, one and two alternates."""
+    chance = np.random.default_rng(sorted(MODES).index(name))
+    owners = chance.choice([0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 65535, 65535, 5, UNKNOWN_BACKEND], size)
+    first = chance.choice([0, 0, 3, 65535], size)
+    second = np.where(first > 0, chance.choice([0, 2], size), 0)
+    mode, algorithm = MODES[name]
+    keys = derive_keys(SECRET, len(name))
+    return PoolTable(
+        PoolName(name), EpochNumber(epoch), size, mode, algorithm, keys,
+        owners.astype(np.uint16), first.astype(np.uint16), second.astype(np.uint16), f"digest-{epoch}",
+    )  # fmt: skip
+
+
+def make_model() -> NodeModel:
+    """Return the model of what `fill` writes."""
+    tables = [make_table(name) for name in MODES if name != NOT_YET]
+    return NodeModel(tables, BACKENDS, VIPS, SOURCES, LOOPBACK)
+
+
+def fill(node: NodeDataPlane) -> None:
+    """Write this world to the kernel."""
+    for name in MODES:
+        node.stage(make_table(name))
+        if name != NOT_YET:
+            node.switch(PoolName(name))
+    node.set_source(SOURCES)
+    node.set_backends(BACKENDS)
+    node.set_vips(VIPS)
+
+
+@contextmanager
+def mounted() -> Iterator[Path]:
+    """Yield a fresh BPF file system; all pins in it end with it."""
+    with TemporaryDirectory(prefix="evenkeel-test-") as name:
+        directory = Path(name)
+        bpffs.mount(directory)
+        try:
+            yield directory
+        finally:
+            bpffs.unmount(directory)
