@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from lbnode.cli.ctl_session import fleet_client, make_console, parse_address
+from lbnode.cli.ctl_session import BAD_INPUT, fail, fleet_client, make_console, parse_address
 from lbnode.cli.render import print_outcome
 from lbnode.cli.render_status import backends_table
-from lbnode.model.fleet import MAX_WEIGHT
+from lbnode.core.rules import check_weight
 from lbnode.model.ids import BackendName, PoolName
 from lbnode.model.requests import AddBackend, DrainBackend, RemoveBackend, UndrainBackend
 
@@ -39,9 +39,7 @@ def add(
     address: Annotated[
         str, typer.Argument(help="Where it takes GRE; not needed if the fleet has the backend already.")
     ] = "",
-    weight: Annotated[
-        int, typer.Option("--weight", "-w", min=1, max=MAX_WEIGHT, help="Its share beside others.")
-    ] = 1,
+    weight: Annotated[int, typer.Option("--weight", "-w", help="Its share beside others, 1..65535.")] = 1,
 ) -> None:
     """Put a backend into a pool.
 
@@ -50,6 +48,9 @@ def add(
       lbctl backend add b4 10.0.2.4 --pool web
       lbctl backend add b4 --pool api --weight 2
     """
+    problem = check_weight(weight)
+    if problem is not None:
+        raise fail(f"weight {weight} {problem}", code=BAD_INPUT)
     request = AddBackend(
         BackendName(backend), PoolName(pool), parse_address(address) if address else None, weight
     )

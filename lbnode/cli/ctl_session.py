@@ -32,9 +32,13 @@ class Session:
 
 
 def make_console() -> Console:
-    """Return the console for answers: colours and folding on a terminal, plain whole lines elsewhere."""
+    """Return the console for answers: on a terminal styled (unless NO_COLOR is set), elsewhere plain and wide."""
     console = Console(highlight=False, markup=False, emoji=False)
-    return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=WIDE)
+    if console.no_color:
+        console = Console(highlight=False, markup=False, emoji=False, color_system=None)
+    if not console.is_terminal:
+        console.width = WIDE
+    return console
 
 
 @contextmanager

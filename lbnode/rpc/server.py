@@ -43,14 +43,14 @@ class RpcServer:
         """Listen and serve, not ready yet. Raises ListenError, naming the address, when one cannot be had."""
         checked = [check_listen_address(address) for address in self._wanted]
         server = grpc.aio.server(options=OPTIONS)
-        self._add_services(server)
-        await self.set_ready(False)
         try:
             self.addresses = tuple(_bind(server, address) for address in checked)
-            await server.start()
-        except BaseException:
-            await server.stop(None)
+        except ListenError:
+            await _give_back(server)
             raise
+        self._add_services(server)
+        await self.set_ready(False)
+        await server.start()
         self._server = server
 
     async def set_ready(self, ready: bool) -> None:
@@ -90,6 +90,12 @@ def _bind(server: grpc.aio.Server, address: str) -> str:
         os.chmod(address.removeprefix(UNIX), SOCKET_MODE)
         return address
     return f"{address.rpartition(':')[0]}:{port}"
+
+
+async def _give_back(server: grpc.aio.Server) -> None:
+    """Free the addresses of a server that never served: gRPC keeps them until it is started and stopped."""
+    await server.start()
+    await server.stop(None)
 
 
 def _remove_sockets(addresses: Sequence[str]) -> None:

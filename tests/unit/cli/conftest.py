@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lbnode.cli.ctl import app
+from tests.unit.rpc.cluster import MemoryCluster, served
+
+Lbctl = Callable[..., "tuple[int, str, str]"]
+
+
+@pytest.fixture
+def cluster() -> MemoryCluster:
+    return MemoryCluster()
+
+
+@pytest.fixture
+def address(cluster: MemoryCluster, tmp_path: Path) -> Iterator[str]:
+    with served(cluster, tmp_path / "rpc.sock") as address:
+        yield address
+
+
+@pytest.fixture
+def lbctl(address: str) -> Lbctl:
+    """Run `lbctl` against the served cluster; returns exit status, stdout, stderr."""
+
+    def run(*words: str, stdin: str | None = None) -> tuple[int, str, str]:
+        result = CliRunner(env={"EVENKEEL_NODE": address, "COLUMNS": "120"}).invoke(app, words, input=stdin)
+        return result.exit_code, result.stdout, result.stderr
+
+    return run
