@@ -75,9 +75,8 @@ def make_client(
 
 
 @contextmanager
-def translated(address: str, verb: str, path: str) -> Iterator[None]:
-    """Raise kazoo's errors as the port's."""
-    where = f"store {address}: {verb} {path}"
+def translated(where: str) -> Iterator[None]:
+    """Raise kazoo's errors as the port's; `where` begins their messages."""
     try:
         yield
     except NodeExistsError as error:

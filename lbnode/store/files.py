@@ -13,14 +13,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from lbnode.store.candidate import FileCandidate
-from lbnode.store.directory import Changes, Directory, JournalPlace, Stored
-from lbnode.store.inotify import GONE, Inotify, Mask
+from lbnode.store.directory import Changes, Directory, Stored
+from lbnode.store.inotify import GONE, Mask
+from lbnode.store.link import Link
 from lbnode.store.tree import (
     LEADER,
     Entry,
@@ -40,15 +40,6 @@ DEATH_CHECKS_S = (0.0, 0.002, 0.02, 0.2)
 """When to look for the dead after a session's file was closed: the lock is freed a little later."""
 
 
-@dataclass(slots=True)
-class _Link:
-    """An open directory and its watches."""
-
-    directory: Directory
-    inotify: Inotify
-    place: JournalPlace
-
-
 class FileTree:
     """`Tree` in a directory. See `lbnode.store.tree.Tree` for what the methods promise."""
 
@@ -57,7 +48,7 @@ class FileTree:
         self._mirror: dict[str, Stored] = {}
         self._announced: dict[str, bytes] = {}
         self._session = Session.LOST
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._candidate: FileCandidate | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._tasks: set[asyncio.Task[None]] = set()
@@ -114,14 +105,12 @@ class FileTree:
         Only the first time may a store be made: one that was there and is gone must come back as it was.
         """
         try:
-            link, found = await self._loop.run_in_executor(
-                self._worker, _link_to, self._root, not self._opened
-            )
+            link = await self._loop.run_in_executor(self._worker, Link.open, self._root, not self._opened)
         except (OSError, StoreError) as error:
             return str(error)
         self._link, self._opened = link, True
         self._loop.add_reader(link.inotify.fd, self._on_inotify)
-        self._replace(found)
+        self._replace(link.records)
         self._become(Session.CONNECTED)
         for path, value in tuple(self._announced.items()):
             await self.run(lambda to, path=path, value=value: to.put(path, value, to.session))  # type: ignore[misc]
@@ -194,7 +183,10 @@ class FileTree:
         _check(path, value)
         self._announced[path] = value
         if self._session is Session.CONNECTED:
-            await self.run(lambda to: to.put(path, value, to.session))
+            try:
+                await self.run(lambda to: to.put(path, value, to.session))
+            except UnavailableError as error:
+                log.warning("store: cannot announce", path=path, reason=str(error))
 
     async def withdraw(self, path: str) -> None:
         check_path(path)
@@ -242,14 +234,14 @@ class FileTree:
         if link is None:
             return
         try:
-            news = await self._loop.run_in_executor(self._worker, _news, link)
+            changes = await self._loop.run_in_executor(self._worker, link.news)
         except (OSError, StoreError) as error:
             await self._lose(str(error))
             return
-        if isinstance(news, dict):
-            self._replace(news)
+        if changes is None:
+            self._replace(link.records)
         else:
-            self._apply(news.changes)
+            self._apply(changes)
 
     async def _bury(self) -> None:
         for pause in DEATH_CHECKS_S:
@@ -294,37 +286,6 @@ class FileTree:
         self._session = session
         self._loop.call_soon(self._on_session, session)
         self._notice()
-
-
-@dataclass(frozen=True, slots=True)
-class _News:
-    changes: Changes
-
-
-def _link_to(root: Path, found: bool) -> tuple[_Link, dict[str, Stored]]:
-    directory = Directory(root, found)
-    inotify = None
-    try:
-        inotify = Inotify()
-        inotify.watch(root, Mask.MODIFY | Mask.MOVED_TO | Mask.DELETE | Mask.DELETE_SELF | Mask.MOVE_SELF)
-        inotify.watch(root / "sessions", Mask.CLOSE_WRITE)
-        records, place = directory.scan()
-    except BaseException:
-        if inotify:
-            inotify.close()
-        directory.close()
-        raise
-    return _Link(directory, inotify, place), records
-
-
-def _news(link: _Link) -> dict[str, Stored] | _News:
-    """What changed since the last look: all records when the journal began anew. In the worker's thread."""
-    found = link.directory.changes(link.place)
-    if found is None:
-        records, link.place = link.directory.scan()
-        return records
-    changes, link.place = found
-    return _News(changes)
 
 
 def _check(path: str, value: bytes) -> None:

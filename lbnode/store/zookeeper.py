@@ -14,9 +14,11 @@ import structlog
 from kazoo.exceptions import KazooException
 from kazoo.protocol.states import KazooState
 
-from lbnode.store.client import LastWord, make_client, translated
+from lbnode.store.announcements import RACES, Announcements
+from lbnode.store.client import LastWord, make_client
 from lbnode.store.election import ZooKeeperCandidate
 from lbnode.store.mirror import Mirror
+from lbnode.store.requests import Requests
 from lbnode.store.tree import (
     LEADER,
     ConflictError,
@@ -24,8 +26,6 @@ from lbnode.store.tree import (
     ExistsError,
     MissingError,
     Session,
-    StoreError,
-    UnavailableError,
     check_path,
     check_value,
 )
@@ -38,8 +38,6 @@ SESSION_TIMEOUT_S = 6.0
 COMPLAIN_AFTER_S = 2.0
 COMPLAIN_AGAIN_S = 60.0
 STOP_PATIENCE_S = 5.0
-RACES = 8
-"""How often to try again when others change the same record between two steps."""
 
 
 class ZooKeeperTree:
@@ -62,13 +60,11 @@ class ZooKeeperTree:
         self._client = make_client(hosts, session_timeout_s, self._last_word, dict(client_options or {}))
         self._connection = 0
         self._session = Session.LOST
-        self._mirror: Mirror | None = None
-        self._announced: dict[str, bytes] = {}
         self._candidate: ZooKeeperCandidate | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._complaint: asyncio.Task[None] | None = None
         self._entries: dict[str, Entry] = {}
-        self._holding = asyncio.Lock()
+        self._leader: str | None = None
         self._notice_due = False
 
     @property
@@ -82,9 +78,7 @@ class ZooKeeperTree:
 
     @property
     def leader(self) -> str | None:
-        contenders = [path for path in self._entries if path.startswith(f"{LEADER}/")]
-        first = min(contenders, key=_sequence, default=None)
-        return self._entries[first].value.decode() if first else None
+        return self._leader
 
     @property
     def address(self) -> str:
@@ -96,14 +90,15 @@ class ZooKeeperTree:
         self._loop = asyncio.get_running_loop()
         self._on_change, self._on_session = on_change, on_session
         self._mirror = Mirror(self._client, self._root, self._entries, self._settled, self._make_root)
+        self._requests = Requests(self._client, self._root, self._mirror, self._timeout_s, self._last_word)
+        self._announcements = Announcements(self._requests)
         self._client.add_listener(self._heard)
         self._complain()
         self._client.start_async()
 
     async def close(self) -> None:
         self._client.remove_listener(self._heard)
-        if self._mirror is not None:
-            self._mirror.stop()
+        self._mirror.stop()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -143,7 +138,7 @@ class ZooKeeperTree:
             log.info("store: connected, reading", store=self.address)
             self._make_root()
             return
-        self._mirror_of().stop()
+        self._mirror.stop()
         if state == KazooState.SUSPENDED:
             log.warning(
                 "store: connection lost, trying again", store=self.address, reason=self._last_word.text
@@ -166,21 +161,23 @@ class ZooKeeperTree:
             if self._client.connected:
                 log.error("store: cannot make the root; check rights", store=self.address, reason=repr(error))
             return
-        self._mirror_of().restart()
+        self._mirror.restart()
 
     def _settled(self) -> None:
+        self._leader = _first_contender(self._entries)
         if self._session is not Session.CONNECTED:
             if self._complaint is not None:
                 self._complaint.cancel()
             log.info("store: in step", store=self.address, records=len(self._entries))
             self._become(Session.CONNECTED)
-            self._spawn(self._announce_again())
+            self._spawn(self._announcements.restore())
         self._notice()
 
     def _become(self, session: Session) -> None:
         if session is self._session:
             return
         self._session = session
+        self._requests.open = session is Session.CONNECTED
         self._loop.call_soon(self._on_session, session)
         self._notice()
 
@@ -224,118 +221,35 @@ class ZooKeeperTree:
 
     async def create(self, path: str, value: bytes) -> None:
         check_value(check_path(path), value)
-        await self._create(path, value)
+        await self._requests.create(path, value)
 
     async def write(self, path: str, value: bytes, version: int) -> int:
         check_value(check_path(path), value)
-        return await self._set(path, value, version)
+        return await self._requests.set(path, value, version)
 
     async def put(self, path: str, value: bytes) -> int:
         check_value(check_path(path), value)
         for _ in range(RACES):
             try:
-                return await self._set(path, value, -1)
+                return await self._requests.set(path, value, -1)
             except MissingError:
                 pass
             try:
-                await self._create(path, value)
+                await self._requests.create(path, value)
                 return 0
             except ExistsError:
                 pass
         raise ConflictError(f"store {self.address}: put {path}: others make and delete it all the time")
 
     async def delete(self, path: str, version: int | None = None) -> None:
-        check_path(path)
-        expected = -1 if version is None else version
-        await self._do(
-            "delete", path, lambda: self._client.delete_async(self._absolute(path), version=expected)
-        )
-        self._note(path, None)
-
-    async def _create(self, path: str, value: bytes, ephemeral: bool = False) -> None:
-        await self._do(
-            "create",
-            path,
-            lambda: self._client.create_async(
-                self._absolute(path), value, ephemeral=ephemeral, makepath=True
-            ),
-        )
-        self._note(path, Entry(value, 0))
-
-    async def _set(self, path: str, value: bytes, version: int) -> int:
-        status = await self._do(
-            "write", path, lambda: self._client.set_async(self._absolute(path), value, version=version)
-        )
-        self._note(path, Entry(value, status.version))
-        return int(status.version)
-
-    # -- records that end with this process
+        await self._requests.delete(check_path(path), -1 if version is None else version)
 
     async def announce(self, path: str, value: bytes) -> None:
         check_value(check_path(path), value)
-        self._announced[path] = value
-        if self._session is not Session.CONNECTED:
-            return
-        try:
-            await self._hold(path)
-        except UnavailableError:
-            pass  # made again with the next connection
+        await self._announcements.announce(path, value)
 
     async def withdraw(self, path: str) -> None:
-        check_path(path)
-        async with self._holding:
-            if self._announced.pop(path, None) is None or self._session is not Session.CONNECTED:
-                return
-            status = await self._status(path)
-            if self._is_mine(status):
-                await self.delete(path)
-
-    async def _announce_again(self) -> None:
-        try:
-            for path in tuple(self._announced):
-                await self._hold(path)
-        except StoreError as error:
-            log.warning("store: cannot announce yet", store=self.address, reason=str(error))
-
-    async def _hold(self, path: str) -> None:
-        """Let the record at `path` say what was last announced, and belong to this session."""
-        async with self._holding:
-            for _ in range(RACES):
-                value = self._announced.get(path)
-                if value is None:
-                    return
-                status = await self._status(path)
-                try:
-                    if status is None:
-                        await self._create(path, value, ephemeral=True)
-                    elif self._is_mine(status):
-                        await self._set(path, value, -1)
-                    else:
-                        await self._take_over(path, value, status.version)
-                    return
-                except (ExistsError, MissingError, ConflictError):
-                    continue
-            log.error(
-                "store: another process announces the same name", path=path, remedy="give each its own name"
-            )
-
-    async def _take_over(self, path: str, value: bytes, version: int) -> None:
-        """Replace what an earlier session announced, in one step: nobody sees the record missing."""
-        where = self._absolute(path)
-        transaction = self._client.transaction()
-        transaction.delete(where, version=version)
-        transaction.create(where, value, ephemeral=True)
-        outcome = await self._do("announce", path, transaction.commit_async)
-        if any(isinstance(step, Exception) for step in outcome):
-            raise ConflictError(f"store {self.address}: announce {path}: {outcome!r}")
-        self._note(path, Entry(value, 0))
-
-    async def _status(self, path: str) -> Any:
-        return await self._do("look at", path, lambda: self._client.exists_async(self._absolute(path)))
-
-    def _is_mine(self, status: Any) -> bool:
-        mine = self._client.client_id
-        return status is not None and mine is not None and status.ephemeralOwner == mine[0]
+        await self._announcements.withdraw(check_path(path))
 
     # -- leadership
 
@@ -343,49 +257,13 @@ class ZooKeeperTree:
         self, identity: str, on_elected: Callable[[], None], on_lost: Callable[[], None]
     ) -> ZooKeeperCandidate:
         self._candidate = ZooKeeperCandidate(
-            self, self._client, self._absolute(LEADER), identity, (on_elected, on_lost)
+            self, self._client, self._requests.absolute(LEADER), identity, (on_elected, on_lost)
         )
         return self._candidate
 
-    # -- how
 
-    async def _do(self, verb: str, path: str, issue: Callable[[], Any]) -> Any:
-        """Ask kazoo and wait for the answer, with errors of the port."""
-        if self._session is not Session.CONNECTED:
-            raise UnavailableError(
-                f"store {self.address}: {verb} {path}: out of reach: start ZooKeeper ({self._last_word.text})"
-            )
-        answer: asyncio.Future[Any] = self._loop.create_future()
-
-        def answered(result: Any) -> None:
-            self._loop.call_soon_threadsafe(_settle, answer, result)
-
-        with translated(self.address, verb, path):
-            issue().rawlink(answered)
-            return await asyncio.wait_for(answer, self._timeout_s)
-
-    def _note(self, path: str, entry: Entry | None) -> None:
-        if self._session is Session.CONNECTED:
-            self._mirror_of().note(path, entry)
-
-    def _mirror_of(self) -> Mirror:
-        assert self._mirror is not None, "not started"
-        return self._mirror
-
-    def _absolute(self, path: str) -> str:
-        return f"{self._root}/{path}"
-
-
-def _settle(answer: asyncio.Future[Any], result: Any) -> None:
-    if answer.done():
-        return
-    if result.exception is None:
-        answer.set_result(result.value)
-    else:
-        answer.set_exception(result.exception)
-
-
-def _sequence(path: str) -> int:
-    """The number that ZooKeeper gave a contender: the lowest leads."""
-    digits = path[-10:]
-    return int(digits) if digits.isdigit() else 2**31
+def _first_contender(entries: Mapping[str, Entry]) -> str | None:
+    """Whose node has the lowest number: who leads, by kazoo's election recipe."""
+    contenders = [path for path in entries if path.startswith(f"{LEADER}/") and path[-10:].isdigit()]
+    first = min(contenders, key=lambda path: path[-10:], default=None)
+    return entries[first].value.decode(errors="replace") if first else None
