@@ -373,7 +373,7 @@ def test_without_the_store_a_rebooted_machine_serves_from_its_own_memory(
     backend: Backend, node: Node, server: None
 ) -> None:
     agent = backend.serve()
-    eventually("the view is kept", lambda: (backend.directory / "state" / "fleet.json").exists())
+    eventually("the view is kept", (backend.directory / "state" / "fleet.json").exists)
     agent.kill()
     agent.wait()
     reboot(backend)

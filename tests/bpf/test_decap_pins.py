@@ -1,0 +1,166 @@
+"""What the backend's data plane leaves in the kernel, and what the next agent makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from lbnode.dataplane.backend import (
+    LINK_PIN,
+    MAPS,
+    MAPS_PREFIX,
+    AttachMode,
+    BackendDataPlane,
+    unload,
+)
+from lbnode.dataplane.backend_layout import Service
+from lbnode.dataplane.errors import AttachError
+from lbnode.dataplane.libbpf import XdpMode
+from lbnode.netdev import bpffs
+from tests.integration import cable as cables
+from tests.integration.cable import Cable, inside, ip_json
+
+T = TypeVar("T")
+SELF, NODE = IPv4Address("10.0.0.2"), IPv4Address("10.0.0.1")
+SERVICE = Service(IPv4Address("192.0.2.80"), protocol=6, port=80, stamp=3, self_id=7)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Path]:
+    bpffs.mount(tmp_path / "bpf")
+    yield tmp_path / "bpf"
+    bpffs.unmount(tmp_path / "bpf")
+
+
+@pytest.fixture
+def cable() -> Iterator[Cable]:
+    with cables.laid() as laid:
+        yield laid
+
+
+def index_of(cable: Cable, name: str = "eth0") -> int:
+    return int(ip_json("-n", cable.near, "link", "show", name)[0]["ifindex"])
+
+
+def program_of(cable: Cable) -> int | None:
+    (link,) = ip_json("-n", cable.near, "link", "show", "eth0")
+    return int(link["xdp"]["prog"]["id"]) if "xdp" in link else None
+
+
+def with_plane(directory: Path, cable: Cable, work: Callable[[BackendDataPlane], T]) -> T:
+    """Open the data plane inside the near namespace as a new agent does, and let go of it afterwards."""
+
+    def run() -> T:
+        with closing(BackendDataPlane.open(directory, SELF)) as plane:
+            return work(plane)
+
+    return inside(cable.near, run)
+
+
+def set_up(plane: BackendDataPlane, ifindex: int) -> None:
+    plane.set_sources([NODE])
+    plane.set_services([SERVICE])
+    plane.attach(ifindex, AttachMode.AUTO)
+
+
+def test_the_next_agent_adopts_maps_and_puts_its_program_on_the_link(directory: Path, cable: Cable) -> None:
+    ifindex = index_of(cable)
+    with_plane(directory, cable, lambda plane: set_up(plane, ifindex))
+    first = program_of(cable)
+    assert first is not None
+
+    def adopt(plane: BackendDataPlane) -> None:
+        assert (plane.sources(), plane.services()) == ({NODE}, {SERVICE})
+        assert plane.attach(ifindex, AttachMode.AUTO).mode is XdpMode.NATIVE
+
+    with_plane(directory, cable, adopt)
+    assert program_of(cable) not in (None, first)
+
+
+def test_a_whole_desired_set_replaces_the_one_before(directory: Path, cable: Cable) -> None:
+    other = Service(IPv4Address("192.0.2.81"), protocol=17, port=53, stamp=4, self_id=0)
+
+    def work(plane: BackendDataPlane) -> None:
+        plane.set_sources([NODE])
+        plane.set_services([SERVICE])
+        plane.set_sources([SELF])
+        plane.set_services([other])
+        assert (plane.sources(), plane.services()) == ({SELF}, {other})
+
+    with_plane(directory, cable, work)
+
+
+def test_maps_of_another_layout_go_only_once_the_new_program_runs(directory: Path, cable: Cable) -> None:
+    with_plane(directory, cable, lambda plane: set_up(plane, index_of(cable)))
+    (pins,) = directory.glob(MAPS_PREFIX + "*")
+    other = pins.rename(directory / (MAPS_PREFIX + "00000000"))
+
+    def upgrade(plane: BackendDataPlane) -> None:
+        assert plane.sources() == frozenset()
+        assert other.exists()
+        set_up(plane, index_of(cable))
+        assert not other.exists()
+
+    with_plane(directory, cable, upgrade)
+
+
+def test_pins_that_a_crash_left_incomplete_are_made_anew(directory: Path, cable: Cable) -> None:
+    with_plane(directory, cable, lambda plane: set_up(plane, index_of(cable)))
+    (pins,) = directory.glob(MAPS_PREFIX + "*")
+    (pins / MAPS[-1]).unlink()
+    with_plane(directory, cable, lambda plane: set_up(plane, index_of(cable)))
+    assert {path.name for path in pins.iterdir()} == set(MAPS)
+
+
+def test_a_device_without_native_xdp_gets_generic_and_a_reason(directory: Path, cable: Cable) -> None:
+    lo = index_of(cable, "lo")
+    attached = with_plane(directory, cable, lambda plane: plane.attach(lo, AttachMode.AUTO))
+    assert attached.mode is XdpMode.GENERIC
+    assert "native" in attached.reason
+    assert str(attached).startswith("generic: ")
+
+
+def test_native_alone_is_refused_with_the_reason(directory: Path, cable: Cable) -> None:
+    lo = index_of(cable, "lo")
+    with pytest.raises(AttachError, match="native"):
+        with_plane(directory, cable, lambda plane: plane.attach(lo, AttachMode.NATIVE))
+
+
+@pytest.mark.parametrize("mode", [AttachMode.GENERIC, AttachMode.NATIVE])
+def test_a_changed_mode_takes_effect(directory: Path, cable: Cable, mode: AttachMode) -> None:
+    ifindex = index_of(cable)
+    other = AttachMode.NATIVE if mode is AttachMode.GENERIC else AttachMode.GENERIC
+    with_plane(directory, cable, lambda plane: plane.attach(ifindex, other))
+    attached = with_plane(directory, cable, lambda plane: plane.attach(ifindex, mode))
+    assert attached.mode.name.lower() == mode.value
+
+
+def test_a_pin_of_an_interface_that_is_gone_does_not_stand_in_the_way(directory: Path) -> None:
+    with cables.laid() as gone:
+        with_plane(directory, gone, lambda plane: set_up(plane, index_of(gone)))
+    with cables.laid() as cable:
+        with_plane(directory, cable, lambda plane: set_up(plane, index_of(cable)))
+        assert program_of(cable) is not None
+
+
+def test_unload_removes_program_and_pins(directory: Path, cable: Cable) -> None:
+    with_plane(directory, cable, lambda plane: set_up(plane, index_of(cable)))
+    assert (directory / LINK_PIN).exists()
+    assert unload(directory)
+    assert program_of(cable) is None
+    assert not [*directory.glob(MAPS_PREFIX + "*"), *directory.glob(LINK_PIN)]
+    assert not unload(directory)
+
+
+def test_what_is_pinned_can_be_read_without_an_agent(directory: Path, cable: Cable) -> None:
+    assert inside(cable.near, lambda: BackendDataPlane.read(directory)) is None
+    with_plane(directory, cable, lambda plane: set_up(plane, index_of(cable)))
+    found = inside(cable.near, lambda: BackendDataPlane.read(directory))
+    assert found is not None
+    assert (found.sources, found.services, found.xdp) == ({NODE}, {SERVICE}, "native")
+    assert set(found.counters) >= {"untouched", "delivered_in_sync", "drop_stranger"}
