@@ -1,0 +1,1 @@
+"""The agent on a backend's machine: VIPs on lo, decapsulation, MSS clamp, membership (`lbbackend`)."""

@@ -10,15 +10,9 @@ from typing import TypeVar
 
 import pytest
 
-from lbnode.dataplane.backend import (
-    LINK_PIN,
-    MAPS,
-    MAPS_PREFIX,
-    AttachMode,
-    BackendDataPlane,
-    unload,
-)
+from lbnode.dataplane.backend import AttachMode, BackendDataPlane, unload
 from lbnode.dataplane.backend_layout import Service
+from lbnode.dataplane.backend_pins import LINK_PIN, MAPS, MAPS_PREFIX
 from lbnode.dataplane.errors import AttachError
 from lbnode.dataplane.libbpf import XdpMode
 from lbnode.netdev import bpffs

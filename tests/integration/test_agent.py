@@ -430,6 +430,18 @@ def test_unload_keeps_an_address_that_was_there_before(backend: Backend) -> None
     assert VIP in on_lo(backend.cable)
 
 
+def test_status_is_readable_whether_or_not_the_agent_runs(backend: Backend) -> None:
+    agent = backend.serve()
+    running = backend.run("status").stdout
+    assert f"backend b1: agent running as process {agent.pid}" in running
+    assert f"accepts GRE from: {NODE}" in running
+    agent.kill()
+    agent.wait()
+    after = backend.run("status").stdout
+    assert after.splitlines()[0] == "backend b1: agent not running"
+    assert f"vip {VIP}:{PORT}/tcp: id {fleets.ID1}, epoch stamp 3" in after.splitlines()
+
+
 def test_unload_refuses_while_the_agent_runs(backend: Backend) -> None:
     agent = backend.start()
     done = backend.run("unload")
