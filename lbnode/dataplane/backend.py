@@ -2,8 +2,8 @@
 
 Everything is pinned in one directory on bpffs and attached by bpf_link, so it goes on when the agent stops,
 crashes or is replaced. The next agent adopts the maps and puts its own program on the link. Maps whose layout
-differs (another release's) are not adopted but filled anew before the program changes: no packet meets an empty
-map.
+differs (another release's) are not adopted but filled anew before the program changes: no packet meets an
+empty map.
 """
 
 from __future__ import annotations
