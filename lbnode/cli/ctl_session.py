@@ -32,7 +32,7 @@ class Session:
 
 
 def make_console() -> Console:
-    """Return the console for answers: on a terminal styled (unless NO_COLOR is set), elsewhere plain and wide."""
+    """Return the console for answers: styled on a terminal without NO_COLOR, wide where there is none."""
     console = Console(highlight=False, markup=False, emoji=False)
     if console.no_color:
         console = Console(highlight=False, markup=False, emoji=False, color_system=None)
