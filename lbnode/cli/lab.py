@@ -46,6 +46,10 @@ def up(
     backends: Annotated[int, typer.Option(help="Servers.")] = 4,
     clients: Annotated[int, typer.Option(help="Clients.")] = 1,
     store: Annotated[Store, typer.Option(help="Where the fleet keeps its memory.")] = Store.ZOOKEEPER,
+    keep_failed: Annotated[
+        bool,
+        typer.Option("--keep-failed", help="If it fails, leave it as it is: logs are in /run/evenkeel/labs."),
+    ] = False,
 ) -> None:
     """Build a lab and apply a fleet to it.
 
@@ -53,7 +57,8 @@ def up(
     """
     console = Console()
     with _reported(), Screen(console) as screen:
-        lab = RunningLab(bring_up(Plan(name, nodes, backends, clients, store), screen.tell))
+        plan = Plan(name, nodes, backends, clients, store)
+        lab = RunningLab(bring_up(plan, screen.tell, keep_failed=keep_failed))
     option = "" if name == DEFAULT_NAME else f" --name {name}"
     node = configs.rpc_address(lab.directory(lab.nodes[0].name))
     console.print(f"lab {name} is up. Try:", highlight=False)

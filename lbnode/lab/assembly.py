@@ -16,7 +16,7 @@ from functools import partial
 import yaml
 
 from lbnode.lab import configs, network, processes, record, services, teardown
-from lbnode.lab.errors import LabError
+from lbnode.lab.errors import LabError, OverdueError
 from lbnode.lab.plan import DRILL_PORT, HTTP_PORT, VIP, Host, Plan, Role, Store
 from lbnode.lab.record import LabRecord
 from lbnode.lab.running import RunningLab, wait_until
@@ -31,10 +31,11 @@ Tell = Callable[[str], None]
 """Takes a line that says what is being done."""
 
 
-def bring_up(plan: Plan, tell: Tell) -> LabRecord:
+def bring_up(plan: Plan, tell: Tell, *, keep_failed: bool = False) -> LabRecord:
     """Build a lab whole, until requests to its VIP are answered; whatever goes wrong, nothing is left of it.
 
-    Raises LabError; when a lab of that name is up already, it is left alone.
+    With `keep_failed`, a lab that fails stays as it is, for whoever wants to see why. Raises LabError; when a
+    lab of that name is up already, it is left alone.
     """
     _check_rights()
     with record.lock(plan.lab):
@@ -43,7 +44,8 @@ def bring_up(plan: Plan, tell: Tell) -> LabRecord:
         try:
             return _build(plan, tell)
         except BaseException:
-            teardown.dismantle(plan.lab)
+            if not keep_failed:
+                teardown.dismantle(plan.lab)
             raise
 
 
@@ -169,7 +171,7 @@ def _poll(why_not: Callable[[], str], timeout_s: float, lab: RunningLab, what: s
 
     try:
         wait_until(succeeded, timeout_s, what)
-    except LabError as error:
+    except OverdueError as error:
         raise LabError(f"{error}: {said}: {_last_words(lab)}") from None
 
 

@@ -9,3 +9,7 @@ class LabError(Exception):
 
 class CommandError(LabError):
     """A command ended with a status other than 0."""
+
+
+class OverdueError(LabError):
+    """What was waited for did not happen in time."""

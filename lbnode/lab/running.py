@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from lbnode.lab import configs, namespaces, record
-from lbnode.lab.errors import LabError
+from lbnode.lab.errors import OverdueError
 from lbnode.lab.plan import VIP, Host, Plan, Role
 from lbnode.lab.shell import inside, run
 from lbnode.rpc.client import FleetClient
@@ -76,9 +76,9 @@ def _gateways(routes: str) -> set[IPv4Address]:
 
 
 def wait_until(true: Callable[[], bool], timeout_s: float, what: str) -> None:
-    """Return as soon as `true()` holds. Raises LabError naming `what` when it does not in time."""
+    """Return as soon as `true()` holds. Raises OverdueError naming `what` when it does not in time."""
     deadline = time.monotonic() + timeout_s
     while not true():
         if time.monotonic() > deadline:
-            raise LabError(f"{what}: not within {timeout_s:g} s")
+            raise OverdueError(f"{what}: not within {timeout_s:g} s")
         time.sleep(POLL_S)

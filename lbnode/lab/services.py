@@ -10,7 +10,7 @@ import yaml
 
 from lbnode.lab import bird, configs, record, zookeeper
 from lbnode.lab.bird import RouterSettings
-from lbnode.lab.errors import LabError
+from lbnode.lab.errors import LabError, OverdueError
 from lbnode.lab.plan import HOLD_TIME_S, NODE_AS, ROUTER_AS, SEGMENTS, Host, Plan, Role
 from lbnode.lab.processes import Process, start, tail
 from lbnode.lab.running import wait_until
@@ -41,7 +41,7 @@ def await_zookeeper(host: Host, process: Process) -> None:
         wait_until(
             lambda: call_inside(host.namespace, lambda: _serves(host)), ZOOKEEPER_WAIT_S, "start ZooKeeper"
         )
-    except LabError as error:
+    except OverdueError as error:
         raise LabError(f"{error}: {tail(process.log)}") from error
 
 

@@ -4,13 +4,14 @@ Six things here are not obvious, each learnt the hard way:
 
 - the far end of a cable to a host that answers with XDP_TX needs an XDP program (`pass.bpf.c`), or it loses
   every frame;
-- a sender's unfinished checksum (tx offload) is not finished by native XDP on the way, so it is off everywhere;
+- a sender's unfinished checksum (tx offload) is not finished by native XDP on the way: it is off everywhere;
 - a client's packets carry its socket's hash across veth, and the router would use that for ECMP. It is random
-  and drawn anew after each retransmission timeout: flows would leave a dead node by themselves (`wire.bpf.c`);
+  and drawn anew after each retransmission timeout: flows would leave a dead node by themselves
+  (`wire.bpf.c`);
 - a bridge takes the least MAC of its ports unless it is given one: cutting a cable would change the router's
   address;
-- a bridge floods frames to an address that it does not know: those for a host that was cut off would reach its
-  neighbours, whose XDP programs see every frame;
+- a bridge floods frames to an address that it does not know: those for a host that was cut off would reach
+  its neighbours, whose XDP programs see every frame;
 - bridges forward at once (no spanning tree, no learning delay): a new host is reachable when it is up.
 """
 
