@@ -61,7 +61,7 @@ def fail(reason: str, remedy: str = "", code: int = FAILED) -> typer.Exit:
     """Print an error to stderr and return the exception that ends the command."""
     typer.echo(f"error: {reason}", err=True)
     if remedy:
-        typer.echo(f"  try: {remedy}", err=True)
+        typer.echo(f"  hint: {remedy}", err=True)
     return typer.Exit(code)
 
 

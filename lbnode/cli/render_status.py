@@ -129,11 +129,12 @@ def _headline(status: FleetStatus) -> Text:
     agreement = ("all agree", "green") if status.agree else ("they do NOT agree", "bold red")
     if status.view is View.LOCAL:
         agreement = ("what the others do is not known", "bold red")
+    seen = "local view of" if status.view is View.LOCAL else "seen by"
     return Text.assemble(
         (f"fleet {status.fleet}", "bold"),
         f" · {connected} of {len(status.nodes)} nodes connected, ",
         agreement,
-        f" · leader {status.leader or 'none'} · {status.view.value} of {status.answered_by}",
+        f" · leader {status.leader or 'none'} · {seen} {status.answered_by}",
         f" · {status.uuid}" if status.uuid else "",
     )
 

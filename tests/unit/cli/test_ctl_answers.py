@@ -28,7 +28,7 @@ class TestStatus:
         status, out, err = lbctl("status")
         assert (status, err) == (0, "")
         headline, problems, *rest = out.splitlines()
-        assert headline.startswith("fleet demo · 2 of 2 nodes connected, all agree · leader n2 · fleet of n1")
+        assert headline.startswith("fleet demo · 2 of 2 nodes connected, all agree · leader n2 · seen by n1")
         assert problems == "no problems"
         shown = "\n".join(rest)
         for words in ("192.0.2.10:80/tcp", "n1, n2", "10.9.9.1 up", "eth0 native", "1m 30s", "web 1"):
@@ -169,7 +169,7 @@ class TestExplain:
     def test_what_is_no_vip_is_refused_with_those_that_are(self, lbctl: Lbctl) -> None:
         status, _, err = lbctl("explain", "198.51.100.7:40000", "192.0.2.10:80/udp")
         assert status == 1
-        assert err == "error: no VIP 192.0.2.10:80/udp\n  try: known: 192.0.2.10:80/tcp\n"
+        assert err == "error: no VIP 192.0.2.10:80/udp\n  hint: known: 192.0.2.10:80/tcp\n"
 
     @pytest.mark.parametrize(
         ("words", "message"),
@@ -184,7 +184,7 @@ class TestExplain:
     def test_what_is_no_flow_is_bad_input(self, lbctl: Lbctl, words: tuple[str, ...], message: str) -> None:
         status, _, err = lbctl("explain", *words)
         assert status == 2
-        assert err.startswith(f"error: {message}\n  try: write it like")
+        assert err.startswith(f"error: {message}\n  hint: write it like")
 
 
 class TestReaching:
@@ -237,6 +237,11 @@ class TestHelp:
 
     def test_the_version_is_told(self) -> None:
         assert CliRunner().invoke(app, ["--version"]).stdout.startswith("lbctl ")
+
+    def test_the_shell_can_complete_commands(self) -> None:
+        asked = {"_LBCTL_COMPLETE": "complete_bash", "COMP_WORDS": "lbctl node ", "COMP_CWORD": "2"}
+        result = CliRunner(env=asked).invoke(app, [], prog_name="lbctl")
+        assert result.stdout.split() == ["list", "drain", "undrain", "remove"]
 
     def test_the_lab_is_part_of_it(self) -> None:
         assert CliRunner().invoke(app, ["lab", "--help"]).exit_code == 0

@@ -78,7 +78,7 @@ class TestApply:
         status, _, err = lbctl("apply", "-f", str(smaller))
         assert status == 2
         assert "error: pool web: table_size 251 → 509: it is fixed for a pool's life" in err
-        assert "try: make a new pool with another name" in err
+        assert "hint: make a new pool with another name" in err
         assert cluster.view.desired == fleet("b1", "b2", "b3")
 
     def test_a_file_that_is_not_there_is_named(self, lbctl: Lbctl, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ class TestNodes:
         status, out, err = lbctl("node", "drain", "n2")
         assert (status, out) == (1, "")
         assert "error: n2 is the last connected node" in err
-        assert "try: bring up or undrain another node first, or repeat with --force" in err
+        assert "hint: bring up or undrain another node first, or repeat with --force" in err
         assert lbctl("node", "drain", "n2", "--force")[0] == 0
         assert len(cluster.view.intents.drained_nodes) == 2
 
