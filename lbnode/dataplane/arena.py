@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from collections import deque
 from collections.abc import Iterable
 
 
 class Arena:
     """Places `start`..`end` - 1 as extents of any size, whose starts are multiples of `alignment`.
 
-    A released extent is retired first: `reclaim` frees what was retired before a given grace period.
+    A retired extent may still be read by packets under way: `reclaim` frees what was retired before a given
+    grace period. A released one is free at once.
     """
 
     def __init__(self, start: int, end: int, alignment: int = 1) -> None:
         self._alignment = alignment
         self._free = [(self._aligned(start), end)] if end > start else []
         self._used: dict[int, int] = {}
-        self._retired: list[tuple[int, int]] = []
+        self._retired: deque[tuple[int, int]] = deque()
 
     def _aligned(self, places: int) -> int:
         return -(-places // self._alignment) * self._alignment
@@ -25,6 +26,11 @@ class Arena:
     def used(self) -> int:
         """Places that are handed out or retired."""
         return sum(end - start for start, end in self._used.items())
+
+    @property
+    def has_retired(self) -> bool:
+        """True when waiting for a grace period would free something."""
+        return bool(self._retired)
 
     def allocate(self, places: int) -> int | None:
         """Return the start of a free extent of `places`, or None when there is none."""
@@ -45,43 +51,40 @@ class Arena:
         return False
 
     def _take(self, index: int, start: int, end: int) -> None:
-        free_start, free_end = self._free.pop(index)
-        for piece in ((free_start, start), (end, free_end)):
-            if piece[0] < piece[1]:
-                insort(self._free, piece)
+        free_start, free_end = self._free[index]
+        pieces = ((free_start, start), (end, free_end))
+        self._free[index : index + 1] = [piece for piece in pieces if piece[0] < piece[1]]
         self._used[start] = end
 
-    def release(self, base: int) -> None:
-        """Give back an extent that no packet can have seen: it is free at once."""
-        insort(self._free, (base, self._used.pop(base)))
-        self._merge()
+    def release(self, *bases: int) -> None:
+        """Give back extents that no packet can have seen: they are free at once."""
+        freed = [(base, self._used.pop(base)) for base in bases]
+        self._free = _merged([*self._free, *freed])
 
     def retire(self, base: int, period: int) -> None:
-        """Give back an extent that packets may still read: free after a grace period that starts in `period`."""
+        """Give back an extent that packets may still read. `period` (never less than before): the present one."""
         self._retired.append((base, period))
 
     def reclaim(self, period: int) -> None:
         """Free what was retired before `period`."""
-        due = [base for base, since in self._retired if since < period]
-        self._retired = [(base, since) for base, since in self._retired if since >= period]
-        for base in due:
-            self.release(base)
-
-    @property
-    def has_retired(self) -> bool:
-        """True when waiting for a grace period would free something."""
-        return bool(self._retired)
-
-    def _merge(self) -> None:
-        merged: list[tuple[int, int]] = []
-        for start, end in self._free:
-            if merged and merged[-1][1] == start:
-                merged[-1] = (merged[-1][0], end)
-            else:
-                merged.append((start, end))
-        self._free = merged
+        due = []
+        while self._retired and self._retired[0][1] < period:
+            due.append(self._retired.popleft()[0])
+        if due:
+            self.release(*due)
 
 
 def claimed(arena: Arena, extents: Iterable[tuple[int, int]]) -> bool:
     """Claim every (base, places); False when two of them overlap or one lies outside."""
     return all(arena.claim(base, places) for base, places in extents)
+
+
+def _merged(extents: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the extents in order, neighbours joined."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(extents):
+        if merged and merged[-1][1] == start:
+            merged[-1] = (merged[-1][0], end)
+        else:
+            merged.append((start, end))
+    return merged

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Self
 from lbnode.dataplane import libbpf_abi as abi
 from lbnode.dataplane.btf import Btf
 from lbnode.dataplane.errors import (
+    RIGHTS_REMEDY,
     AttachError,
     DataPlaneError,
     LoadError,
@@ -66,8 +67,10 @@ def _close(fd: int) -> None:
 
 def _pin(fd: int, path: Path, what: str) -> None:
     if abi.library().bpf_obj_pin(fd, os.fsencode(path)):
-        remedy = "the directory must be on a mounted bpffs" if ctypes.get_errno() == errno.EINVAL else ""
-        raise from_errno(PinError, f"pin {what} at {path}", ctypes.get_errno(), remedy)
+        reason = os.strerror(ctypes.get_errno())
+        raise PinError(
+            f"pin {what} at {path}: {reason}: the path must be free, on a mounted bpffs, {RIGHTS_REMEDY}"
+        )
 
 
 def _get_pinned(path: Path) -> int:

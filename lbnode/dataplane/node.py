@@ -194,7 +194,7 @@ _UNLOAD = "run `lbnode unload` (its traffic ends) and start again"
 
 def _size(each: BpfObject, limits: Limits) -> None:
     if limits.table_places < 1:
-        raise DataPlaneError(f"dataplane.table_places: {limits.table_places}: must be at least 1")
+        raise DataPlaneError(f"table_places: {limits.table_places}: must be at least 1")
     each.resize("tables", limits.table_places)
     each.resize("counts", possible_cpus())
     each.resize("bucket_counts", limits.table_places if limits.count_buckets else 1)

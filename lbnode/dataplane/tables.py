@@ -188,7 +188,7 @@ class Tables:
         if base is None:
             raise CapacityError(
                 f"stage epoch {table.epoch} of pool {table.pool}: no room for {table.size} places beside "
-                f"{self._arena.used} of {len(self._memory.tables)}: raise dataplane.table_places, then "
+                f"{self._arena.used} of {len(self._memory.tables)}: raise table_places, then "
                 "`lbnode unload` and start again (each pool needs its table size twice)"
             )
         return base
@@ -231,9 +231,7 @@ class Tables:
         Raises DataPlaneError when the maps were made without these counters.
         """
         if not self._counts_buckets:
-            raise DataPlaneError(
-                "bucket counters: off: set dataplane.count_buckets, `lbnode unload`, start again"
-            )
+            raise DataPlaneError("bucket counters: off: set count_buckets, `lbnode unload`, start again")
         record = self._memory.pools[self.number(pool)]
         start = int(record["bucket_counts"])
         return self._memory.bucket_counts[start : start + int(record["size"])].copy()
