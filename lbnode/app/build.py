@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,7 +51,14 @@ async def run(settings: NodeSettings) -> None:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, daemon.stop)
+            loop.add_signal_handler(signal.SIGUSR1, describe_tasks)
             await daemon.run()
+
+
+def describe_tasks() -> None:
+    """Print where every task of the loop stands: for a daemon that seems to hang (SIGUSR1)."""
+    for task in asyncio.all_tasks():
+        print(task, file=sys.stderr)
 
 
 def unload(settings: NodeSettings) -> None:

@@ -23,6 +23,9 @@ from lbnode.model.view import FleetView, IdLedger
 ACKNOWLEDGE_S = 0.2
 """How long an offer waits for members that do not answer; then it goes on and they are named (design.md §6)."""
 
+FOUNDATIONS = frozenset({"identity", "desired", "intents", "ids"})
+"""Records without which nothing may be derived: a leader that cannot read one of them changes nothing."""
+
 KEEP_EPOCHS = 8
 """How many epochs before the current one stay in the store, for operators who ask what happened."""
 
@@ -93,6 +96,9 @@ class Leader:
         """Return what to write. `now` is the monotonic clock, `wall` the wall clock (for the age of released ids)."""
         if view.identity is None:
             return Decision((FoundFleet(),))
+        unreadable = tuple(problem for problem in view.corrupt if problem.split(":")[0] in FOUNDATIONS)
+        if unreadable:
+            return Decision(alarms=unreadable)
         if view.desired is None:
             return Decision()
         registrations = tuple(self._register(view, view.desired, wall))

@@ -19,6 +19,8 @@ from lbnode.store.tree import Session
 
 log = structlog.get_logger()
 
+UNCONNECTED_PAUSE_S = 0.05
+
 PAUSE_S = 1.0
 """Between attempts after an error that waiting does not cure by itself, such as a missing right."""
 
@@ -94,7 +96,7 @@ class ZooKeeperCandidate:
             try:
                 self._election.run(self._lead)
             except ConnectionClosedError:
-                break
+                self._withdrawn.wait(UNCONNECTED_PAUSE_S)  # the client is still starting, or has stopped
             except KazooException as error:
                 log.error("store: cannot stand for election", path=self._path, reason=repr(error))
                 self._withdrawn.wait(PAUSE_S)

@@ -247,3 +247,16 @@ async def test_a_start_without_the_directory_returns_says_so_and_opens_it_later(
     root.mkdir()
     await reconnected(mine)
     await mine.until(lambda: mine.value("live/nodes/n1") == b"here")
+
+
+async def test_a_candidate_that_stands_before_there_is_contact_is_elected_when_there_is(
+    own_zookeeper: ZooKeeperServer, open_tree: Open, said: list[dict[str, object]]
+) -> None:
+    mine = await open_tree(Backing("zookeeper", "evenkeel/early", own_zookeeper.hosts), wait=False)
+    campaign = mine.campaign("mine")
+    async with asyncio.timeout(10):
+        while not any(entry["log_level"] == "error" for entry in said):
+            await asyncio.sleep(0.05)
+    assert not campaign.leading
+    await asyncio.to_thread(own_zookeeper.start)
+    await mine.until(lambda: campaign.leading, 15)

@@ -25,6 +25,14 @@ def test_a_fleet_nobody_described_yet_has_nothing_to_do() -> None:
     assert Leader().handle(empty, 0.0, 0.0).commands == ()
 
 
+def test_a_leader_that_cannot_read_what_all_derives_from_changes_nothing_and_says_so() -> None:
+    for record in ("ids", "desired", "intents"):
+        view = replace(view_of(fleet("b1")), corrupt=(f"{record}: not JSON",))
+        decision = Leader().handle(view, 0.0, 0.0)
+        assert decision.commands == ()
+        assert decision.alarms == (f"{record}: not JSON",)
+
+
 def test_the_first_apply_ends_in_a_current_epoch_with_a_digest() -> None:
     view = settle(view_of(fleet("b1", "b2", "b3")))
     assert {member.id for member in view.backends.values()} == {1, 2, 3}
