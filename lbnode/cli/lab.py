@@ -124,8 +124,10 @@ def drill(
 ) -> None:
     """Let nodes come and go while connections run, and tell what the connections saw.
 
-    Works on the lab that is up, or builds one for the drill. Exit status: 0 no flow broke · 1 flows broke ·
-    2 no flow changed node, so nothing was proved · 3 the lab failed.
+    Works on the lab that is up (the added node stays in it), or builds one for the drill.
+
+    Exit status: 0 no flow broke · 1 flows broke · 2 no flow changed node, so nothing was proved ·
+    3 the lab failed.
     """
     console = Console(stderr=as_json)
     with _reported():

@@ -8,12 +8,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
-from lbnode.lab import configs, teardown
+from lbnode.lab import configs, record, teardown
 from lbnode.lab.assembly import Tell, bring_up
 from lbnode.lab.drill import run_drill
 from lbnode.lab.errors import LabError
@@ -28,11 +28,12 @@ LAB = "makedemo"
 FLOWS = 500
 FAILED = 3
 """Exit status when the lab itself failed; those of `report.Verdict` come before."""
-INTRODUCTION = """\
-[bold]evenkeel[/]: a fleet of load balancers on this machine, in network namespaces: clients, a router (BIRD,
-ECMP), nodes that spread connections over backends (XDP), and backends that answer the clients directly.
-Connections run all the time, each one TCP socket from beginning to end, while nodes come and go.
-"""
+INTRODUCTION = (
+    "[bold]evenkeel[/]: a fleet of load balancers, here on one machine, each in a network namespace of its "
+    "own. Clients connect to one virtual address. A router (BIRD, ECMP) spreads their packets over the "
+    "nodes, the nodes (XDP) over the backends, and the backends answer the clients directly. Now hundreds "
+    "of connections will run, each one TCP socket from beginning to end, while nodes come and go.\n"
+)
 
 
 @contextmanager
@@ -49,7 +50,7 @@ def run_demo(console: Console, flows: int = FLOWS) -> int:
     """Run the demo; return the exit status: 0 held, 1 broken, 2 nothing proved. Raises LabError."""
     console.print(INTRODUCTION)
     console.print("[bold]Building[/]")
-    with Screen(console) as screen, temporary_lab(Plan(LAB), screen.tell) as lab:
+    with _only_demo(), Screen(console) as screen, temporary_lab(Plan(LAB), screen.tell) as lab:
         console.print("\n[bold]The fleet[/], as any of its nodes tells it (lbctl status)\n")
         console.print(_status(lab), highlight=False, markup=False)
         console.print("[bold]The drill[/]")
@@ -59,6 +60,18 @@ def run_demo(console: Console, flows: int = FLOWS) -> int:
         screen.tell("taking the lab apart")
     console.print(f"demo: {report.flows} flows, {report.broken} broken", highlight=False)
     return report.verdict
+
+
+@contextmanager
+def _only_demo() -> Iterator[None]:
+    """Hold the demo's name; what a killed demo left of its lab goes first."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(record.lock(f"{LAB}.demo"))
+        except LabError:
+            raise LabError("another demo is running on this machine: wait for its end") from None
+        teardown.take_down(LAB)
+        yield
 
 
 def _status(lab: RunningLab) -> str:

@@ -19,19 +19,20 @@ from typing import Protocol
 
 from lbnode.lab.carriers import Sample, carriers, changed, choose_ports
 from lbnode.lab.counters import read_sample
-from lbnode.lab.errors import LabError
+from lbnode.lab.errors import LabError, OverdueError
 from lbnode.lab.events import STALL_S, Event
 from lbnode.lab.flow_process import FlowProcess
 from lbnode.lab.flows import Look
 from lbnode.lab.plan import DRILL_PORT, VIP
 from lbnode.lab.report import DrillReport, EventReport
-from lbnode.lab.running import POLL_S, RunningLab
+from lbnode.lab.running import POLL_S, RunningLab, wait_until
 from lbnode.model.explanation import FlowQuestion
 from lbnode.model.fleet import Protocol as IpProtocol
 
 EXCHANGES_A_SECOND = 4.5
 SOURCE_PORTS = range(20000, 61000)
 OPEN_WAIT_S = 10.0
+NODES_WAIT_S = 20.0
 QUIET_S = 1.0
 SETTLE_MARGIN_S = 2.0
 """Flows get this much longer than an event allows before the drill stops waiting for them."""
@@ -143,11 +144,22 @@ class Drill:
 
 def run_drill(lab: RunningLab, events: Sequence[Event], flows: int, audience: Audience) -> DrillReport:
     """Open `flows` connections from the lab's first client and run the events. Raises LabError."""
+    await_nodes(lab)
     client = lab.plan.host("client")
     ports, buckets = own_buckets(lab, client.address, flows)
     with FlowProcess(client.namespace) as process:
         process.open(str(client.address), ports, (str(VIP), DRILL_PORT), EXCHANGES_A_SECOND)
         return Drill(lab, process, buckets, audience).run(events)
+
+
+def await_nodes(lab: RunningLab) -> None:
+    """Wait until every node gets traffic, as after an earlier drill. Raises LabError naming those without."""
+    nodes = {node.name for node in lab.nodes}
+    try:
+        wait_until(lambda: lab.next_hops() == nodes, NODES_WAIT_S, "drill: every node gets traffic")
+    except OverdueError as error:
+        missing = ", ".join(sorted(nodes - lab.next_hops()))
+        raise LabError(f"{error}: without {missing}: undrain or repair it first: lbctl status") from None
 
 
 def own_buckets(lab: RunningLab, source: IPv4Address, flows: int) -> tuple[list[int], list[int]]:

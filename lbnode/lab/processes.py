@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from lbnode.lab.errors import LabError
 from lbnode.lab.shell import environment, inside
 
@@ -20,10 +18,13 @@ POLL_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A started daemon. Id and start time (wall clock, seconds) together name it: ids are used again."""
+    """A started daemon. Id and start time together name it, for ids are used again.
+
+    `started_at` is in clock ticks since boot (proc_pid_stat(5), field 22): no change of the clock moves it.
+    """
 
     pid: int
-    started_at: float
+    started_at: int
     log: str
 
 
@@ -43,19 +44,16 @@ def start(namespace: str, argv: Sequence[str], log: Path) -> Process:
         setsid=True,
         setsigmask=(),
     )
-    try:
-        return Process(pid, psutil.Process(pid).create_time(), str(log))
-    except psutil.NoSuchProcess as error:
-        raise LabError(f"start {argv[0]}: it ended at once: {tail(log)}") from error
+    found = _look(pid)
+    if found is None:
+        raise LabError(f"start {argv[0]}: it ended at once: {tail(log)}")
+    return Process(pid, found.started_at, str(log))
 
 
 def is_alive(process: Process) -> bool:
     """True while the very process that was started runs; a zombie does not."""
-    try:
-        found = psutil.Process(process.pid)
-        return found.create_time() == process.started_at and found.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    found = _look(process.pid)
+    return found is not None and not found.ended and found.started_at == process.started_at
 
 
 def kill(process: Process) -> None:
@@ -93,7 +91,22 @@ def _gone(pid: int) -> bool:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
         pass
+    found = _look(pid)
+    return found is None or found.ended
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What the kernel says of a process; one that has ended may wait for its parent to hear of it."""
+
+    ended: bool
+    started_at: int
+
+
+def _look(pid: int) -> _Look | None:
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text.rpartition(")")[2].split()
+    return _Look(fields[0] in "ZX", int(fields[19]))

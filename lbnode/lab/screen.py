@@ -45,7 +45,7 @@ class Screen:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._status = Status("", console=console)
-        self._doing = ""
+        self._doing = "opening connections"
 
     def __enter__(self) -> Screen:
         self._status.start()
@@ -76,10 +76,9 @@ class Screen:
         """Update the moving line."""
         broken = look.flows - look.whole
         self._status.update(
-            f"{self._doing}: {look.flows} flows, [red]{broken} broken[/], "
-            if broken
-            else f"{self._doing}: {look.flows} flows, none broken, "
-            f"{look.exchanges} exchanges, longest wait now {look.longest_wait_s:.2f} s"
+            f"{self._doing}: {look.whole} whole, "
+            + (f"[red]{broken} broken[/]" if broken else "0 broken")
+            + f", longest wait now {look.longest_wait_s:.1f} s"
         )
 
     def ended(self, report: EventReport) -> None:

@@ -12,7 +12,7 @@ from lbnode.lab import bird, configs, record, zookeeper
 from lbnode.lab.bird import RouterSettings
 from lbnode.lab.errors import LabError, OverdueError
 from lbnode.lab.plan import HOLD_TIME_S, NODE_AS, ROUTER_AS, SEGMENTS, Host, Plan, Role
-from lbnode.lab.processes import Process, start, tail
+from lbnode.lab.processes import Process, is_alive, start, tail
 from lbnode.lab.running import wait_until
 from lbnode.lab.shell import call_inside
 
@@ -37,10 +37,14 @@ def start_zookeeper(plan: Plan, host: Host) -> Process:
 
 def await_zookeeper(host: Host, process: Process) -> None:
     """Return once the server serves clients. Raises LabError with its last words."""
+
+    def serves() -> bool:
+        if not is_alive(process):
+            raise LabError(f"start ZooKeeper: it has ended: {tail(process.log)}")
+        return call_inside(host.namespace, lambda: _serves(host))
+
     try:
-        wait_until(
-            lambda: call_inside(host.namespace, lambda: _serves(host)), ZOOKEEPER_WAIT_S, "start ZooKeeper"
-        )
+        wait_until(serves, ZOOKEEPER_WAIT_S, "start ZooKeeper")
     except OverdueError as error:
         raise LabError(f"{error}: {tail(process.log)}") from error
 

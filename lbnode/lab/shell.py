@@ -64,8 +64,13 @@ def run_script(namespace: str, lines: Sequence[str], *, timeout_s: float = 30.0)
 
 def call_inside(namespace: str, function: Callable[[], T]) -> T:
     """Call `function` in a thread of its own that lives in a namespace; its sockets belong there."""
-    with ThreadPoolExecutor(1, initializer=enter, initargs=(namespace,)) as pool:
-        return pool.submit(function).result()
+
+    def call() -> T:
+        enter(namespace)
+        return function()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result()
 
 
 def become(namespace: str, argv: Sequence[str]) -> None:
