@@ -47,6 +47,7 @@ class Btf:
     """The types of one object; `raw` as in its .BTF section, little-endian."""
 
     def __init__(self, raw: bytes) -> None:
+        self.raw = raw
         magic, _version, _flags, header, type_at, type_size, string_at, string_size = _HEADER.unpack_from(raw)
         if magic != _MAGIC:
             raise ValueError(f"not BTF: starts with {magic:#x}")

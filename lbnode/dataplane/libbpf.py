@@ -329,6 +329,10 @@ class BpfObject:
         if abi.library().bpf_map__reuse_fd(self._map_handle(name), existing.fd):
             raise from_errno(LoadError, f"{self.path}: adopt map {name}", ctypes.get_errno())
 
+    def without_map(self, name: str) -> None:
+        """Do not make map `name`; programs that use it must be left out."""
+        abi.library().bpf_map__set_autocreate(self._map_handle(name), False)
+
     def leave_out(self, program: str) -> None:
         """Do not load `program` of this object."""
         abi.library().bpf_program__set_autoload(self._program_handle(program), False)

@@ -116,7 +116,7 @@ class Tables:
         number = self._enter(table)
         self._forget_staged(number)
         base = self._allocate(table)
-        self._memory.tables[base : base + table.size] = _packed(table)
+        self._memory.tables[base : base + table.size] = pack_buckets(table)
         current = self._half(number, current=True)
         record = self._table(_Record(number, 0 if current != 0 else 1))
         record["base"], record["size"], record["digest"] = base, table.size, table.digest.encode()
@@ -251,7 +251,7 @@ def _flags(table: PoolTable, constants: dict[str, int]) -> int:
     return by_source | siphash
 
 
-def _packed(table: PoolTable) -> NDArray[np.uint64]:
+def pack_buckets(table: PoolTable) -> NDArray[np.uint64]:
     """Return the buckets as words: struct bucket, little-endian."""
     packed = np.zeros((table.size, 4), dtype="<u2")
     packed[:, 0], packed[:, 1], packed[:, 2] = table.owners, table.first, table.second

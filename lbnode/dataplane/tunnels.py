@@ -26,7 +26,7 @@ _UNLIMITED = 0xFFFF
 
 
 @dataclass(frozen=True, slots=True)
-class _Word:
+class BackendWord:
     """struct backend."""
 
     tunnel: int
@@ -34,7 +34,7 @@ class _Word:
     flags: int
 
     @classmethod
-    def of(cls, word: int) -> _Word:
+    def of(cls, word: int) -> BackendWord:
         return cls(word & 0xFFFFFFFF, word >> 32 & 0xFFFF, word >> 48)
 
     def __int__(self) -> int:
@@ -57,8 +57,8 @@ class Backends:
             if word.tunnel:
                 self._arena.claim(word.tunnel, 1)
 
-    def _word(self, number: int) -> _Word:
-        return _Word.of(int(self._memory.backends[number]))
+    def _word(self, number: int) -> BackendWord:
+        return BackendWord.of(int(self._memory.backends[number]))
 
     def ids(self) -> list[BackendId]:
         """Return the ids that the kernel knows."""
@@ -85,7 +85,7 @@ class Backends:
         before = self._word(entry.id)
         tunnel = self._tunnel(entry.address, entry.next_hop, before.tunnel) if entry.next_hop else 0
         row = before.row or self._rows.allocate(f"backend {entry.id}")
-        self._memory.backends[entry.id] = int(_Word(tunnel, row, self._agent if entry.agent else 0))
+        self._memory.backends[entry.id] = int(BackendWord(tunnel, row, self._agent if entry.agent else 0))
         if before.tunnel and before.tunnel != tunnel:
             self._arena.retire(before.tunnel, self._grace.period)
 
