@@ -41,7 +41,9 @@ def stale(target: Path, sources: list[Path]) -> bool:
 
 def multiarch_include() -> list[str]:
     """Where <asm/types.h> lives on Debian; clang's bpf target does not look there by itself."""
-    found = subprocess.run(["cc", "-print-multiarch"], capture_output=True, text=True, check=False).stdout.strip()
+    found = subprocess.run(
+        ["cc", "-print-multiarch"], capture_output=True, text=True, check=False
+    ).stdout.strip()
     return [f"-I/usr/include/{found}"] if found else []
 
 
@@ -86,7 +88,7 @@ def build_all() -> None:
 class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     """Runs before a wheel (or an editable install) is put together."""
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - the hook's form
         build_all()
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{platform_tag()}"

@@ -14,7 +14,9 @@ from bgp.speaker import Speaker
 from lbnode.app.announcer import Announcer
 from lbnode.app.daemon import NodeDaemon
 from lbnode.app.hops import NextHops
-from lbnode.app.memory import Memory
+from lbnode.daemon.lock import locked
+from lbnode.daemon.memory import Memory
+from lbnode.daemon.tree import make_tree
 from lbnode.dataplane.node import NodeDataPlane
 from lbnode.dataplane.node import unload as unload_plane
 from lbnode.dataplane.values import Limits
@@ -22,17 +24,18 @@ from lbnode.netdev import bpffs
 from lbnode.netdev.links import link_named
 from lbnode.netdev.netlink import Netlink
 from lbnode.settings.node import BgpSettings, NodeSettings
-from lbnode.settings.store import ZooKeeperSettings
 from lbnode.store.copy import DiskCopy
-from lbnode.store.files import FileTree
-from lbnode.store.tree import Tree
-from lbnode.store.zookeeper import ZooKeeperTree
+
+COMMAND = "lbnode"
 
 
 async def run(settings: NodeSettings) -> None:
     """Run a node until SIGTERM or SIGINT. Its program, tables and pins stay in the kernel."""
-    settings.run_dir.mkdir(parents=True, exist_ok=True)
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    with locked(settings.run_dir, COMMAND):
+        await _run(settings)
+
+
+async def _run(settings: NodeSettings) -> None:
     dirty = asyncio.Event()
     async with Netlink() as netlink:
         await link_named(netlink, settings.interface)
@@ -41,7 +44,7 @@ async def run(settings: NodeSettings) -> None:
             attached = plane.attach(settings.interface, settings.xdp_mode.value)
             daemon = NodeDaemon(
                 settings=settings,
-                memory=Memory(make_tree(settings), DiskCopy(settings.state_dir)),
+                memory=Memory(make_tree(settings.store, settings.fleet), DiskCopy(settings.state_dir)),
                 plane=plane,
                 hops=NextHops(netlink, dirty.set),
                 announcer=Announcer(make_speaker(settings, dirty.set)),
@@ -64,9 +67,10 @@ def describe_tasks() -> None:
 def unload(settings: NodeSettings) -> None:
     """Take the program off its interface and remove every pin of this instance."""
     directory = bpffs_of(settings)
-    if bpffs.is_mounted(directory):
-        unload_plane(directory)
-        bpffs.unmount(directory)
+    with locked(settings.run_dir, COMMAND):
+        if bpffs.is_mounted(directory):
+            unload_plane(directory)
+            bpffs.unmount(directory)
 
 
 def bpffs_of(settings: NodeSettings) -> Path:
@@ -79,14 +83,6 @@ def open_plane(settings: NodeSettings) -> NodeDataPlane:
     plane = NodeDataPlane.open(bpffs_of(settings), Limits(settings.table_places, settings.count_buckets))
     plane.set_source(settings.sources)
     return plane
-
-
-def make_tree(settings: NodeSettings) -> Tree:
-    """Return the store that the settings name, not yet started."""
-    store = settings.store
-    if isinstance(store, ZooKeeperSettings):
-        return ZooKeeperTree(",".join(store.hosts), f"evenkeel/{settings.fleet}")
-    return FileTree(store.path / settings.fleet)
 
 
 def make_speaker(settings: NodeSettings, on_change: Callable[[], None]) -> Speaker | None:

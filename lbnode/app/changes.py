@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import structlog
 
-from lbnode.app.memory import Memory
 from lbnode.core.control import decide
 from lbnode.core.plan import Plan
+from lbnode.daemon.memory import Memory
 from lbnode.model.requests import Apply, Outcome, Refusal, RefusalKind, Request
 from lbnode.store.tree import ConflictError, StoreError
 
@@ -30,7 +30,9 @@ async def carry_out(memory: Memory, request: Request) -> Outcome | Refusal:
         except ConflictError:
             continue
         except StoreError as error:
-            return Refusal(RefusalKind.UNAVAILABLE, str(error), "see whether the change took place: lbctl status")
+            return Refusal(
+                RefusalKind.UNAVAILABLE, str(error), "see whether the change took place: lbctl status"
+            )
         log.info("change", what=[str(difference) for difference in decision.differences])
         return decision.outcome(applied=True)
     return Refusal(RefusalKind.CONFLICT, "the fleet keeps being changed by somebody else", "try again")

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 
 from lbnode.app.changes import carry_out
-from lbnode.app.memory import Memory
 from lbnode.core.explain import explain
 from lbnode.core.forwarding import PoolInKernel
 from lbnode.core.status import assess
+from lbnode.daemon.memory import Memory
 from lbnode.model.epoch import Epoch
 from lbnode.model.explanation import Explanation, FlowQuestion
 from lbnode.model.ids import PoolName
@@ -54,7 +54,9 @@ class Cluster:
         """Return the desired fleet as the text of a fleet.yaml."""
         desired = self._memory.view().desired
         if desired is None:
-            return Refusal(RefusalKind.STATE, "nothing was applied to this fleet yet", "lbctl apply -f fleet.yaml")
+            return Refusal(
+                RefusalKind.STATE, "nothing was applied to this fleet yet", "lbctl apply -f fleet.yaml"
+            )
         return write_fleet(desired)
 
     async def control(self, request: Verb) -> Outcome | Refusal:

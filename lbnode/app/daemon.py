@@ -22,11 +22,11 @@ from lbnode.app.health import HealthWatch
 from lbnode.app.hops import NextHops
 from lbnode.app.kernel import Kernel
 from lbnode.app.leadership import Leadership
-from lbnode.app.memory import Memory
 from lbnode.core import announce
 from lbnode.core.announce import Phase
 from lbnode.core.leader import earliest
 from lbnode.core.presence import Presence
+from lbnode.daemon.memory import Memory
 from lbnode.dataplane.node import NodeDataPlane
 from lbnode.model.epoch import ALGORITHM
 from lbnode.model.ids import NodeName

@@ -7,7 +7,7 @@ from pathlib import Path
 import structlog
 
 from lbnode.app.changes import carry_out
-from lbnode.app.memory import Memory
+from lbnode.daemon.memory import Memory
 from lbnode.model.requests import Apply, Refusal
 from lbnode.model.view import FleetView
 from lbnode.settings.fleet import FleetFileError, load_fleet
@@ -58,4 +58,3 @@ class FleetFile:
             self.problem = problem
             return None
         return status.st_mtime_ns, status.st_size, status.st_ino
-

@@ -13,7 +13,7 @@ from lbnode.model.nexthop import NextHop
 from lbnode.netdev.errors import NetdevError
 from lbnode.netdev.netlink import Netlink
 from lbnode.netdev.next_hops import resolve
-from lbnode.netdev.watcher import Event, Watcher
+from lbnode.netdev.watcher import Watcher
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ class NextHops:
 
     def start(self) -> None:
         """Begin to look up and to listen to the kernel."""
-        self._watcher = Watcher(self._on_event)
+        self._watcher = Watcher(lambda _event: self._due.set())
         self._task = asyncio.create_task(self._run(), name="next hops")
 
     async def close(self) -> None:
@@ -77,9 +77,6 @@ class NextHops:
     def unresolved(self) -> list[IPAddress]:
         """Return the followed addresses that nothing can be sent to."""
         return [address for address, hop in self._hops.items() if hop is None]
-
-    def _on_event(self, event: Event) -> None:
-        self._due.set()
 
     async def _run(self) -> None:
         while True:

@@ -162,5 +162,3 @@ def pool_table(command: StageTable, identity: FleetIdentity) -> PoolTable:
         first=table.first,
         second=table.second,
     )
-
-

@@ -103,7 +103,9 @@ class Leadership:
                 await self._store.put_ids(ledger)
             case PutBackend(member):
                 await self._store.put_backend(member)
-                log.info("backend", name=member.name, id=member.id, address=str(member.address), agent=member.agent)
+                log.info(
+                    "backend", name=member.name, id=member.id, address=str(member.address), agent=member.agent
+                )
             case RemoveBackend(name):
                 await self._store.remove_backend(name)
                 await self._store.remove_agent(name)

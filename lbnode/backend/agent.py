@@ -90,7 +90,7 @@ class Agent:
             await self._register(view)
             for command in await self._commands(view):
                 await self._do(command)
-            await self._fleet.keep(view)
+            self._fleet.keep(view)
         except (NetdevError, DataPlaneError, StoreError) as error:
             self._plan.forget()
             self._complain(str(error))

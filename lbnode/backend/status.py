@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from lbnode.backend.changes import ChangesFile
 from lbnode.backend.host import LOOPBACK
-from lbnode.backend.instance import running_pid
+from lbnode.backend.instance import COMMAND
 from lbnode.backend.settings import BackendSettings
+from lbnode.daemon.lock import running_pid
 from lbnode.dataplane.backend import BackendDataPlane, Snapshot
 from lbnode.netdev import Netlink, bpffs, filters
 from lbnode.netdev.addresses import addresses
@@ -46,7 +47,7 @@ async def read_status(settings: BackendSettings) -> BackendStatus:
         clamp = await filters.attached_egress(netlink, interface)
     return BackendStatus(
         name=settings.name,
-        agent_pid=running_pid(settings),
+        agent_pid=running_pid(settings.run_dir, COMMAND),
         interface=interface,
         xdp=pinned.xdp if pinned is not None else "detached",
         clamp=clamp is not None,

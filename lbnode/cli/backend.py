@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -13,10 +12,9 @@ from typing import Annotated
 import typer
 
 from lbnode.backend import instance
-from lbnode.backend.errors import BackendError
 from lbnode.backend.settings import BackendSettings
 from lbnode.backend.status import BackendStatus, read_status
-from lbnode.cli.daemon import FAILED, configure_logging, report_failures
+from lbnode.cli.daemon import configure_logging, report_failures
 from lbnode.settings.source import load
 
 DEFAULT_CONFIG = Path("/etc/evenkeel/lbbackend.yaml")
@@ -54,14 +52,14 @@ def run(
     undoes them.
     """
     configure_logging(as_json)
-    with _failures():
+    with report_failures():
         asyncio.run(instance.run(load(BackendSettings, config)))
 
 
 @app.command()
 def unload(config: Config = DEFAULT_CONFIG) -> None:
     """Undo all that the agent did to this machine. Only for a backend that is stopped for good."""
-    with _failures():
+    with report_failures():
         settings = load(BackendSettings, config)
         undone = asyncio.run(instance.unload(settings))
         typer.echo(f"{settings.name}: programs and pins are gone")
@@ -77,7 +75,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """Show what holds on this machine: VIPs, accepted nodes, counters. The agent need not run."""
-    with _failures():
+    with report_failures():
         found = asyncio.run(read_status(load(BackendSettings, config)))
         typer.echo(json.dumps(asdict(found), indent=2) if as_json else "\n".join(_lines(found)))
 
@@ -85,16 +83,6 @@ def status(
 def main() -> None:
     """Entry point of the `lbbackend` command."""
     app()
-
-
-@contextlib.contextmanager
-def _failures() -> Iterator[None]:
-    with report_failures():
-        try:
-            yield
-        except BackendError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(FAILED) from error
 
 
 def _lines(found: BackendStatus) -> Iterator[str]:

@@ -33,17 +33,22 @@ app = typer.Typer(
     """,
 )
 
-Config = Annotated[Path, typer.Option("--config", "-c", help="This node's settings.", envvar="EVENKEEL_CONFIG")]
+Config = Annotated[
+    Path, typer.Option("--config", "-c", help="This node's settings.", envvar="EVENKEEL_CONFIG")
+]
 
 
 @app.command()
-def run(config: Config = DEFAULT_CONFIG, json: Annotated[bool, typer.Option(help="Log as JSON lines.")] = False) -> None:
+def run(
+    config: Config = DEFAULT_CONFIG,
+    as_json: Annotated[bool, typer.Option("--json/--no-json", help="Log as JSON lines.")] = False,
+) -> None:
     """Run the node until SIGTERM: then routes are withdrawn first, and traffic is waited for.
 
     A daemon that is killed loses no packet: program and tables stay in the kernel, and ExaBGP keeps the routes up
     until the next daemon adopts it, for 30 s at most.
     """
-    configure_logging(json)
+    configure_logging(as_json)
     with report_failures():
         asyncio.run(run_node(load(NodeSettings, config)))
 
@@ -68,5 +73,3 @@ def check(config: Config = DEFAULT_CONFIG) -> None:
 def main() -> None:
     """Entry point of the `lbnode` command."""
     app()
-
-

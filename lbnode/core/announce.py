@@ -44,7 +44,9 @@ class Announcement:
     withheld: Mapping[IPAddress, str]
 
 
-def serviceable(view: FleetView, pools: Mapping[PoolName, PoolInKernel]) -> tuple[list[IPAddress], dict[IPAddress, str]]:
+def serviceable(
+    view: FleetView, pools: Mapping[PoolName, PoolInKernel]
+) -> tuple[list[IPAddress], dict[IPAddress, str]]:
     """Return the addresses that this node can carry, and for each other VIP address the reason against it."""
     by_address: dict[IPAddress, list[PoolName]] = {}
     for vip in view.desired.vips if view.desired is not None else ():

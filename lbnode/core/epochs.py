@@ -51,7 +51,9 @@ def pool_seed(fleet: UUID, pool: PoolName) -> int:
     return int.from_bytes(blake2b(fleet.bytes + pool.encode(), digest_size=4).digest(), "big")
 
 
-def allot_slots(members: Sequence[PoolMember], seated: Mapping[SlotNumber, BackendName]) -> dict[BackendName, SlotNumber]:
+def allot_slots(
+    members: Sequence[PoolMember], seated: Mapping[SlotNumber, BackendName]
+) -> dict[BackendName, SlotNumber]:
     """Return each member's slot: the one it asks for, else the one it sits in, else the lowest free one."""
     allotted = {member.backend: member.slot for member in members if member.slot is not None}
     wanted = {member.backend for member in members}
@@ -79,7 +81,7 @@ def derive(pool: Pool, before: Epoch | None, inputs: Inputs) -> NextEpoch:
     allotted = allot_slots(pool.members, seated)
     by_slot = {allotted[member.backend]: member for member in pool.members}
     removals = _removals(pool, by_slot, before, inputs)
-    slots = [_slot(number, member, before, inputs, removals) for number, member in by_slot.items()]
+    slots = [_slot(number, member, inputs, removals) for number, member in by_slot.items()]
     slots += _empty_slots(before, by_slot)
     slots.sort(key=lambda slot: slot.number)
     return NextEpoch(
@@ -97,7 +99,12 @@ def same_shape(one: Epoch, other: Epoch) -> bool:
 def ring_slots(epoch: Epoch) -> tuple[Slot, ...]:
     """Return an epoch's slots as the values that `ring` builds tables from."""
     return tuple(
-        Slot(slot.number, slot.weight, slot.backend or 0, slot.backend is not None and slot.state is BackendState.ACTIVE)
+        Slot(
+            slot.number,
+            slot.weight,
+            slot.backend or 0,
+            slot.backend is not None and slot.state is BackendState.ACTIVE,
+        )
         for slot in epoch.slots
     )
 
@@ -122,7 +129,9 @@ def overlay(epoch: Epoch, up: Mapping[BackendId, bool], cap_percent: int) -> Epo
 
     Backends that the epoch calls failed come back only by a good verdict of this node.
     """
-    members = [slot.backend for slot in epoch.slots if slot.backend and slot.state is not BackendState.DRAINING]
+    members = [
+        slot.backend for slot in epoch.slots if slot.backend and slot.state is not BackendState.DRAINING
+    ]
     before = frozenset(
         slot.backend for slot in epoch.slots if slot.backend and slot.state is BackendState.FAILED
     )
@@ -140,7 +149,9 @@ def overlay(epoch: Epoch, up: Mapping[BackendId, bool], cap_percent: int) -> Epo
 def _seated(before: Epoch | None, names: Mapping[BackendId, BackendName]) -> dict[SlotNumber, BackendName]:
     if before is None:
         return {}
-    return {slot.number: names[slot.backend] for slot in before.slots if slot.backend and slot.backend in names}
+    return {
+        slot.number: names[slot.backend] for slot in before.slots if slot.backend and slot.backend in names
+    }
 
 
 def _states_before(before: Epoch | None) -> dict[BackendId, BackendState]:
@@ -157,7 +168,9 @@ def _removals(
     states = _states_before(before)
     judged = [m.backend for _, m in sorted(by_slot.items()) if m.backend not in inputs.drained]
     members = [inputs.ids[name] for name in judged]
-    failed_before = frozenset(id_ for id_ in members if states.get(id_, BackendState.FAILED) is BackendState.FAILED)
+    failed_before = frozenset(
+        id_ for id_ in members if states.get(id_, BackendState.FAILED) is BackendState.FAILED
+    )
     down = frozenset(
         inputs.ids[name] for name in judged if not inputs.up.get(name, inputs.ids[name] not in failed_before)
     )
@@ -167,9 +180,7 @@ def _removals(
     return removals
 
 
-def _slot(
-    number: SlotNumber, member: PoolMember, before: Epoch | None, inputs: Inputs, removals: Removals
-) -> EpochSlot:
+def _slot(number: SlotNumber, member: PoolMember, inputs: Inputs, removals: Removals) -> EpochSlot:
     backend = inputs.ids[member.backend]
     if member.backend in inputs.drained:
         state = BackendState.DRAINING
@@ -184,7 +195,9 @@ def _empty_slots(before: Epoch | None, taken: Collection[SlotNumber]) -> list[Ep
     """Slots that nobody occupies any more: kept, so that only the leaver's own buckets move."""
     slots = before.slots if before is not None else ()
     return [
-        EpochSlot(slot.number, slot.weight, None, BackendState.FAILED) for slot in slots if slot.number not in taken
+        EpochSlot(slot.number, slot.weight, None, BackendState.FAILED)
+        for slot in slots
+        if slot.number not in taken
     ]
 
 

@@ -132,7 +132,9 @@ class Forwarding:
         problem = refusal(view, epoch)
         table = None if problem else build_table(epoch)
         if table is not None and check and table.digest() != epoch.digest:
-            problem = f"epoch {epoch.number}: own table's digest is {table.digest()}, the fleet's {epoch.digest}"
+            problem = (
+                f"epoch {epoch.number}: own table's digest is {table.digest()}, the fleet's {epoch.digest}"
+            )
         if problem or table is None:
             self.pools[epoch.pool] = replace(held, problem=problem)
             return []
@@ -174,4 +176,3 @@ def vips_ready(view: FleetView, pools: Mapping[PoolName, PoolInKernel]) -> tuple
     """Return the VIPs whose pool has a table in use: only these may be in the kernel."""
     vips = view.desired.vips if view.desired is not None else ()
     return tuple(vip for vip in vips if vip.pool in pools and pools[vip.pool].current is not None)
-

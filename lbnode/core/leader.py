@@ -73,7 +73,9 @@ class RetirePool:
     pool: PoolName
 
 
-Command = FoundFleet | PutIds | PutBackend | RemoveBackend | OfferEpoch | MakeCurrent | ForgetEpoch | RetirePool
+Command = (
+    FoundFleet | PutIds | PutBackend | RemoveBackend | OfferEpoch | MakeCurrent | ForgetEpoch | RetirePool
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,7 @@ class Leader:
 
 
 def missing_acknowledgements(view: FleetView, offered: Epoch) -> Iterator[str]:
-    """Yield the connected nodes and agents that have not loaded `offered`; one that reports a problem is not awaited."""
+    """Yield the connected nodes and agents that have not loaded `offered`; one with a problem is not awaited."""
     for name, node in view.live_nodes.items():
         loaded = node.pools.get(offered.pool)
         if loaded is not None and loaded.problem:

@@ -45,8 +45,12 @@ class NeighborSettings(BaseModel):
 
     address: IPvAnyAddress = Field(description="the router's address")
     peer_as: int = Field(ge=1, le=0xFFFFFFFF, description="the router's AS number")
-    hold_time_s: int = Field(3, ge=3, le=65535, description="seconds of silence after which the session is dead")
-    md5_password_file: Path | None = Field(None, description="a file whose first line is the TCP MD5 password")
+    hold_time_s: int = Field(
+        3, ge=3, le=65535, description="seconds of silence after which the session is dead"
+    )
+    md5_password_file: Path | None = Field(
+        None, description="a file whose first line is the TCP MD5 password"
+    )
     ttl_hops: int | None = Field(None, ge=1, le=254, description="hops to the router, for TTL security")
     next_hop: IPvAnyAddress | None = Field(None, description="this node's address of the other family")
 
@@ -89,15 +93,23 @@ class NodeSettings(FileSettings):
     fleet: Name = Field(description="the fleet's name, the root of its records in the store")
     interface: str = Field(description="the interface on which the routers send traffic")
     address: IPvAnyAddress = Field(description="the tunnel's source address, one that backends can reach")
-    extra_addresses: tuple[IPvAnyAddress, ...] = Field((), description="more source addresses, to spread tunnels over")
+    extra_addresses: tuple[IPvAnyAddress, ...] = Field(
+        (), description="more source addresses, to spread tunnels over"
+    )
     store: StoreSettings = Field(description="kind: zookeeper with hosts, or kind: file with path")
-    fleet_file: Path | None = Field(None, description="a fleet.yaml to watch and apply (one machine, kind: file)")
+    fleet_file: Path | None = Field(
+        None, description="a fleet.yaml to watch and apply (one machine, kind: file)"
+    )
     bgp: BgpSettings | None = Field(None, description="leave out to announce nothing (static routes)")
     rpc: RpcSettings = Field(RpcSettings(), description="where operators ask")  # type: ignore[call-arg]
-    state_dir: Path = Field(Path("/var/lib/evenkeel/lbnode"), description="keeps the last epochs over restarts")
+    state_dir: Path = Field(
+        Path("/var/lib/evenkeel/lbnode"), description="keeps the last epochs over restarts"
+    )
     run_dir: Path = Field(Path("/run/evenkeel/lbnode"), description="sockets and this instance's bpffs mount")
     xdp_mode: XdpMode = Field(XdpMode.AUTO, description="auto, native or generic")
-    count_buckets: bool = Field(False, description="count packets per bucket: shows which node carries a flow")
+    count_buckets: bool = Field(
+        False, description="count packets per bucket: shows which node carries a flow"
+    )
     table_places: int = Field(
         2 << 20, ge=1, description="buckets that all tables together may have, two areas a pool, 8 bytes each"
     )

@@ -96,7 +96,9 @@ def test_traffic_goes_on_without_the_store_through_restarts_and_failures_and_all
     assert "" not in answers(fleet)
 
     processes.kill(fleet.record.processes[server_of(fleet.plan.of(Role.BACKEND)[2])])
-    wait_until(lambda: set(answers(fleet)) == {"b1", "b2"}, SOON_S, "nodes to leave b3 out by their own verdicts")
+    wait_until(
+        lambda: set(answers(fleet)) == {"b1", "b2"}, SOON_S, "nodes to leave b3 out by their own verdicts"
+    )
 
     refused = lbctl("--node", rpc(fleet, "n2"), "backend", "drain", "b1")
     assert refused.returncode != 0
@@ -106,13 +108,17 @@ def test_traffic_goes_on_without_the_store_through_restarts_and_failures_and_all
     for node in ("n1", "n2"):
         wait_until(holds(fleet, node, agrees), SOON_S, f"{node} to agree with the fleet again")
     wait_until(
-        holds(fleet, "n2", lambda found: states(found)["b3"] is BackendState.FAILED), SOON_S, "b3 to be failed by an epoch"
+        holds(fleet, "n2", lambda found: states(found)["b3"] is BackendState.FAILED),
+        SOON_S,
+        "b3 to be failed by an epoch",
     )
     assert set(answers(fleet)) == {"b1", "b2"}
 
 
 @pytest.mark.timeout(180)
-def test_an_address_whose_backends_have_all_failed_is_withdrawn_and_comes_back_with_them(fleet: RunningLab) -> None:
+def test_an_address_whose_backends_have_all_failed_is_withdrawn_and_comes_back_with_them(
+    fleet: RunningLab,
+) -> None:
     backends = fleet.plan.of(Role.BACKEND)
     for backend in backends:
         processes.kill(fleet.record.processes[server_of(backend)])
@@ -143,4 +149,3 @@ def test_operators_change_the_backends_and_the_fleet_follows(fleet: RunningLab) 
 def rpc(lab: RunningLab, node: str) -> str:
     """The address to give to `lbctl --node`."""
     return f"unix:{lab.directory(node) / 'run' / 'rpc.sock'}"
-

@@ -446,14 +446,14 @@ def test_unload_refuses_while_the_agent_runs(backend: Backend) -> None:
     agent = backend.start()
     done = backend.run("unload")
     assert done.returncode == 1
-    assert f"the agent runs as process {agent.pid}; stop it first" in done.stderr
+    assert f"lbbackend runs as process {agent.pid}; stop it first" in done.stderr
 
 
 def test_a_second_agent_on_the_same_instance_is_refused(backend: Backend) -> None:
     backend.start()
     done = backend.run("run")
     assert done.returncode == 1
-    assert "the agent runs as process" in done.stderr
+    assert "lbbackend runs as process" in done.stderr
 
 
 def test_an_interface_that_is_not_there_is_named_with_those_that_are(backend: Backend) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from lbnode.app.fleet_file import FleetFile
 from lbnode.app.leadership import Leadership
-from lbnode.app.memory import Memory
+from lbnode.daemon.memory import Memory
 from lbnode.model.ids import NodeName
 from lbnode.store.copy import DiskCopy
 from lbnode.store.files import FileTree

@@ -44,7 +44,9 @@ def view_of(desired: DesiredFleet, **changes: object) -> FleetView:
     return replace(FleetView(identity=identity, desired=desired, connected=True), **changes)  # type: ignore[arg-type]
 
 
-def node(name: str, number: int | None = None, staged: int | None = None, up: dict[str, bool] | None = None) -> NodeLive:
+def node(
+    name: str, number: int | None = None, staged: int | None = None, up: dict[str, bool] | None = None
+) -> NodeLive:
     loaded = LoadedEpoch(
         None if staged is None else EpochNumber(staged), None if number is None else EpochNumber(number), ""
     )

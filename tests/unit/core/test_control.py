@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - tables of cases read by the line
 from __future__ import annotations
 
 from dataclasses import replace

@@ -105,7 +105,9 @@ def test_what_nodes_see_fails_a_backend_and_a_single_dissenter_does_not() -> Non
     leader = Leader()
     view = view_of(desired, live_nodes=live(*(node(f"n{i}", 9, up=well) for i in range(3))))
     view = settle(view, leader)
-    one = replace(view, live_nodes=live(node("n0", 9, up=ill), node("n1", 9, up=well), node("n2", 9, up=well)))
+    one = replace(
+        view, live_nodes=live(node("n0", 9, up=ill), node("n1", 9, up=well), node("n2", 9, up=well))
+    )
     assert leader.handle(one, 0.0, 0.0).commands == ()
     two = replace(view, live_nodes=live(node("n0", 9, up=ill), node("n1", 9, up=ill), node("n2", 9, up=well)))
     after = settle(two, leader)
@@ -160,5 +162,7 @@ def test_every_offer_has_a_number_one_higher_than_the_last() -> None:
     view = settle(view_of(fleet("b1")))
     commands = Leader().handle(replace(view, desired=fleet("b1", "b2")), 0.0, 0.0).commands
     view = apply_commands(replace(view, desired=fleet("b1", "b2")), commands)
-    offers = [command for command in Leader().handle(view, 0.0, 0.0).commands if isinstance(command, OfferEpoch)]
+    offers = [
+        command for command in Leader().handle(view, 0.0, 0.0).commands if isinstance(command, OfferEpoch)
+    ]
     assert [offer.epoch.number for offer in offers] == [2]

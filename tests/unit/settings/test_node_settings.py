@@ -45,7 +45,9 @@ def test_good_settings_have_the_defaults_of_the_documentation(tmp_path: Path) ->
 
 
 def test_one_listening_address_needs_no_list(tmp_path: Path) -> None:
-    assert load(NodeSettings, written(tmp_path, rpc={"listen": "127.0.0.1:7777"})).rpc.listen == ("127.0.0.1:7777",)
+    assert load(NodeSettings, written(tmp_path, rpc={"listen": "127.0.0.1:7777"})).rpc.listen == (
+        "127.0.0.1:7777",
+    )
 
 
 def test_the_environment_overrules_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +90,9 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
 def test_a_missing_field_says_what_it_is_for(tmp_path: Path) -> None:
     file = tmp_path / "lbnode.yaml"
     file.write_text(yaml.safe_dump({key: value for key, value in GOOD.items() if key != "interface"}))
-    with pytest.raises(BadSettingsError, match="interface: missing; set it: the interface on which the routers"):
+    with pytest.raises(
+        BadSettingsError, match="interface: missing; set it: the interface on which the routers"
+    ):
         load(NodeSettings, file)
 
 

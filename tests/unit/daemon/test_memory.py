@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
-from lbnode.app.memory import LOCAL_AFTER_S, Memory
+from lbnode.daemon.memory import LOCAL_AFTER_S, Memory
 from lbnode.model.members import FleetIdentity
 from lbnode.store.copy import DiskCopy
 from lbnode.store.files import FileTree

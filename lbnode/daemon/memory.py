@@ -27,7 +27,7 @@ class Memory:
         self._copy = copy
         loaded = copy.load()
         if loaded.problem:
-            log.error("copy on disk not used", problem=loaded.problem)
+            log.error("copy on disk not used", reason=loaded.problem)
         self._last = loaded.view or FleetView()
         identity = self._last.identity
         self.store = FleetStore(tree, identity.uuid if identity else None)
