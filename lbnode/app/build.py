@@ -23,6 +23,7 @@ from lbnode.dataplane.values import Limits
 from lbnode.netdev import bpffs
 from lbnode.netdev.links import link_named
 from lbnode.netdev.netlink import Netlink
+from lbnode.rpc.listen import check_listen_address
 from lbnode.settings.node import BgpSettings, NodeSettings
 from lbnode.store.copy import DiskCopy
 
@@ -31,6 +32,8 @@ COMMAND = "lbnode"
 
 async def run(settings: NodeSettings) -> None:
     """Run a node until SIGTERM or SIGINT. Its program, tables and pins stay in the kernel."""
+    for address in settings.rpc.listen:
+        check_listen_address(address)
     with locked(settings.run_dir, COMMAND):
         await _run(settings)
 
