@@ -23,22 +23,30 @@ class BackendState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class EpochSlot:
-    """A numbered, weighted place in the pool and who sits in it; an empty slot has no backend."""
+    """A numbered, weighted place in the pool and who sits in it; an empty slot has no backend.
+
+    `agent`: the occupant can give a second chance. `answers`: of a failed one, its agent is still connected, so
+    its own stack can end its flows; it stays among the alternates.
+    """
 
     number: SlotNumber
     weight: int
     backend: BackendId | None
     state: BackendState
+    agent: bool = False
+    answers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FormerOccupant:
-    """A backend that left `slot` in epoch `left_in` and may still hold flows."""
+    """A backend that left `slot` in epoch `left_in` and may still hold flows; `agent` and `answers` as of a slot."""
 
     slot: SlotNumber
     backend: BackendId
     state: BackendState
     left_in: EpochNumber
+    agent: bool = False
+    answers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,7 @@ class Epoch:
     """Everything that a table is a function of, and the digest that the table must have.
 
     `window_from` is the oldest epoch whose owners count as alternates: `window_from == number` means "no history".
-    `digest` is that of `ring.table.Table.digest()`: owners and alternates.
+    `created_at` is the leader's wall clock in seconds: it closes windows, and tables do not depend on it. `digest` is that of `ring.table.Table.digest()`: owners and alternates.
     """
 
     fleet: UUID
@@ -62,6 +70,7 @@ class Epoch:
     former: tuple[FormerOccupant, ...]
     window_from: EpochNumber
     digest: str
+    created_at: float = 0.0
 
     @property
     def stamp(self) -> int:

@@ -11,6 +11,10 @@ from enum import Enum, IntEnum
 from lbnode.model.ids import BackendName, IPAddress, NodeName, PoolName, SlotNumber
 
 DEFAULT_TABLE_SIZE = 65537
+DEFAULT_AFFINITY_WINDOW_S = 3600.0
+"""How long earlier owners of a bucket stay among its alternates."""
+DEFAULT_UDP_IDLE_S = 30.0
+"""With a flow table: how long a planned change stays offered while nodes record flows."""
 MAX_WEIGHT = 65535
 MAX_SLOTS = 65535
 
@@ -83,7 +87,11 @@ class PoolMember:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A named set of backends with one table."""
+    """A named set of backends with one table.
+
+    `affinity_window_s`, `udp_idle_s`: seconds. `flow_table`: nodes remember flows of changing buckets (UDP, and
+    TCP to backends without the agent).
+    """
 
     name: PoolName
     members: tuple[PoolMember, ...]
@@ -93,6 +101,9 @@ class Pool:
     health: HealthCheck | None = None
     health_cap_percent: int = 50
     on_all_failed: OnAllFailed = OnAllFailed.WITHDRAW
+    affinity_window_s: float = DEFAULT_AFFINITY_WINDOW_S
+    flow_table: bool = False
+    udp_idle_s: float = DEFAULT_UDP_IDLE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +126,12 @@ class DesiredFleet:
 
 @dataclass(frozen=True, slots=True)
 class Intents:
-    """What operators asked for by verb, kept apart from `fleet.yaml` so that `apply` never undoes a drain."""
+    """What operators asked for by verb, kept apart from `fleet.yaml` so that `apply` never undoes a drain.
+
+    `forced`: pool → the number of its newest epoch when an operator said `--force`: the epoch that follows exactly
+    this one is not held by admission.
+    """
 
     drained_nodes: tuple[NodeName, ...] = ()
     drained_backends: dict[PoolName, tuple[BackendName, ...]] = field(default_factory=dict)
+    forced: dict[PoolName, int] = field(default_factory=dict)

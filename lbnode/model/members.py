@@ -94,7 +94,11 @@ class NodeLive:
 
 @dataclass(frozen=True, slots=True)
 class AgentLive:
-    """What a connected agent says of itself: the epochs that it has loaded and the nodes whose GRE it accepts."""
+    """What a connected agent says of itself: the epochs that it has loaded and the nodes whose GRE it accepts.
+
+    `flows`: pool → flows held, told for pools in which it drains or has been replaced, at most once a second.
+    `no_second_chance`: VIP address:port → why (no listener in this agent's namespace).
+    """
 
     name: BackendName
     version: str
@@ -102,3 +106,5 @@ class AgentLive:
     nodes: tuple[NodeName, ...] = ()
     xdp: dict[str, str] = field(default_factory=dict)
     alarms: tuple[str, ...] = ()
+    flows: dict[PoolName, int] = field(default_factory=dict)
+    no_second_chance: dict[str, str] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from lbnode.model.epoch import Epoch
 from lbnode.model.fleet import DesiredFleet, Intents
+from lbnode.model.flows import FlowQuestion, FlowReport, HeldChanges
 from lbnode.model.ids import BackendName, EpochNumber, NodeName, PoolName
 from lbnode.model.members import (
     AgentLive,
@@ -42,6 +43,9 @@ class FleetView:
     current: dict[PoolName, EpochNumber] = field(default_factory=dict)
     live_nodes: dict[NodeName, NodeLive] = field(default_factory=dict)
     live_agents: dict[BackendName, AgentLive] = field(default_factory=dict)
+    questions: dict[PoolName, FlowQuestion] = field(default_factory=dict)
+    reports: dict[PoolName, dict[BackendName, FlowReport]] = field(default_factory=dict)
+    held: dict[PoolName, HeldChanges] = field(default_factory=dict)
     leader: NodeName | None = None
     connected: bool = False
     corrupt: tuple[str, ...] = ()

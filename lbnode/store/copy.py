@@ -67,7 +67,17 @@ class DiskCopy:
 
 
 def _lasting(view: FleetView) -> FleetView:
-    return replace(view, live_nodes={}, live_agents={}, leader=None, connected=False, corrupt=())
+    return replace(
+        view,
+        live_nodes={},
+        live_agents={},
+        questions={},
+        reports={},
+        held={},
+        leader=None,
+        connected=False,
+        corrupt=(),
+    )
 
 
 def _write_whole(path: Path, data: bytes) -> None:

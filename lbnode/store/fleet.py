@@ -17,6 +17,7 @@ from uuid import UUID
 from lbnode.model.codec import encode
 from lbnode.model.epoch import Epoch
 from lbnode.model.fleet import DesiredFleet, Intents
+from lbnode.model.flows import FlowQuestion, FlowReport, HeldChanges
 from lbnode.model.ids import BackendName, EpochNumber, NodeName, PoolName
 from lbnode.model.members import AgentLive, AgentMember, BackendMember, FleetIdentity, NodeLive, NodeMember
 from lbnode.model.view import FleetView, IdLedger
@@ -180,6 +181,14 @@ class FleetStore:
         """Say that this agent is gone."""
         await self._tree.withdraw(records.live_agent_path(name))
 
+    async def announce_report(self, report: FlowReport) -> None:
+        """Answer the leader's question; ends with this process."""
+        await self._tree.announce(records.report_path(report.pool, report.backend), encode(report))
+
+    async def withdraw_report(self, pool: PoolName, backend: BackendName) -> None:
+        """Take an answer back."""
+        await self._tree.withdraw(records.report_path(pool, backend))
+
     # -- what only the leader may write
 
     def campaign(
@@ -221,6 +230,14 @@ class FleetStore:
         """Delete epochs that nobody needs any more; those that are gone already do not matter."""
         for number in sorted(numbers):
             await self._remove(records.epoch_path(pool, number))
+
+    async def ask(self, question: FlowQuestion) -> None:
+        """Ask a pool's agents for their flows."""
+        await self._put(records.question_path(question.pool), encode(question))
+
+    async def put_held(self, held: HeldChanges) -> None:
+        """Tell everybody what is held in a pool, or (empty) that nothing is."""
+        await self._put(records.held_path(held.pool), encode(held))
 
     # -- how
 

@@ -3,6 +3,7 @@
     identity · desired · intents · ids                  one record each
     nodes/<n> · backends/<b> · agents/<b>               members: only an explicit removal ends them
     epochs/<pool>/<number, ten digits> · current/<pool>
+    questions/<pool> · reports/<pool>/<b> · held/<pool>  what planned changes wait for
     live/nodes/<n> · live/agents/<b>                    end with the process that announced them
 
 A record that cannot be read is left out and named in `FleetView.corrupt`. Paths of other releases are passed
@@ -18,6 +19,7 @@ from typing import Any, Final, NamedTuple
 from lbnode.model.codec import CorruptRecordError, decode
 from lbnode.model.epoch import Epoch
 from lbnode.model.fleet import DesiredFleet, Intents
+from lbnode.model.flows import FlowQuestion, FlowReport, HeldChanges
 from lbnode.model.ids import BackendName, EpochNumber, NodeName, PoolName
 from lbnode.model.members import AgentLive, AgentMember, BackendMember, FleetIdentity, NodeLive, NodeMember
 from lbnode.model.view import FleetView, IdLedger
@@ -57,6 +59,21 @@ def live_agent_path(name: BackendName) -> str:
     return f"live/agents/{name}"
 
 
+def question_path(pool: PoolName) -> str:
+    return f"questions/{pool}"
+
+
+def report_path(pool: PoolName, backend: BackendName) -> str:
+    return f"reports/{pool}/{backend}"
+
+
+def held_path(pool: PoolName) -> str:
+    return f"held/{pool}"
+
+
+_PAIRS: Final = frozenset({"epochs", "reports"})
+"""Folders of folders: a pool, and what it has several of."""
+
 _KINDS: Final[dict[str, type]] = {
     IDENTITY: FleetIdentity,
     DESIRED: DesiredFleet,
@@ -67,6 +84,9 @@ _KINDS: Final[dict[str, type]] = {
     "agents": AgentMember,
     "epochs": Epoch,
     "current": int,
+    "questions": FlowQuestion,
+    "reports": FlowReport,
+    "held": HeldChanges,
     "live/nodes": NodeLive,
     "live/agents": AgentLive,
 }
@@ -84,7 +104,7 @@ def place_of(path: str) -> Place | None:
     parts = path.split("/")
     depth = 2 if parts[0] == "live" else 1
     folder, names = "/".join(parts[:depth]), tuple(parts[depth:])
-    expected = 0 if folder in (IDENTITY, DESIRED, INTENTS, IDS) else 2 if folder == "epochs" else 1
+    expected = 0 if folder in (IDENTITY, DESIRED, INTENTS, IDS) else 2 if folder in _PAIRS else 1
     return Place(folder, names) if folder in _KINDS and len(names) == expected else None
 
 
@@ -99,6 +119,10 @@ def read_record(path: str, value: bytes) -> Any:
     record: Any = decode(_KINDS[place.folder], value)
     if isinstance(record, Epoch):
         proper = epoch_path(record.pool, record.number)
+    elif isinstance(record, FlowReport):
+        proper = report_path(record.pool, record.backend)
+    elif isinstance(record, FlowQuestion | HeldChanges):
+        proper = f"{place.folder}/{record.pool}"
     elif place.names and hasattr(record, "name"):
         proper = f"{place.folder}/{record.name}"
     else:
@@ -175,6 +199,9 @@ def _assembled(read: Mapping[str, _Read], leader: str | None, connected: bool) -
         current=_by_name(folders["current"]),
         live_nodes=_by_name(folders["live/nodes"]),
         live_agents=_by_name(folders["live/agents"]),
+        questions=_by_name(folders["questions"]),
+        reports=_by_pool(folders["reports"]),
+        held=_by_name(folders["held"]),
         leader=NodeName(leader) if leader else None,
         connected=connected,
         corrupt=tuple(sorted(corrupt)),
