@@ -231,7 +231,7 @@ def _by_name(records: Mapping[tuple[str, ...], Any]) -> dict[Any, Any]:
     return {names[0]: record for names, record in sorted(records.items())}
 
 
-def _by_pool(records: Mapping[tuple[str, ...], Epoch]) -> dict[PoolName, dict[EpochNumber, Epoch]]:
+def _by_pool(records: Mapping[tuple[str, ...], Any]) -> dict[PoolName, dict[Any, Any]]:
     pools: dict[PoolName, dict[EpochNumber, Epoch]] = {}
     for _, epoch in sorted(records.items()):
         pools.setdefault(epoch.pool, {})[epoch.number] = epoch
