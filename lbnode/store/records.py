@@ -232,7 +232,7 @@ def _by_name(records: Mapping[tuple[str, ...], Any]) -> dict[Any, Any]:
 
 
 def _by_pool(records: Mapping[tuple[str, ...], Any]) -> dict[PoolName, dict[Any, Any]]:
-    pools: dict[PoolName, dict[EpochNumber, Epoch]] = {}
-    for _, epoch in sorted(records.items()):
-        pools.setdefault(epoch.pool, {})[epoch.number] = epoch
+    pools: dict[PoolName, dict[Any, Any]] = {}
+    for (pool, name), record in sorted(records.items()):
+        pools.setdefault(PoolName(pool), {})[record.number if isinstance(record, Epoch) else name] = record
     return pools
