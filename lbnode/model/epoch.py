@@ -54,7 +54,8 @@ class Epoch:
     """Everything that a table is a function of, and the digest that the table must have.
 
     `window_from` is the oldest epoch whose owners count as alternates: `window_from == number` means "no history".
-    `created_at` is the leader's wall clock in seconds: it closes windows, and tables do not depend on it. `digest` is that of `ring.table.Table.digest()`: owners and alternates.
+    `created_at` is the leader's wall clock in seconds: it closes windows, and tables do not depend on it.
+    `digest` is that of `ring.table.Table.digest()`: owners and alternates.
     """
 
     fleet: UUID
