@@ -41,8 +41,8 @@ enum outcome {
 
 /* Capacities fixed in the object. That of the tables is set when it is loaded. */
 enum capacity {
-	VIP_PLACES = 8192,
-	VIP_DISPLACEMENTS = 2048,
+	VIP_PLACES = 4096,
+	TABLE_ROW = 1 << 19, /* places in one element of `tables`: 4 MiB, the most that older kernels take */
 	POOL_PLACES = 1024,
 	SOURCE_PLACES = 256,
 	BACKEND_PLACES = 65536, /* ids are 16 bits */
@@ -61,12 +61,13 @@ struct count {
 	__u64 bytes; /* of the frame as it came */
 };
 
-/* `directory` says which of the two directories holds (0 or 1). */
+/* `directory` says which of each two directories holds (0 or 1). */
 struct control {
 	__u64 directory;
 	__u64 source_mask; /* bucket & source_mask is the index of the outer source; 2^n - 1 */
 	__u64 layout;	   /* a digest of these structures, set by the daemon that made the maps */
-	__u64 unused[5];
+	__u64 table_places; /* that may be used */
+	__u64 unused[4];
 };
 
 enum vip_flags {
@@ -81,9 +82,8 @@ enum vip_key {
 };
 
 /*
- * One entry of the directory. Three kinds share the form: address, port and protocol are a VIP; address,
- * VIP_FRAGMENTS and protocol take its fragments, when all VIPs of the two are hashed by source into one pool;
- * the address without port and protocol says that it is ours.
+ * One entry of a directory. VIPs: address, port and protocol; or address, VIP_FRAGMENTS and protocol: that takes the
+ * fragments, when all VIPs of the two are hashed by source into one pool. Addresses: no port, no protocol.
  */
 struct vip {
 	struct address address;
@@ -98,9 +98,9 @@ struct vip {
  * fit. */
 struct directory {
 	__u64 seed[6]; /* constant, 4 words of the address, the key */
-	__u64 place_mask;
+	__u64 mask; /* of displacements and places: as few as there are keys, so that they stay in the cache */
 	__u64 unused;
-	__u16 displacement[VIP_DISPLACEMENTS];
+	__u16 displacement[VIP_PLACES];
 	struct vip place[VIP_PLACES];
 };
 
@@ -109,7 +109,7 @@ enum pool_flags {
 	POOL_SIPHASH = 2,
 };
 
-/* `current` is base << 32 | stamp: where in `tables` the table starts (0: there is none), and the outer ID.
+/* `current` is base << 32 | stamp: where in `tables` the table starts (the row and the place in it; 0: there is none), and the outer ID.
  */
 struct pool {
 	__u64 current;
@@ -155,10 +155,16 @@ struct tunnel {
 struct state {
 	struct control control;
 	struct address source[SOURCE_PLACES]; /* of the outer header */
-	struct directory directory[2];
+	struct directory vips[2];
+	struct directory addresses[2]; /* asked only for what is for no VIP */
 	struct pool pool[POOL_PLACES];
 	struct backend backend[BACKEND_PLACES];
 	struct tunnel tunnel[TUNNEL_PLACES];
+};
+
+/* Tables lie side by side in a row, none in two. */
+struct table_row {
+	struct bucket place[TABLE_ROW];
 };
 
 /* A CPU's counters: one element of `counts` for each CPU, so that they need neither locks nor atomic
@@ -201,7 +207,7 @@ struct vocabulary {
 
 _Static_assert(sizeof(struct control) == 64, "control");
 _Static_assert(sizeof(struct vip) == 32, "vip");
-_Static_assert(sizeof(struct directory) == 64 + 2 * VIP_DISPLACEMENTS + 32 * VIP_PLACES, "directory");
+_Static_assert(sizeof(struct directory) == 64 + (2 + 32) * VIP_PLACES, "directory");
 _Static_assert(sizeof(struct pool) == 128, "pool");
 _Static_assert(sizeof(struct bucket) == 8, "bucket");
 _Static_assert(sizeof(struct backend) == 8, "backend");

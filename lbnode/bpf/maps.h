@@ -21,14 +21,13 @@ struct {
 	__type(value, struct state);
 } node_state SEC(".maps");
 
-/* Every pool's tables, staged and current ones. The first places are never used. Entries are set when loaded.
- */
+/* Every pool's tables, staged and current ones. The first places are never used. How many rows is set when loaded. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct bucket);
+	__type(value, struct table_row);
 } tables SEC(".maps");
 
 /* One element for each possible CPU. */

@@ -14,8 +14,8 @@
 #include "table.h"
 #include "vip.h"
 
-#define FIRST_PASS OUTCOME_pass_not_ip
-#define FIRST_DROP OUTCOME_drop_wrong_port
+#define LAST_FORWARDED OUTCOME_forwarded_keyed
+#define FIRST_DROP     OUTCOME_drop_wrong_port
 
 char _license[] SEC("license") = "Dual MIT/GPL";
 
@@ -49,30 +49,21 @@ static __always_inline enum outcome forward(struct xdp_md *ctx, const struct sta
 	return encapsulate(ctx, packet, way, find_source(state, bucket));
 }
 
-/* What becomes of the packet; when it is sent, `way` says where to. */
-static __always_inline enum outcome handle(struct xdp_md *ctx, const struct state *state,
-					   struct cpu_counts *counts, struct cursor cursor, struct way *way)
+/*
+ * What becomes of a packet that no VIP takes. Looks at it anew, in a function of its own: packets that are forwarded
+ * have the registers for themselves.
+ */
+static __noinline enum outcome refuse(struct xdp_md *ctx, const struct state *state)
 {
-	const struct directory *directory = &state->directory[READ_ONCE(state->control.directory) & 1];
-	__u32 bytes = cursor.end - cursor.at;
-	const struct vip *vip;
+	struct cursor cursor = {(void *)(long)ctx->data, (void *)(long)ctx->data_end};
 	struct packet packet;
-	enum outcome outcome = parse(&cursor, &packet);
+	enum outcome due = parse(&cursor, &packet);
 
-	if (outcome < FIRST_DROP)
-		return outcome;
-	if (outcome != PARSED)
-		return without_vip(directory, &packet, outcome);
-	vip = find_vip(directory, &packet);
-	if (!vip)
-		return without_vip(directory, &packet,
-				   packet.is_fragment ? OUTCOME_drop_fragment : OUTCOME_drop_wrong_port);
-	outcome = forward(ctx, state, &packet, vip, way);
-	if (outcome < FIRST_PASS) {
-		count(counts, vip->row, bytes);
-		count(counts, way->row, bytes);
-	}
-	return outcome;
+	if (due < FIRST_DROP)
+		return due;
+	if (due == PARSED)
+		due = packet.is_fragment ? OUTCOME_drop_fragment : OUTCOME_drop_wrong_port;
+	return without_vip(state, &packet, due);
 }
 
 SEC("xdp")
@@ -82,14 +73,24 @@ int node(struct xdp_md *ctx)
 	__u32 zero = 0, bytes = cursor.end - cursor.at;
 	const struct state *state = bpf_map_lookup_elem(&node_state, &zero);
 	struct cpu_counts *counts = own_counts();
+	const struct vip *vip;
+	struct packet packet;
 	enum outcome outcome;
 	struct way way;
 
 	if (!state || !counts)
 		return XDP_DROP;
-	outcome = handle(ctx, state, counts, cursor, &way);
+	vip = parse(&cursor, &packet) == PARSED ? find_vip(state, &packet) : NULL;
+	if (!vip) {
+		outcome = refuse(ctx, state);
+		count(counts, outcome, bytes);
+		return outcome < FIRST_DROP ? XDP_PASS : XDP_DROP;
+	}
+	outcome = forward(ctx, state, &packet, vip, &way);
 	count(counts, outcome, bytes);
-	if (outcome < FIRST_PASS)
-		return send(ctx, way.tunnel->ifindex);
-	return outcome < FIRST_DROP ? XDP_PASS : XDP_DROP;
+	if (outcome > LAST_FORWARDED)
+		return XDP_DROP;
+	count(counts, vip->row, bytes);
+	count(counts, way.row, bytes);
+	return send(ctx, way.tunnel->ifindex);
 }

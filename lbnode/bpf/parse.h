@@ -15,6 +15,9 @@
 
 #include "layout.h"
 
+/* The compiler must neither split nor repeat the one load that makes a change atomic. */
+#define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
+
 #define PARSED	   OUTCOME_COUNT /* no outcome yet: go on */
 #define FAMILY_IP4 4
 

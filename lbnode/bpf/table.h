@@ -14,14 +14,12 @@ struct way {
 	__u16 stamp;
 };
 
-/* The compiler must neither split nor repeat the one load that makes a change atomic. */
-#define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
-
 static __always_inline const struct bucket *find_place(__u64 current, __u32 bucket)
 {
-	__u32 place = (current >> 32) + bucket;
+	__u32 base = current >> 32, number = base / TABLE_ROW;
+	const struct table_row *row = bpf_map_lookup_elem(&tables, &number);
 
-	return bpf_map_lookup_elem(&tables, &place);
+	return row ? &row->place[(base + bucket) & (TABLE_ROW - 1)] : NULL;
 }
 
 /* SYNs carry no key: a new flow belongs to the owner. */

@@ -9,10 +9,8 @@
 
 #include "parse.h"
 
-#define GROUP_SHIFT (64 - 11) /* the upper bits choose one of VIP_DISPLACEMENTS */
-#define PLACE_SHIFT 32
-
-_Static_assert(VIP_DISPLACEMENTS == 1 << (64 - GROUP_SHIFT), "displacements");
+#define GROUP_SHIFT 48 /* these bits of the hash choose the displacement, */
+#define PLACE_SHIFT 32 /* and these the place */
 
 static __always_inline bool same_address(const struct address *one, const struct address *other)
 {
@@ -27,16 +25,17 @@ static __always_inline const struct vip *find_key(const struct directory *direct
 	const __u64 *seed = directory->seed;
 	__u64 hash = seed[0] + seed[1] * address->word[0] + seed[2] * address->word[1] +
 		     seed[3] * address->word[2] + seed[4] * address->word[3] + seed[5] * key;
-	__u64 place = (hash >> PLACE_SHIFT) + directory->displacement[hash >> GROUP_SHIFT];
-	const struct vip *vip = &directory->place[place & directory->place_mask & (VIP_PLACES - 1)];
+	__u64 mask = directory->mask & (VIP_PLACES - 1);
+	__u64 place = (hash >> PLACE_SHIFT) + directory->displacement[hash >> GROUP_SHIFT & mask];
+	const struct vip *vip = &directory->place[place & mask];
 
 	return vip->key == key && same_address(&vip->address, address) ? vip : NULL;
 }
 
 /* The VIP of a packet; for a fragment the entry that takes all fragments of this address and protocol. */
-static __always_inline const struct vip *find_vip(const struct directory *directory,
-						  const struct packet *packet)
+static __always_inline const struct vip *find_vip(const struct state *state, const struct packet *packet)
 {
+	const struct directory *directory = &state->vips[READ_ONCE(state->control.directory) & 1];
 	__u32 key = packet->is_fragment ? VIP_FRAGMENTS : packet->ports >> 16;
 
 	key |= packet->protocol << VIP_PROTOCOL_SHIFT | (__u32)packet->family << VIP_FAMILY_SHIFT;
@@ -44,9 +43,10 @@ static __always_inline const struct vip *find_vip(const struct directory *direct
 }
 
 /* What becomes of a packet without a VIP: `due` if its address is ours, unless wrong ports are passed on. */
-static __always_inline enum outcome without_vip(const struct directory *directory,
-						const struct packet *packet, enum outcome due)
+static __always_inline enum outcome without_vip(const struct state *state, const struct packet *packet,
+						enum outcome due)
 {
+	const struct directory *directory = &state->addresses[READ_ONCE(state->control.directory) & 1];
 	const struct vip *ours =
 		find_key(directory, &packet->destination, (__u32)packet->family << VIP_FAMILY_SHIFT);
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class Arena:
     """Places `start`..`end` - 1 as extents of any size, whose starts are multiples of `alignment`.
 
+    With `row`, no extent lies in two rows of that many places.
+
     A retired extent may still be read by packets under way: `reclaim` frees what was retired before a given
     grace period. A released one is free at once.
     """
 
-    def __init__(self, start: int, end: int, alignment: int = 1) -> None:
+    def __init__(self, start: int, end: int, alignment: int = 1, row: int = 0) -> None:
         self._alignment = alignment
-        self._free = [(self._aligned(start), end)] if end > start else []
+        self._row = row
+        self._free = self._merged([(self._aligned(start), end)] if end > start else [])
         self._used: dict[int, int] = {}
         self._retired: deque[tuple[int, int]] = deque()
 
@@ -59,7 +62,7 @@ class Arena:
     def release(self, *bases: int) -> None:
         """Give back extents that no packet can have seen: they are free at once."""
         freed = [(base, self._used.pop(base)) for base in bases]
-        self._free = _merged([*self._free, *freed])
+        self._free = self._merged([*self._free, *freed])
 
     def retire(self, base: int, period: int) -> None:
         """Give back an extent that packets may still read. `period` (never less than before): the present one."""
@@ -73,18 +76,27 @@ class Arena:
         if due:
             self.release(*due)
 
+    def _merged(self, extents: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Return the extents in order, neighbours joined, cut at the rows' ends."""
+        merged: list[tuple[int, int]] = []
+        for start, end in sorted(extents):
+            if merged and merged[-1][1] == start and not self._starts_row(start):
+                merged[-1] = (merged[-1][0], end)
+            else:
+                merged.append((start, end))
+        return [piece for extent in merged for piece in self._cut(*extent)]
+
+    def _starts_row(self, place: int) -> bool:
+        return self._row > 0 and place % self._row == 0
+
+    def _cut(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        while self._row and start // self._row < (end - 1) // self._row:
+            border = (start // self._row + 1) * self._row
+            yield start, border
+            start = border
+        yield start, end
+
 
 def claimed(arena: Arena, extents: Iterable[tuple[int, int]]) -> bool:
     """Claim every (base, places); False when two of them overlap or one lies outside."""
     return all(arena.claim(base, places) for base, places in extents)
-
-
-def _merged(extents: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the extents in order, neighbours joined."""
-    merged: list[tuple[int, int]] = []
-    for start, end in sorted(extents):
-        if merged and merged[-1][1] == start:
-            merged[-1] = (merged[-1][0], end)
-        else:
-            merged.append((start, end))
-    return merged

@@ -10,7 +10,7 @@ import numpy as np
 
 from lbnode.dataplane.btf import Btf
 
-STRUCTURES = ("state", "cpu_counts", "pool_record", "bucket")
+STRUCTURES = ("state", "cpu_counts", "pool_record", "table_row")
 ENUMS = ("outcome", "capacity", "vip_key", "vip_flags", "pool_flags", "backend_flags", "text_size")
 
 OUTCOME_PREFIX = "OUTCOME_"

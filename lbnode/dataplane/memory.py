@@ -32,15 +32,15 @@ class NodeMemory:
         words: Words = np.frombuffer(state, dtype="<u8")
         self.control: Any = whole["control"]
         self.sources: Records = whole["source"]
-        self.directories: Records = whole["directory"]
+        self.vips: Records = whole["vips"]
+        self.addresses: Records = whole["addresses"]
         self.pools: Records = whole["pool"]
         self.tunnels: Records = whole["tunnel"]
         self.backends = self._column(words, ("backend",), layout["BACKEND_PLACES"])
         self.current = self._column(words, ("pool", "current"), layout["POOL_PLACES"])
         self.chosen_directory = self._column(words, ("control", "directory"), 1)
-        self.tables: Words = np.frombuffer(
-            maps["tables"].mmap(), dtype="<u8", count=maps["tables"].max_entries
-        )
+        places = maps["tables"].max_entries * layout["TABLE_ROW"]
+        self.tables: Words = np.frombuffer(maps["tables"].mmap(), dtype="<u8", count=places)
         cpus = maps["counts"].max_entries
         self.counts: NDArray[np.uint64] = np.frombuffer(
             maps["counts"].mmap(), dtype="<u8", count=cpus * layout["COUNT_ROWS"] * 2

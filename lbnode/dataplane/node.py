@@ -70,13 +70,14 @@ class NodeDataPlane:
             layout = Layout.of(each.btf)
             adopted = _adopt(each, pins, layout, limits) if pins.exist else None
             if adopted is None:
-                _size(each, limits or Limits())
+                _size(each, limits or Limits(), layout["TABLE_ROW"])
             each.load()
             maps = adopted or {name: each.map(name) for name in MAPS}
             program = each.program(PROGRAM)
         memory = NodeMemory(maps, layout)
         if adopted is None:
             memory.control["layout"] = layout.digest
+            memory.control["table_places"] = (limits or Limits()).table_places
             pins.create(maps)
         for opened in maps.values():
             opened.close()
@@ -192,10 +193,10 @@ def _adopt(each: BpfObject, pins: Pins, layout: Layout, limits: Limits | None) -
 _UNLOAD = "run `lbnode unload` (its traffic ends) and start again"
 
 
-def _size(each: BpfObject, limits: Limits) -> None:
+def _size(each: BpfObject, limits: Limits, row: int) -> None:
     if limits.table_places < 1:
         raise DataPlaneError(f"table_places: {limits.table_places}: must be at least 1")
-    each.resize("tables", limits.table_places)
+    each.resize("tables", -(-limits.table_places // row))
     each.resize("counts", possible_cpus())
     each.resize("bucket_counts", limits.table_places if limits.count_buckets else 1)
     each.set_constant("count_buckets", int(limits.count_buckets))

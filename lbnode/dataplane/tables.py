@@ -36,7 +36,9 @@ class Tables:
         self._memory = memory
         self._grace = grace
         self._numbers = {self._name(number): number for number in self._numbers_in_use()}
-        self._arena = Arena(_FIRST_PLACE, len(memory.tables), _ALIGNMENT)
+        self._row = memory.layout["TABLE_ROW"]
+        self._places = int(memory.control["table_places"])
+        self._arena = Arena(_FIRST_PLACE, self._places, _ALIGNMENT, self._row)
         self._bucket_counts = Arena(0, len(memory.bucket_counts))
         self._counts_buckets = len(memory.bucket_counts) > 1
         self._adopt()
@@ -112,7 +114,7 @@ class Tables:
 
         Raises CapacityError when the map is full, DataPlaneError when the table does not fit its pool.
         """
-        _check(table)
+        _check(table, self._row - _FIRST_PLACE)
         number = self._enter(table)
         self._forget_staged(number)
         base = self._allocate(table)
@@ -188,7 +190,7 @@ class Tables:
         if base is None:
             raise CapacityError(
                 f"stage epoch {table.epoch} of pool {table.pool}: no room for {table.size} places beside "
-                f"{self._arena.used} of {len(self._memory.tables)}: raise table_places, then "
+                f"{self._arena.used} of {self._places}: raise table_places, then "
                 "`lbnode unload` and start again (each pool needs its table size twice)"
             )
         return base
@@ -237,10 +239,14 @@ class Tables:
         return self._memory.bucket_counts[start : start + int(record["size"])].copy()
 
 
-def _check(table: PoolTable) -> None:
+def _check(table: PoolTable, largest: int) -> None:
     shapes = {array.shape for array in (table.owners, table.first, table.second)}
     if shapes != {(table.size,)} or table.size < 1:
         raise DataPlaneError(f"stage pool {table.pool}: a table of size {table.size} has arrays of {shapes}")
+    if table.size > largest:
+        raise CapacityError(
+            f"stage pool {table.pool}: table size {table.size}: at most {largest} fit in a row"
+        )
     if table.epoch < 1:
         raise DataPlaneError(f"stage pool {table.pool}: epoch {table.epoch}: numbers start at 1")
 

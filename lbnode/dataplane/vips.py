@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -27,7 +27,7 @@ _FAMILY = 4
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """An entry of the directory before it has a place: struct vip."""
+    """An entry of a directory before it has a place: struct vip."""
 
     key: Words
     pool: int = 0
@@ -55,12 +55,12 @@ class Vips:
 
     def _found(self) -> dict[VipKey, int]:
         """The VIPs in the kernel and their rows, read from the directory in use."""
-        places = self._memory.directories["place"][self._active()]
+        places = self._memory.vips["place"][self._active()]
         found: dict[VipKey, int] = {}
         for place in places[places["key"] != 0]:
             key = int(place["key"])
             protocol = key >> self._constants["VIP_PROTOCOL_SHIFT"] & 0xFF
-            if protocol and not key & self._constants["VIP_FRAGMENTS"]:
+            if not key & self._constants["VIP_FRAGMENTS"]:
                 address = IPv4Address(int(place["address"]["word"][3]).to_bytes(4, "little"))
                 port = int.from_bytes((key & 0xFFFF).to_bytes(2, "little"), "big")
                 found[address, Protocol(protocol), port] = int(place["row"])
@@ -79,29 +79,24 @@ class Vips:
             return
         _check(entries)
         pools = {entry: self._tables.number(entry.pool) for entry in entries}
-        wanted: dict[VipKey, VipEntry] = {(e.address, e.protocol, e.port): e for e in entries}
-        words = [self._words(key) for key in wanted]
-        directory = build([*words, *self._other_keys(entries, pools)], self._constants["VIP_PLACES"])
-        rows = {key: self._row_of.get(key) or self._rows.allocate(f"VIP {key}") for key in wanted}
+        by_key: dict[VipKey, VipEntry] = {(e.address, e.protocol, e.port): e for e in entries}
+        fragments = self._fragments(by_key, pools)
+        addresses = self._addresses(entries)
+        keys = [self._words(key) for key in by_key] + [words for words, _ in fragments]
+        directories = (
+            build(keys, self._constants["VIP_PLACES"]),
+            build([place.key for place in addresses], self._constants["VIP_PLACES"]),
+        )
+        rows = {key: self._row_of.get(key) or self._rows.allocate(f"VIP {key}") for key in by_key}
+        named = [*by_key, *(key for _, key in fragments)]
         vips = [
-            _Place(word, pools[entry], 0, rows[key])
-            for word, (key, entry) in zip(words, wanted.items(), strict=True)
+            _Place(words, pools[by_key[key]], 0, rows[key]) for words, key in zip(keys, named, strict=True)
         ]
-        self._publish(directory, [*vips, *self._others(entries, pools, rows)])
+        self._publish(directories, (vips, addresses))
         for key in set(self._row_of) - set(rows):
             self._rows.retire(self._row_of[key])
         self._row_of = rows
         self._entries = frozenset(entries)
-
-    def _other_keys(self, entries: Sequence[VipEntry], pools: dict[VipEntry, int]) -> list[Words]:
-        rows = {(entry.address, entry.protocol, entry.port): 0 for entry in entries}
-        return [place.key for place in self._others(entries, pools, rows)]
-
-    def _others(
-        self, entries: Sequence[VipEntry], pools: dict[VipEntry, int], rows: dict[VipKey, int]
-    ) -> list[_Place]:
-        """The entries beside the VIPs: addresses that are ours, and who takes fragments."""
-        return [*self._addresses(entries), *self._fragments(entries, pools, rows)]
 
     def _addresses(self, entries: Sequence[VipEntry]) -> list[_Place]:
         passed: dict[IPAddress, bool] = {}
@@ -114,20 +109,21 @@ class Vips:
         ]
 
     def _fragments(
-        self, entries: Sequence[VipEntry], pools: dict[VipEntry, int], rows: dict[VipKey, int]
-    ) -> list[_Place]:
-        """A fragment names no port: it can be served when all VIPs that it may be for agree without it."""
-        groups: defaultdict[tuple[IPAddress, Protocol], list[VipEntry]] = defaultdict(list)
-        for entry in entries:
-            groups[entry.address, entry.protocol].append(entry)
+        self, by_key: Mapping[VipKey, VipEntry], pools: Mapping[VipEntry, int]
+    ) -> list[tuple[Words, VipKey]]:
+        """Return the keys of fragments and the VIP that each counts for, the one with the lowest port.
+
+        A fragment names no port: it can be served when all VIPs that it may be for agree without it.
+        """
+        groups: defaultdict[tuple[IPAddress, Protocol], list[VipKey]] = defaultdict(list)
+        for address, protocol, port in by_key:
+            groups[address, protocol].append((address, protocol, port))
         found = []
         for (address, protocol), group in groups.items():
-            candidates = {pools[entry] for entry in group}
+            candidates = {pools[by_key[key]] for key in group}
             if len(candidates) == 1 and self._tables.is_by_source(min(candidates)):
-                port = min(entry.port for entry in group)
-                key = self._constants["VIP_FRAGMENTS"] | self._family() | self._protocol(protocol)
-                row = rows[address, protocol, port]
-                found.append(_Place((*_address_words(address), key), min(candidates), 0, row))
+                word = self._constants["VIP_FRAGMENTS"] | self._family() | self._protocol(protocol)
+                found.append(((*_address_words(address), word), min(group, key=lambda key: key[2])))
         return found
 
     def _words(self, key: VipKey) -> Words:
@@ -141,11 +137,14 @@ class Vips:
     def _protocol(self, protocol: Protocol) -> int:
         return int(protocol) << self._constants["VIP_PROTOCOL_SHIFT"]
 
-    def _publish(self, directory: Directory, places: list[_Place]) -> None:
-        """Write the directory that is not in use, then let it be the one."""
+    def _publish(
+        self, directories: tuple[Directory, Directory], places: tuple[list[_Place], list[_Place]]
+    ) -> None:
+        """Write the directories that are not in use, then let them be the ones."""
         self._grace.ensure_after(self._switched_in)
         aside = 1 - self._active()
-        _write(self._memory.directories[aside], directory, places)
+        _write(self._memory.vips[aside], directories[0], places[0])
+        _write(self._memory.addresses[aside], directories[1], places[1])
         self._memory.chosen_directory[0] = aside
         self._switched_in = self._grace.period
 
@@ -154,7 +153,7 @@ def _write(record: Records, directory: Directory, places: list[_Place]) -> None:
     record["place"] = np.zeros((), record["place"].dtype)
     record["displacement"] = 0
     record["seed"] = directory.seed
-    record["place_mask"] = directory.place_mask
+    record["mask"] = directory.mask
     for group, displacement in directory.displacement.items():
         record["displacement"][group] = displacement
     for index, place in zip(directory.places, places, strict=True):

@@ -12,7 +12,7 @@ from lbnode.dataplane.directory import Words, build
 from lbnode.dataplane.errors import CapacityError
 
 WORD = st.integers(0, 2**32 - 1)
-CAPACITY = 8192
+CAPACITY = 4096
 
 
 def some_keys(count: int) -> list[Words]:
@@ -29,14 +29,14 @@ def test_no_two_keys_share_a_place_and_each_is_found(keys: set[Words]) -> None:
     directory = build(given_keys, CAPACITY)
     assert len(set(directory.places)) == len(given_keys)
     assert [directory.find(key) for key in given_keys] == list(directory.places)
-    assert all(0 <= place <= directory.place_mask for place in directory.places)
+    assert all(0 <= place <= directory.mask for place in directory.places)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 255, 256, 257, 4096])
-def test_any_number_up_to_half_the_capacity_fits(count: int) -> None:
+def test_any_number_up_to_the_capacity_fits(count: int) -> None:
     directory = build(some_keys(count), CAPACITY)
     assert len(set(directory.places)) == count
-    assert directory.place_mask < CAPACITY
+    assert directory.mask < CAPACITY
     assert all(0 <= step < 1 << 16 for step in directory.displacement.values())
 
 
