@@ -13,7 +13,7 @@ from bgp.config import Neighbor, SpeakerSettings
 from bgp.speaker import Speaker
 from lbnode.app.announcer import Announcer
 from lbnode.app.daemon import NodeDaemon
-from lbnode.app.hops import NextHops
+from lbnode.daemon.hops import NextHops
 from lbnode.daemon.lock import locked
 from lbnode.daemon.memory import Memory
 from lbnode.daemon.tree import make_tree

@@ -19,13 +19,13 @@ from lbnode.app.announcer import Announcer
 from lbnode.app.cluster import Cluster
 from lbnode.app.fleet_file import FleetFile
 from lbnode.app.health import HealthWatch
-from lbnode.app.hops import NextHops
 from lbnode.app.kernel import Kernel
 from lbnode.app.leadership import Leadership
 from lbnode.core import announce
 from lbnode.core.announce import Phase
 from lbnode.core.leader import earliest
 from lbnode.core.presence import Presence
+from lbnode.daemon.hops import NextHops
 from lbnode.daemon.memory import Memory
 from lbnode.dataplane.node import NodeDataPlane
 from lbnode.model.epoch import ALGORITHM

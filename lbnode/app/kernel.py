@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping
 
 import structlog
 
-from lbnode.app.hops import NextHops
 from lbnode.core.forwarding import DropPool, Forwarding, PoolInKernel, StageTable, SwitchTable, vips_ready
+from lbnode.daemon.hops import NextHops
 from lbnode.dataplane.errors import DataPlaneError
 from lbnode.dataplane.node import NodeDataPlane
 from lbnode.dataplane.values import BackendEntry, PoolTable, VipEntry
