@@ -23,11 +23,12 @@ static __always_inline void count(struct cpu_counts *counts, __u32 row, __u32 by
 
 static __always_inline void count_bucket(const struct pool *pool, __u32 bucket)
 {
-	__u32 place = pool->bucket_counts + bucket;
 	__u64 *packets;
+	__u32 place;
 
 	if (!count_buckets)
 		return;
+	place = pool->bucket_counts + bucket;
 	packets = bpf_map_lookup_elem(&bucket_counts, &place);
 	if (packets)
 		__sync_fetch_and_add(packets, 1);

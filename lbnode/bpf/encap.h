@@ -56,7 +56,7 @@ static __always_inline void write_outer(struct outer_ipv4 *outer, const struct p
 	outer->fragment = bpf_htons(0x4000);
 	outer->ttl = 64;
 	outer->protocol = IPPROTO_GRE;
-	outer->checksum = fold(tunnel->sum + sum_of(source->word[3]) + size + id + (packet->dscp << 8));
+	outer->checksum = fold(tunnel->sum + (sum_of(source->word[3]) + size + id + (packet->dscp << 8)));
 	outer->source = source->word[3];
 	outer->destination = tunnel->destination.word[3];
 	outer->gre_flags = outer_size == OUTER_SIZE ? 0 : bpf_htons(GRE_KEY);

@@ -8,18 +8,18 @@
 
 #include "parse.h"
 
-/* Multilinear over 64-bit secrets, strongly universal in its upper half (Lemire and Kaser, 2014). */
-static __always_inline __u64 hash_source(const __u64 *key, const struct packet *packet)
+/*
+ * Multilinear over 64-bit secrets, strongly universal in its upper half (Lemire and Kaser, 2014). The VIP
+ * knows the part that does not change from packet to packet, and the keys of what does; by source, that of
+ * the ports is 0.
+ */
+static __always_inline __u64 hash_multiply(const struct vip *vip, const struct pool *pool,
+					   const struct packet *packet)
 {
-	return key[0] + key[1] * packet->source.word[0] + key[2] * packet->source.word[1] +
-	       key[3] * packet->source.word[2] + key[4] * packet->source.word[3];
-}
+	const __u32 *from = packet->source.word;
 
-static __always_inline __u64 hash_rest(const __u64 *key, const struct packet *packet)
-{
-	return key[5] * packet->destination.word[0] + key[6] * packet->destination.word[1] +
-	       key[7] * packet->destination.word[2] + key[8] * packet->destination.word[3] +
-	       key[9] * packet->ports + key[10] * packet->protocol;
+	return vip->hash + pool->key[1] * from[0] + pool->key[2] * from[1] + pool->key[3] * from[2] +
+	       vip->sources * from[3] + vip->ports * packet->ports;
 }
 
 static __always_inline __u64 rotate(__u64 word, __u32 bits)
@@ -85,10 +85,10 @@ static __noinline __u64 hash_sip(const __u64 *key, const struct sip_words *words
 	return sip.v0 ^ sip.v1 ^ sip.v2 ^ sip.v3;
 }
 
-static __always_inline __u64 hash_words(const struct pool *pool, const struct packet *packet, bool by_source)
+static __always_inline __u64 hash_words(const struct pool *pool, const struct packet *packet)
 {
 	const __u32 *from = packet->source.word, *to = packet->destination.word;
-	__u64 rest = by_source ? 0 : ~0ULL;
+	__u64 rest = pool->flags & POOL_BY_SOURCE ? 0 : ~0ULL;
 	struct sip_words words = {{
 		pair(from[0], from[1]),
 		pair(from[2], from[3]),
@@ -100,20 +100,12 @@ static __always_inline __u64 hash_words(const struct pool *pool, const struct pa
 	return hash_sip(pool->sip, &words);
 }
 
-static __always_inline __u64 hash_packet(const struct pool *pool, const struct packet *packet)
+static __always_inline __u32 find_bucket(const struct vip *vip, const struct pool *pool,
+					 const struct packet *packet)
 {
-	bool by_source = pool->flags & POOL_BY_SOURCE;
-	__u64 hash;
+	__u64 hash = vip->flags & VIP_SIPHASH ? hash_words(pool, packet) : hash_multiply(vip, pool, packet);
 
-	if (pool->flags & POOL_SIPHASH)
-		return hash_words(pool, packet, by_source);
-	hash = hash_source(pool->key, packet);
-	return by_source ? hash : hash + hash_rest(pool->key, packet);
-}
-
-static __always_inline __u32 find_bucket(const struct pool *pool, const struct packet *packet)
-{
-	return (hash_packet(pool, packet) >> 32) * pool->size >> 32;
+	return (hash >> 32) * vip->size >> 32;
 }
 
 #endif

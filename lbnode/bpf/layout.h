@@ -5,8 +5,8 @@
  * it.
  *
  * How changes become visible: a writer fills memory that no packet uses yet, then stores one aligned 64-bit
- * word (control.directory, pool.current, a backend). A packet reads each such word once. Memory that was in
- * use is written again only after an RCU grace period.
+ * word (control.directory, control.tunnels, pool.current). A packet reads each such word once. Memory that
+ * was in use is written again only after an RCU grace period.
  */
 #ifndef EVENKEEL_LAYOUT_H
 #define EVENKEEL_LAYOUT_H
@@ -46,7 +46,6 @@ enum capacity {
 	POOL_PLACES = 1024,
 	SOURCE_PLACES = 256,
 	BACKEND_PLACES = 65536, /* ids are 16 bits */
-	TUNNEL_PLACES = 16384,	/* two a backend, so that a change is written aside */
 	COUNT_ROWS = 16384,	/* a CPU's counters: outcomes, then VIPs and backends */
 	OUTCOME_ROWS = 64,
 };
@@ -61,17 +60,19 @@ struct count {
 	__u64 bytes; /* of the frame as it came */
 };
 
-/* `directory` says which of each two directories holds (0 or 1). */
+/* `directory` says which of each two directories holds, `tunnels` which element of `tunnels` (0 or 1). */
 struct control {
 	__u64 directory;
-	__u64 source_mask; /* bucket & source_mask is the index of the outer source; 2^n - 1 */
-	__u64 layout;	   /* a digest of these structures, set by the daemon that made the maps */
+	__u64 tunnels;
+	__u64 source_mask;  /* bucket & source_mask is the index of the outer source; 2^n - 1 */
+	__u64 layout;	    /* a digest of these structures, set by the daemon that made the maps */
 	__u64 table_places; /* that may be used */
-	__u64 unused[4];
+	__u64 unused[3];
 };
 
 enum vip_flags {
 	VIP_WRONG_PASS = 1, /* of an address that is ours: `wrong_port: pass` */
+	VIP_SIPHASH = 2,    /* of a VIP: its pool's hash is SipHash */
 };
 
 /* struct vip's key: the port as in the packet, then these. The family (4) keeps a key in use from being 0. */
@@ -82,8 +83,9 @@ enum vip_key {
 };
 
 /*
- * One entry of a directory. VIPs: address, port and protocol; or address, VIP_FRAGMENTS and protocol: that takes the
- * fragments, when all VIPs of the two are hashed by source into one pool. Addresses: no port, no protocol.
+ * One entry of a directory. VIPs: address, port and protocol; or address, VIP_FRAGMENTS and protocol: that
+ * takes the fragments, when all VIPs of the two are hashed by source into one pool. Addresses: no port, no
+ * protocol.
  */
 struct vip {
 	struct address address;
@@ -91,14 +93,20 @@ struct vip {
 	__u16 pool;
 	__u16 flags;
 	__u32 row; /* of the counters */
-	__u32 unused;
+	/* What follows are copies of the pool's, so that hashing need not wait for it. */
+	__u32 size;
+	__u64 hash;    /* the part of the hash that all packets for this VIP share */
+	__u64 sources; /* key of the last word of the source */
+	__u64 ports;   /* key of the ports; 0 when hashed by source */
+	__u64 unused;
 };
 
 /* Hash and displace: collision-free, so that one look tells. Seeds are chosen by user space until all keys
  * fit. */
 struct directory {
 	__u64 seed[6]; /* constant, 4 words of the address, the key */
-	__u64 mask; /* of displacements and places: as few as there are keys, so that they stay in the cache */
+	__u64 mask; /* of displacements and places: as few as there are keys, so that they stay in the cache
+		     */
 	__u64 unused;
 	__u16 displacement[VIP_PLACES];
 	struct vip place[VIP_PLACES];
@@ -109,7 +117,8 @@ enum pool_flags {
 	POOL_SIPHASH = 2,
 };
 
-/* `current` is base << 32 | stamp: where in `tables` the table starts (the row and the place in it; 0: there is none), and the outer ID.
+/* `current` is base << 32 | stamp: where in `tables` the table starts (the row and the place in it; 0: there
+ * is none), and the outer ID.
  */
 struct pool {
 	__u64 current;
@@ -129,18 +138,12 @@ struct bucket {
 	__u16 unused;
 };
 
-enum backend_flags {
-	BACKEND_AGENT = 1, /* takes a key */
+enum tunnel_flags {
+	TUNNEL_AGENT = 1,    /* the backend takes a key */
+	TUNNEL_NEXT_HOP = 2, /* the next hop is known */
 };
 
-/* One aligned word, by id. All zero: not known. */
-struct backend {
-	__u32 tunnel; /* index, 0: the next hop is not known */
-	__u16 row;    /* of the counters */
-	__u16 flags;
-};
-
-/* How to reach a backend: never changed while a backend points at it. */
+/* How to reach a backend. */
 struct tunnel {
 	__u64 ethernet[2]; /* the 14 bytes of the header; the last two are the first of the IPv4 header, 0x45
 			      and 0 */
@@ -148,18 +151,23 @@ struct tunnel {
 	__u32 sum; /* of the outer IPv4 header without length, identification, DSCP and source */
 	__u32 ifindex;
 	__u32 mtu; /* of the next hop, from the outer IP header on */
-	__u32 unused[5];
+	__u16 row; /* of the counters; 0: no such backend */
+	__u16 flags;
+	__u64 unused[2];
 };
 
-/* All that a packet needs besides tables and counters, in one element of one map: one look-up a packet. */
+/* All of them, by the backend's id. */
+struct tunnels {
+	struct tunnel backend[BACKEND_PLACES];
+};
+
+/* All that a packet needs besides tables, tunnels and counters, in one element of one map. */
 struct state {
 	struct control control;
 	struct address source[SOURCE_PLACES]; /* of the outer header */
 	struct directory vips[2];
 	struct directory addresses[2]; /* asked only for what is for no VIP */
 	struct pool pool[POOL_PLACES];
-	struct backend backend[BACKEND_PLACES];
-	struct tunnel tunnel[TUNNEL_PLACES];
 };
 
 /* Tables lie side by side in a row, none in two. */
@@ -201,18 +209,19 @@ struct vocabulary {
 	enum vip_key vip_key;
 	enum vip_flags vip_flags;
 	enum pool_flags pool_flags;
-	enum backend_flags backend_flags;
+	enum tunnel_flags tunnel_flags;
 	enum text_size text_size;
 };
 
 _Static_assert(sizeof(struct control) == 64, "control");
-_Static_assert(sizeof(struct vip) == 32, "vip");
-_Static_assert(sizeof(struct directory) == 64 + (2 + 32) * VIP_PLACES, "directory");
+_Static_assert(sizeof(struct vip) == 64, "vip");
+_Static_assert(sizeof(struct directory) == 64 + (2 + 64) * VIP_PLACES, "directory");
 _Static_assert(sizeof(struct pool) == 128, "pool");
 _Static_assert(sizeof(struct bucket) == 8, "bucket");
-_Static_assert(sizeof(struct backend) == 8, "backend");
 _Static_assert(sizeof(struct tunnel) == 64, "tunnel");
-_Static_assert(sizeof(struct state) < 4 << 20, "state: the most that a value has on older kernels");
+_Static_assert(sizeof(struct state) <= 4 << 20, "state: the most that a value has on older kernels");
+_Static_assert(sizeof(struct tunnels) <= 4 << 20, "tunnels: likewise");
+_Static_assert(sizeof(struct table_row) <= 4 << 20, "table_row: likewise");
 _Static_assert(sizeof(struct pool_record) == 224, "pool_record");
 _Static_assert((int)OUTCOME_COUNT <= (int)OUTCOME_ROWS, "rows of the outcomes");
 

@@ -21,7 +21,17 @@ struct {
 	__type(value, struct state);
 } node_state SEC(".maps");
 
-/* Every pool's tables, staged and current ones. The first places are never used. How many rows is set when loaded. */
+/* Twice: a change is written aside. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct tunnels);
+} tunnels SEC(".maps");
+
+/* Every pool's tables, staged and current ones. The first places are never used. How many rows is set when
+ * loaded. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

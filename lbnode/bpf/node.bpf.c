@@ -31,27 +31,29 @@ static __always_inline const struct address *find_source(const struct state *sta
 }
 
 static __always_inline enum outcome forward(struct xdp_md *ctx, const struct state *state,
-					    const struct packet *packet, const struct vip *vip,
-					    struct way *way)
+					    const struct tunnels *tunnels, const struct packet *packet,
+					    const struct vip *vip, struct way *way)
 {
 	const struct pool *pool = &state->pool[vip->pool & (POOL_PLACES - 1)];
-	__u64 current = READ_ONCE(pool->current);
 	enum outcome outcome;
+	__u64 current;
 	__u32 bucket;
 
+	SETTLE(pool);
+	current = READ_ONCE(pool->current);
 	if (!current)
 		return OUTCOME_drop_no_table;
-	bucket = find_bucket(pool, packet);
+	bucket = find_bucket(vip, pool, packet);
 	count_bucket(pool, bucket);
-	outcome = find_way(state, current, bucket, packet->is_syn, way);
+	outcome = find_way(tunnels, current, bucket, packet->is_syn, way);
 	if (outcome != PARSED)
 		return outcome;
 	return encapsulate(ctx, packet, way, find_source(state, bucket));
 }
 
 /*
- * What becomes of a packet that no VIP takes. Looks at it anew, in a function of its own: packets that are forwarded
- * have the registers for themselves.
+ * What becomes of a packet that no VIP takes. Looks at it anew, in a function of its own: packets that are
+ * forwarded have the registers for themselves.
  */
 static __noinline enum outcome refuse(struct xdp_md *ctx, const struct state *state)
 {
@@ -73,6 +75,7 @@ int node(struct xdp_md *ctx)
 	__u32 zero = 0, bytes = cursor.end - cursor.at;
 	const struct state *state = bpf_map_lookup_elem(&node_state, &zero);
 	struct cpu_counts *counts = own_counts();
+	const struct tunnels *tunnels;
 	const struct vip *vip;
 	struct packet packet;
 	enum outcome outcome;
@@ -80,17 +83,20 @@ int node(struct xdp_md *ctx)
 
 	if (!state || !counts)
 		return XDP_DROP;
+	tunnels = find_tunnels(state);
+	if (!tunnels)
+		return XDP_DROP;
 	vip = parse(&cursor, &packet) == PARSED ? find_vip(state, &packet) : NULL;
 	if (!vip) {
 		outcome = refuse(ctx, state);
 		count(counts, outcome, bytes);
 		return outcome < FIRST_DROP ? XDP_PASS : XDP_DROP;
 	}
-	outcome = forward(ctx, state, &packet, vip, &way);
+	outcome = forward(ctx, state, tunnels, &packet, vip, &way);
 	count(counts, outcome, bytes);
 	if (outcome > LAST_FORWARDED)
 		return XDP_DROP;
 	count(counts, vip->row, bytes);
-	count(counts, way.row, bytes);
+	count(counts, way.tunnel->row, bytes);
 	return send(ctx, way.tunnel->ifindex);
 }

@@ -10,9 +10,15 @@
 struct way {
 	const struct tunnel *tunnel;
 	__u32 key; /* alternates, as in the GRE header; 0: the packet carries none */
-	__u16 row; /* of the backend's counter */
 	__u16 stamp;
 };
+
+static __always_inline const struct tunnels *find_tunnels(const struct state *state)
+{
+	__u32 half = READ_ONCE(state->control.tunnels) & 1;
+
+	return bpf_map_lookup_elem(&tunnels, &half);
+}
 
 static __always_inline const struct bucket *find_place(__u64 current, __u32 bucket)
 {
@@ -23,34 +29,33 @@ static __always_inline const struct bucket *find_place(__u64 current, __u32 buck
 }
 
 /* SYNs carry no key: a new flow belongs to the owner. */
-static __always_inline __u32 alternates_key(const struct bucket *bucket, __u16 flags, bool is_syn)
+static __always_inline __u32 alternates_key(struct bucket bucket, const struct tunnel *tunnel, bool is_syn)
 {
-	if (!bucket->first || is_syn || !(flags & BACKEND_AGENT))
+	if (!bucket.first || is_syn || !(tunnel->flags & TUNNEL_AGENT))
 		return 0;
-	return bpf_htonl((__u32)bucket->first << 16 | bucket->second);
+	return bpf_htonl((__u32)bucket.first << 16 | bucket.second);
 }
 
-static __always_inline enum outcome find_way(const struct state *state, __u64 current, __u32 number,
+static __always_inline enum outcome find_way(const struct tunnels *tunnels, __u64 current, __u32 number,
 					     bool is_syn, struct way *way)
 {
 	const struct bucket *found = find_place(current, number);
+	const struct tunnel *tunnel;
 	struct bucket bucket;
-	struct backend backend;
 	__u64 word;
 
 	if (!found)
 		return OUTCOME_drop_inconsistent;
 	word = READ_ONCE(*(const __u64 *)found);
 	bucket = *(struct bucket *)&word;
-	word = READ_ONCE(*(const __u64 *)&state->backend[bucket.owner]);
-	backend = *(struct backend *)&word;
-	if (!backend.row)
+	tunnel = &tunnels->backend[bucket.owner];
+	SETTLE(tunnel);
+	if (!tunnel->row)
 		return OUTCOME_drop_no_backend;
-	if (!backend.tunnel)
+	if (!(tunnel->flags & TUNNEL_NEXT_HOP))
 		return OUTCOME_drop_no_next_hop;
-	way->tunnel = &state->tunnel[backend.tunnel & (TUNNEL_PLACES - 1)];
-	way->key = alternates_key(&bucket, backend.flags, is_syn);
-	way->row = backend.row;
+	way->tunnel = tunnel;
+	way->key = alternates_key(bucket, tunnel, is_syn);
 	way->stamp = current;
 	return PARSED;
 }

@@ -29,6 +29,7 @@ static __always_inline const struct vip *find_key(const struct directory *direct
 	__u64 place = (hash >> PLACE_SHIFT) + directory->displacement[hash >> GROUP_SHIFT & mask];
 	const struct vip *vip = &directory->place[place & mask];
 
+	SETTLE(vip);
 	return vip->key == key && same_address(&vip->address, address) ? vip : NULL;
 }
 
@@ -38,6 +39,7 @@ static __always_inline const struct vip *find_vip(const struct state *state, con
 	const struct directory *directory = &state->vips[READ_ONCE(state->control.directory) & 1];
 	__u32 key = packet->is_fragment ? VIP_FRAGMENTS : packet->ports >> 16;
 
+	SETTLE(directory);
 	key |= packet->protocol << VIP_PROTOCOL_SHIFT | (__u32)packet->family << VIP_FAMILY_SHIFT;
 	return find_key(directory, &packet->destination, key);
 }

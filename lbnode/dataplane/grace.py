@@ -1,8 +1,8 @@
 """Waiting until no packet can still see what was current before: an RCU grace period, asked for from user space.
 
-XDP programs run under RCU. MEMBARRIER_CMD_GLOBAL is synchronize_rcu() (kernel/sched/membarrier.c): it returns when every
-packet that was under way at the call has left the program. It takes about 8 ms, so it is asked for as late as possible:
-only when memory that was in use is about to be written again, and once for all that was retired before.
+XDP programs run under RCU. MEMBARRIER_CMD_GLOBAL is synchronize_rcu() (kernel/sched/membarrier.c): it returns when
+every packet that was under way at the call has left the program. It takes about 8 ms, so it is asked for as late as
+possible: only when memory that was in use is about to be written again, and once for all that was retired before.
 """
 
 from __future__ import annotations

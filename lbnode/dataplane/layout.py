@@ -10,8 +10,8 @@ import numpy as np
 
 from lbnode.dataplane.btf import Btf
 
-STRUCTURES = ("state", "cpu_counts", "pool_record", "table_row")
-ENUMS = ("outcome", "capacity", "vip_key", "vip_flags", "pool_flags", "backend_flags", "text_size")
+STRUCTURES = ("state", "cpu_counts", "pool_record", "table_row", "tunnels")
+ENUMS = ("outcome", "capacity", "vip_key", "vip_flags", "pool_flags", "tunnel_flags", "text_size")
 
 OUTCOME_PREFIX = "OUTCOME_"
 

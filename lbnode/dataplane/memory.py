@@ -18,7 +18,7 @@ from lbnode.dataplane.libbpf import Map
 Records = NDArray[np.void]
 Words = NDArray[np.uint64]
 
-MAPS = ("node_state", "tables", "counts", "bucket_counts", "pool_records")
+MAPS = ("node_state", "tunnels", "tables", "counts", "bucket_counts", "pool_records")
 WORD = 8
 
 
@@ -35,10 +35,12 @@ class NodeMemory:
         self.vips: Records = whole["vips"]
         self.addresses: Records = whole["addresses"]
         self.pools: Records = whole["pool"]
-        self.tunnels: Records = whole["tunnel"]
-        self.backends = self._column(words, ("backend",), layout["BACKEND_PLACES"])
         self.current = self._column(words, ("pool", "current"), layout["POOL_PLACES"])
         self.chosen_directory = self._column(words, ("control", "directory"), 1)
+        self.chosen_tunnels = self._column(words, ("control", "tunnels"), 1)
+        self.tunnels: Records = np.frombuffer(
+            maps["tunnels"].mmap(), dtype=layout.shapes["tunnels"], count=2
+        )["backend"]
         places = maps["tables"].max_entries * layout["TABLE_ROW"]
         self.tables: Words = np.frombuffer(maps["tables"].mmap(), dtype="<u8", count=places)
         cpus = maps["counts"].max_entries

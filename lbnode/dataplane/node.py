@@ -97,14 +97,17 @@ class NodeDataPlane:
 
     def stage(self, table: PoolTable) -> None:
         """Write a table aside; it replaces one that was staged before. Packets see nothing of it."""
-        self._tables.stage(table)
+        if self._tables.stage(table):
+            self._vips.renew()
 
     def switch(self, pool: PoolName) -> None:
         """Let the staged table of `pool` carry its traffic, at once for every packet."""
         self._tables.switch(pool)
 
     def drop_pool(self, pool: PoolName) -> None:
-        """Forget a pool and its tables; take its VIPs away first."""
+        """Forget a pool and its tables; raises DataPlaneError while VIPs point at it."""
+        if any(entry.pool == pool for entry in self._vips.entries()):
+            raise DataPlaneError(f"drop pool {pool}: VIPs point at it: take them away first")
         self._tables.drop(pool)
 
     def tables(self) -> dict[PoolName, PoolTables]:

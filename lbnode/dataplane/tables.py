@@ -1,4 +1,4 @@
-"""Tables in the kernel: written aside, then switched by one store; what is there can be read back from the maps alone."""
+"""Tables in the kernel: written aside, then switched by one store. The maps alone say what is there."""
 
 from __future__ import annotations
 
@@ -27,6 +27,15 @@ class _Record(NamedTuple):
 
     pool: int
     half: int
+
+
+class Hashing(NamedTuple):
+    """How a pool's packets come to their buckets: table size, 11 keys, hash mode and algorithm."""
+
+    size: int
+    keys: tuple[int, ...]
+    by_source: bool
+    siphash: bool
 
 
 class Tables:
@@ -91,9 +100,16 @@ class Tables:
         """Return the name of the pool with this number."""
         return self._name(number)
 
-    def is_by_source(self, number: int) -> bool:
-        """True when the pool's buckets depend on the source address alone."""
-        return bool(self._memory.pools["flags"][number] & self._memory.layout["POOL_BY_SOURCE"])
+    def hashing(self, number: int) -> Hashing:
+        """Return what the pool's buckets depend on."""
+        pool, layout = self._memory.pools[number], self._memory.layout
+        flags = int(pool["flags"])
+        return Hashing(
+            int(pool["size"]),
+            tuple(pool["key"].tolist()),
+            bool(flags & layout["POOL_BY_SOURCE"]),
+            bool(flags & layout["POOL_SIPHASH"]),
+        )
 
     def loaded(self) -> dict[PoolName, PoolTables]:
         """Return what the kernel holds, pool by pool."""
@@ -109,13 +125,15 @@ class Tables:
         table = self._table(_Record(number, half))
         return LoadedTable(EpochNumber(int(table["epoch"])), int(table["size"]), table["digest"].decode())
 
-    def stage(self, table: PoolTable) -> None:
+    def stage(self, table: PoolTable) -> bool:
         """Write a table aside; one that was staged before is forgotten. Packets see nothing of it.
 
-        Raises CapacityError when the map is full, DataPlaneError when the table does not fit its pool.
+        Returns True when what is fixed for the pool's life was (re)written: before its first switch. Raises
+        CapacityError when the map is full, DataPlaneError when the table does not fit its pool.
         """
         _check(table, self._row - _FIRST_PLACE)
         number = self._enter(table)
+        is_new = not self._current_base(number)
         self._forget_staged(number)
         base = self._allocate(table)
         self._memory.tables[base : base + table.size] = pack_buckets(table)
@@ -123,6 +141,7 @@ class Tables:
         record = self._table(_Record(number, 0 if current != 0 else 1))
         record["base"], record["size"], record["digest"] = base, table.size, table.digest.encode()
         record["epoch"] = table.epoch
+        return is_new
 
     def _enter(self, table: PoolTable) -> int:
         """Return the pool's number, given out now if it is new; what is fixed for its life is checked or written."""
@@ -213,7 +232,7 @@ class Tables:
         self._arena.retire(int(record["base"]), self._grace.period)
 
     def drop(self, pool: PoolName) -> None:
-        """Forget a pool and its tables; its VIPs must be gone before, or their packets are dropped."""
+        """Forget a pool and its tables; no VIP may point at it."""
         number = self.number(pool)
         self._forget_staged(number)
         current = self._half(number, current=True)

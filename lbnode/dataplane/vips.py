@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ VipKey = tuple[IPAddress, Protocol, int]
 """Address, protocol, port."""
 
 _FAMILY = 4
+_MASK = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,10 @@ class _Place:
     pool: int = 0
     flags: int = 0
     row: int = 0
+    size: int = 0
+    hash: int = 0
+    sources: int = 0
+    ports: int = 0
 
 
 class Vips:
@@ -45,26 +51,40 @@ class Vips:
         self._tables = tables
         self._constants = memory.layout.constants
         self._switched_in = grace.period - 1
-        self._entries: frozenset[VipEntry] | None = None
-        self._row_of = self._found()
+        self._entries = self._found()
+        self._row_of = self._found_rows()
         for row in self._row_of.values():
             rows.claim(row)
 
     def _active(self) -> int:
         return int(self._memory.chosen_directory[0]) & 1
 
-    def _found(self) -> dict[VipKey, int]:
-        """The VIPs in the kernel and their rows, read from the directory in use."""
+    def _places(self) -> Iterator[tuple[VipKey, Any]]:
+        """The VIPs in the directory in use, each with its struct vip."""
         places = self._memory.vips["place"][self._active()]
-        found: dict[VipKey, int] = {}
         for place in places[places["key"] != 0]:
             key = int(place["key"])
-            protocol = key >> self._constants["VIP_PROTOCOL_SHIFT"] & 0xFF
             if not key & self._constants["VIP_FRAGMENTS"]:
-                address = IPv4Address(int(place["address"]["word"][3]).to_bytes(4, "little"))
+                protocol = Protocol(key >> self._constants["VIP_PROTOCOL_SHIFT"] & 0xFF)
                 port = int.from_bytes((key & 0xFFFF).to_bytes(2, "little"), "big")
-                found[address, Protocol(protocol), port] = int(place["row"])
-        return found
+                yield (_address(place), protocol, port), place
+
+    def _found_rows(self) -> dict[VipKey, int]:
+        return {key: int(place["row"]) for key, place in self._places()}
+
+    def _found(self) -> tuple[VipEntry, ...]:
+        """The VIPs as they were set, read from the kernel."""
+        addresses = self._memory.addresses["place"][self._active()]
+        passing = addresses[addresses["flags"] & self._constants["VIP_WRONG_PASS"] != 0]
+        passed = {_address(place) for place in passing}
+        return tuple(
+            VipEntry(*key[:2], key[2], self._tables.name(int(place["pool"])), key[0] in passed)
+            for key, place in self._places()
+        )
+
+    def entries(self) -> tuple[VipEntry, ...]:
+        """Return the VIPs in the kernel."""
+        return self._entries
 
     def rows(self) -> dict[VipKey, int]:
         """Return each VIP's row among the counters."""
@@ -75,8 +95,16 @@ class Vips:
 
         Raises CapacityError, or DataPlaneError for a VIP twice, an unknown pool or IPv6; then nothing changes.
         """
-        if frozenset(entries) == self._entries and len(entries) == len(self._entries):
+        if sorted(entries, key=_order) == sorted(self._entries, key=_order):
             return
+        self._set(entries)
+
+    def renew(self) -> None:
+        """Write the VIPs again, after what they copy of their pools has changed."""
+        if self._entries:
+            self._set(self._entries)
+
+    def _set(self, entries: Sequence[VipEntry]) -> None:
         _check(entries)
         pools = {entry: self._tables.number(entry.pool) for entry in entries}
         by_key: dict[VipKey, VipEntry] = {(e.address, e.protocol, e.port): e for e in entries}
@@ -90,13 +118,25 @@ class Vips:
         rows = {key: self._row_of.get(key) or self._rows.allocate(f"VIP {key}") for key in by_key}
         named = [*by_key, *(key for _, key in fragments)]
         vips = [
-            _Place(words, pools[by_key[key]], 0, rows[key]) for words, key in zip(keys, named, strict=True)
+            self._place(words, pools[by_key[key]], rows[key]) for words, key in zip(keys, named, strict=True)
         ]
         self._publish(directories, (vips, addresses))
         for key in set(self._row_of) - set(rows):
             self._rows.retire(self._row_of[key])
         self._row_of = rows
-        self._entries = frozenset(entries)
+        self._entries = tuple(entries)
+
+    def _place(self, words: Words, pool: int, row: int) -> _Place:
+        """The entry of a VIP, with what it copies of its pool so that packets need not wait for it."""
+        hashing = self._tables.hashing(pool)
+        shared, ports = hashing.keys[0], 0
+        if not hashing.by_source:
+            protocol = words[4] >> self._constants["VIP_PROTOCOL_SHIFT"] & 0xFF
+            shared += sum(key * word for key, word in zip(hashing.keys[5:9], words[:4], strict=True))
+            shared += hashing.keys[10] * protocol
+            ports = hashing.keys[9]
+        flags = self._constants["VIP_SIPHASH"] if hashing.siphash else 0
+        return _Place(words, pool, flags, row, hashing.size, shared & _MASK, hashing.keys[4], ports)
 
     def _addresses(self, entries: Sequence[VipEntry]) -> list[_Place]:
         passed: dict[IPAddress, bool] = {}
@@ -121,7 +161,7 @@ class Vips:
         found = []
         for (address, protocol), group in groups.items():
             candidates = {pools[by_key[key]] for key in group}
-            if len(candidates) == 1 and self._tables.is_by_source(min(candidates)):
+            if len(candidates) == 1 and self._tables.hashing(min(candidates)).by_source:
                 word = self._constants["VIP_FRAGMENTS"] | self._family() | self._protocol(protocol)
                 found.append(((*_address_words(address), word), min(group, key=lambda key: key[2])))
         return found
@@ -159,12 +199,17 @@ def _write(record: Records, directory: Directory, places: list[_Place]) -> None:
     for index, place in zip(directory.places, places, strict=True):
         entry = record["place"][index]
         entry["address"]["word"] = place.key[:4]
-        entry["key"], entry["pool"], entry["flags"], entry["row"] = (
-            place.key[4],
-            place.pool,
-            place.flags,
-            place.row,
-        )
+        entry["key"] = place.key[4]
+        for name in ("pool", "flags", "row", "size", "hash", "sources", "ports"):
+            entry[name] = getattr(place, name)
+
+
+def _order(entry: VipEntry) -> VipKey:
+    return (entry.address, entry.protocol, entry.port)
+
+
+def _address(place: Any) -> IPv4Address:
+    return IPv4Address(int(place["address"]["word"][3]).to_bytes(4, "little"))
 
 
 def _check(entries: Sequence[VipEntry]) -> None:

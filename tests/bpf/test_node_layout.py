@@ -15,7 +15,7 @@ from lbnode.dataplane.memory import MAPS
 from lbnode.dataplane.model import checksum
 from lbnode.dataplane.node import OBJECT
 from lbnode.dataplane.tables import pack_buckets
-from lbnode.dataplane.tunnels import BackendWord, pack_tunnel
+from lbnode.dataplane.tunnels import pack_tunnel
 from tests.bpf.node_world import NEAR, make_table
 
 
@@ -46,7 +46,7 @@ def test_numpy_types_have_the_sizes_and_offsets_of_the_object(btf: Btf, layout: 
 
 
 def test_structures_have_no_hidden_padding(btf: Btf) -> None:
-    for name in (*STRUCTURES, "control", "address", "count", "directory", "vip", "pool", "backend", "tunnel"):
+    for name in (*STRUCTURES, "control", "address", "count", "directory", "vip", "pool", "tunnel"):
         end = 0
         for member in btf.members(name):
             assert member.offset == end, f"padding before {name}.{member.name}"
@@ -55,7 +55,7 @@ def test_structures_have_no_hidden_padding(btf: Btf) -> None:
 
 
 def test_words_that_are_switched_are_aligned(layout: Layout) -> None:
-    for path in (("control", "directory"), ("pool", "current"), ("backend",)):
+    for path in (("control", "directory"), ("control", "tunnels"), ("pool", "current")):
         assert layout.offset(*path) % 8 == 0
     pool = layout.shapes["state"]["pool"].subdtype
     assert pool is not None
@@ -63,26 +63,18 @@ def test_words_that_are_switched_are_aligned(layout: Layout) -> None:
 
 
 def test_a_packed_tunnel_is_struct_tunnel(layout: Layout) -> None:
-    shape = layout.shapes["state"]["tunnel"].subdtype
+    shape = layout.shapes["tunnels"]["backend"].subdtype
     assert shape is not None
     address = IPv4Address("10.1.2.3")
-    tunnel = np.frombuffer(pack_tunnel(address, NEAR), dtype=shape[0])[0]
+    tunnel = np.frombuffer(pack_tunnel(address, NEAR, row=0x0506, flags=0x0708), dtype=shape[0])[0]
     assert tunnel["ethernet"].tobytes() == NEAR.destination_mac + NEAR.source_mac + b"\x08\x00\x45\x00"
     assert tunnel["destination"]["word"].tobytes() == bytes(12) + address.packed
     assert (tunnel["ifindex"], tunnel["mtu"]) == (NEAR.ifindex, NEAR.mtu)
+    assert (tunnel["row"], tunnel["flags"]) == (0x0506, 0x0708)
     header = bytes.fromhex("4500 0000 0000 4000 402f 0000 0000 0000") + address.packed
     total = int(tunnel["sum"])
     folded = (total & 0xFFFF) + (total >> 16)
     assert int.from_bytes((~folded & 0xFFFF).to_bytes(2, "little"), "big") == checksum(header)
-
-
-def test_a_packed_backend_is_struct_backend(layout: Layout) -> None:
-    shape = layout.shapes["state"]["backend"].subdtype
-    assert shape is not None
-    word = BackendWord(tunnel=0x01020304, row=0x0506, flags=0x0708)
-    backend = np.frombuffer(int(word).to_bytes(8, "little"), dtype=shape[0])[0]
-    assert (backend["tunnel"], backend["row"], backend["flags"]) == (word.tunnel, word.row, word.flags)
-    assert BackendWord.of(int(word)) == word
 
 
 def test_packed_buckets_are_struct_bucket(layout: Layout) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from lbnode.dataplane.errors import CapacityError, DataPlaneError
 from lbnode.dataplane.inspection import Inspection
+from lbnode.dataplane.model import NodeModel
 from lbnode.dataplane.node import NodeDataPlane
 from lbnode.dataplane.values import BackendEntry, Limits, LoadedTable, PoolTable, PoolTables, VipEntry
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
@@ -176,14 +177,27 @@ def test_a_backend_that_moves_is_reached_by_its_new_next_hop_and_keeps_its_count
     assert owner not in node.backend_counters()
 
 
-def test_many_changes_of_next_hops_never_run_out_of_tunnels(node: NodeDataPlane) -> None:
+def test_next_hops_change_again_and_again_behind_grace_periods(node: NodeDataPlane) -> None:
     node.stage(uniform(1))
     node.switch(WEB)
     node.set_vips([WEB_VIP])
-    for n in range(700):
-        hop = replace(NEAR, destination_mac=bytes([2, 0, 0, 0, n >> 8, n & 0xFF]))
+    for n in range(40):
+        hop = replace(NEAR, destination_mac=bytes([2, 0, 0, 0, 0, n]))
         node.set_backends([replace(entry, next_hop=hop) for entry in backends()])
-    assert node.program.test_run(FRAME).data[:6] == bytes([2, 0, 0, 0, 699 >> 8, 699 & 0xFF])
+        assert node.program.test_run(FRAME).data[:6] == hop.destination_mac
+
+
+def test_vips_follow_a_pool_that_is_staged_anew_before_its_first_switch(node: NodeDataPlane) -> None:
+    """They hold copies of its keys and size."""
+    node.stage(make_table("web", size=SIZE))
+    node.set_vips([WEB_VIP])
+    table = replace(make_table("web", epoch=3, size=2 * SIZE), keys=derive_keys(SECRET, 99))
+    node.stage(table)
+    node.switch(WEB)
+    model = NodeModel([table], backends(), [WEB_VIP], SOURCES[:1])
+    for port in range(200):
+        frame = frames.frame(frames.IP(src="198.51.100.1", dst=str(VIP)) / frames.TCP(sport=port, dport=80))
+        assert node.program.test_run(frame).data == model.process(frame).frame
 
 
 def test_outer_sources_are_spread_over_the_buckets(node: NodeDataPlane) -> None:
@@ -214,13 +228,16 @@ def test_a_dropped_pool_leaves_room_for_others(node: NodeDataPlane) -> None:
         node.switch(PoolName("pool1"))
 
 
-def test_a_vip_whose_pool_was_dropped_is_a_named_drop(node: NodeDataPlane) -> None:
+def test_a_pool_is_not_dropped_while_vips_point_at_it(node: NodeDataPlane) -> None:
     node.stage(uniform(1))
     node.switch(WEB)
     node.set_vips([WEB_VIP])
+    with pytest.raises(DataPlaneError, match="take them away first"):
+        node.drop_pool(WEB)
+    assert seen(node) == expected(1)
+    node.set_vips([])
     node.drop_pool(WEB)
-    node.program.test_run(FRAME)
-    assert node.counters()["drop_no_table"].packets == 1
+    assert node.program.test_run(FRAME).data == FRAME
 
 
 def test_a_full_map_names_the_setting_and_changes_nothing(node: NodeDataPlane) -> None:
