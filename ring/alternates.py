@@ -1,12 +1,14 @@
 """Step 4: the alternates, at most two earlier owners of a bucket that may still hold some of its flows.
 
 They are the last two that differ as backends, latest first, never the owner of today and never one that
-cannot answer any more.
+cannot answer any more. Those that only answer (failed, the agent still there) fill the places that nobody else
+wants. A backend without an agent cannot pass a packet on, so it stands last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,26 +20,62 @@ from ring.slots import MAX_BACKEND
 Owners = NDArray[np.uint16]
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Who may be an alternate, by backend id, and in which place.
+
+    `preferred` may be asked for their flows (None: all but those of last resort). `last_resort` only fill places
+    that no preferred one takes. `keyless` cannot pass packets on and stand behind those that can; this alone
+    makes nobody an alternate.
+    """
+
+    preferred: Collection[int] | None = None
+    last_resort: Collection[int] = ()
+    keyless: Collection[int] = ()
+
+
+EVERYBODY = Standing()
+
+
 def recall(
-    owners: Owners, earlier: Iterable[Owners], allowed: Collection[int] | None = None
+    owners: Owners, earlier: Iterable[Owners], standing: Standing = EVERYBODY
 ) -> tuple[Owners, Owners]:
     """Return (first, second), a backend id a bucket or 0, from the owners of earlier epochs, *latest first*.
 
-    Only backends in `allowed` count (None: all): a disallowed one neither appears nor takes up a place.
+    Backends that `standing` does not let in neither appear nor take up a place. Raises RingError for an
+    impossible backend id in it.
     """
     first, second = np.zeros_like(owners), np.zeros_like(owners)
-    flags = _flags(allowed)
-    for past in earlier:
-        engine().remember(owners, past, flags, first, second)
-    return first, second
+    past = list(earlier)
+    for admitted in _rounds(standing):
+        for epoch in past:
+            engine().remember(owners, epoch, admitted, first, second)
+    return _keyless_last(first, second, standing.keyless)
 
 
-def _flags(allowed: Collection[int] | None) -> NDArray[np.uint8]:
-    """One flag a backend id; that of 0, "none", is never set."""
-    flags = np.full(MAX_BACKEND + 1, allowed is None, dtype=np.uint8)
-    for backend in allowed or ():
+def _rounds(standing: Standing) -> list[NDArray[np.uint8]]:
+    """One flag a backend id for each round of filling places: first the preferred, then the last resort."""
+    resort = _flags("last resort", standing.last_resort)
+    preferred = _flags("allowed alternates", standing.preferred)
+    preferred[resort != 0] = 0
+    return [preferred, resort] if standing.last_resort else [preferred]
+
+
+def _keyless_last(first: Owners, second: Owners, keyless: Collection[int]) -> tuple[Owners, Owners]:
+    if not keyless:
+        return first, second
+    ends = _flags("backends without agent", keyless)
+    passes_on = (second != 0) & (ends[second] == 0)
+    swapped = (ends[first] != 0) & passes_on
+    return np.where(swapped, second, first), np.where(swapped, first, second)
+
+
+def _flags(what: str, backends: Collection[int] | None) -> NDArray[np.uint8]:
+    """One flag a backend id, None meaning all; that of 0, "none", is never set."""
+    flags = np.full(MAX_BACKEND + 1, backends is None, dtype=np.uint8)
+    for backend in backends or ():
         if not 0 <= backend <= MAX_BACKEND:
-            raise RingError(f"allowed alternates: backend id {backend} must be 1..{MAX_BACKEND}")
+            raise RingError(f"{what}: backend id {backend} must be 1..{MAX_BACKEND}")
         flags[backend] = 1
     flags[0] = 0
     return flags

@@ -21,7 +21,7 @@ from ring.errors import RingError
 from ring.slots import Lineup, Slot, line_up
 
 _KEPT_HOMES = 16
-_KEPT_OWNERS = 32
+_KEPT_OWNERS = 128
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,17 +72,21 @@ def build(
     slots: Sequence[Slot],
     earlier: Sequence[Sequence[Slot]] = (),
     alternates_allowed: Collection[int] | None = None,
+    last_resort: Collection[int] = (),
+    keyless: Collection[int] = (),
 ) -> Table:
     """Return the table of `slots` in a pool of `size` (prime) buckets with `seed`.
 
     `earlier` are the slots of the window's earlier epochs, oldest first. `alternates_allowed` are the ids of
-    backends that may still be asked for their flows (None: all). Raises RingError for a size, seed or slots
-    that no table can be built from.
+    backends that may still be asked for their flows (None: all but the last resort), `last_resort` of those that
+    only fill free places (failed, but they answer), `keyless` of those without an agent, which come last in
+    any list. Raises RingError for a size, seed, slots or ids that no table can be built from.
     """
     lineup = line_up(slots)
-    owners = _owners(size, seed, lineup)
-    past = [_owners(size, seed, before) for before in _distinct(lineup, earlier)]
-    first, second = alternates.recall(owners, past, alternates_allowed)
+    owners = owners_of(size, seed, lineup)
+    past = [owners_of(size, seed, before) for before in distinct(lineup, earlier)]
+    standing = alternates.Standing(alternates_allowed, last_resort, keyless)
+    first, second = alternates.recall(owners, past, standing)
     return Table(size, owners, _frozen(first), _frozen(second))
 
 
@@ -93,11 +97,13 @@ def explain(
     slots: Sequence[Slot],
     earlier: Sequence[Sequence[Slot]] = (),
     alternates_allowed: Collection[int] | None = None,
+    last_resort: Collection[int] = (),
+    keyless: Collection[int] = (),
 ) -> Explanation:
     """Return what `build` with the same arguments decided for `bucket`, and why. RingError without slots."""
     if not slots or not 0 <= bucket < size:
         raise RingError(f"bucket {bucket}: must be 0..{size - 1} of a pool with slots ({len(slots)} given)")
-    table = build(size, seed, slots, earlier, alternates_allowed)
+    table = build(size, seed, slots, earlier, alternates_allowed, last_resort, keyless)
     lineup = line_up(slots)
     home = int(home_of(size, seed, lineup)[bucket])
     server = int(_servers(size, seed, lineup)[bucket])
@@ -112,8 +118,8 @@ def explain(
     )
 
 
-def _distinct(newest: Lineup, earlier: Sequence[Sequence[Slot]]) -> Iterator[Lineup]:
-    """Earlier line-ups, latest first, without repetitions: those add no owner that was not seen before."""
+def distinct(newest: Lineup, earlier: Sequence[Sequence[Slot]]) -> Iterator[Lineup]:
+    """Yield the earlier line-ups, latest first, without repetitions: those add no owner not seen before."""
     seen = {newest}
     for slots in reversed(earlier):
         lineup = line_up(slots)
@@ -123,8 +129,8 @@ def _distinct(newest: Lineup, earlier: Sequence[Sequence[Slot]]) -> Iterator[Lin
 
 
 @lru_cache(maxsize=_KEPT_OWNERS)
-def _owners(size: int, seed: int, lineup: Lineup) -> NDArray[np.uint16]:
-    """One backend id a bucket; 0 where no slot serves: NOBODY as an index is beyond every slot's."""
+def owners_of(size: int, seed: int, lineup: Lineup) -> NDArray[np.uint16]:
+    """Return one backend id a bucket, read-only; 0 where no slot serves (NOBODY, as an index, is beyond every slot's)."""
     if not len(lineup):
         maglev.check_size(size)
         return _frozen(np.zeros(size, dtype=np.uint16))

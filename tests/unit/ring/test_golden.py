@@ -29,6 +29,15 @@ TABLES: dict[str, Callable[[], Table]] = {
     "weighted": lambda: build(65537, 2**64 - 1, weighted(100)),
     "failed": lambda: build(65537, 3, weighted(100, failed=3)),
     "history": lambda: build(65537, 4, weighted(20, failed=3), [weighted(20), weighted(20, failed=4)]),
+    "standing": lambda: build(
+        65537,
+        4,
+        weighted(20, failed=3),
+        [weighted(20), weighted(20, failed=4)],
+        range(1, 15),
+        [1, 4],
+        [7, 13],
+    ),
     "small": lambda: build(13, 5, weighted(4, failed=3), [weighted(4)]),
     "nobody": lambda: build(13, 6, weighted(4, failed=1)),
 }
@@ -40,6 +49,7 @@ DIGESTS = {
         "weighted": "11618498ea7cb50b3fa1dfc7d6848392",
         "failed": "a87f991947349aa85dcf43f5b498a84d",
         "history": "cccb3345321d2ce5f173e5f9b60297a8",
+        "standing": "f79e1fdd2db3c4c3379265270d03e7ec",
         "small": "61a02e8f9ae37d426f6707891febc505",
         "nobody": "9351fd8038dbcfa4d753d67f6135004e",
     }

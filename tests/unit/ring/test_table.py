@@ -26,7 +26,7 @@ from ring.table import build
 numbers = {str(number) for number in range(40)}  # a set of strings: ordered anew in each process
 slots = [Slot(int(number), 1 + int(number) % 5, int(number) + 1, int(number) % 7 != 0) for number in numbers]
 earlier = [Slot(int(number), 1 + int(number) % 5, int(number) + 1) for number in numbers]
-print(build(4093, 42, slots, [earlier], {int(number) for number in numbers}).digest())
+print(build(4093, 42, slots, [earlier], {int(n) for n in numbers}, {3}, {5, 9}).digest())
 """
 
 
