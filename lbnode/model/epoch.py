@@ -12,6 +12,11 @@ from lbnode.model.ids import BackendId, EpochNumber, PoolName, SlotNumber
 ALGORITHM = 1
 """The version of home, failover and alternates (`ring`) that this release builds tables with."""
 
+REBUILT = 1001
+"""Plain Maglev, rebuilt from the active backends each time: for comparison in drills, not for fleets."""
+
+KNOWN_ALGORITHMS = frozenset({ALGORITHM, REBUILT})
+
 
 class BackendState(Enum):
     """A backend's state in one pool."""

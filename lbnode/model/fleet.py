@@ -47,6 +47,13 @@ class WrongPort(Enum):
     PASS = "pass"
 
 
+class TableKind(Enum):
+    """How a pool's tables are built; `maglev` (rebuilt from scratch) is for comparison."""
+
+    HOME = "home"
+    MAGLEV = "maglev"
+
+
 class OnAllFailed(Enum):
     """What becomes of a pool's VIPs when health has failed every backend."""
 
@@ -104,6 +111,7 @@ class Pool:
     affinity_window_s: float = DEFAULT_AFFINITY_WINDOW_S
     flow_table: bool = False
     udp_idle_s: float = DEFAULT_UDP_IDLE_S
+    table: TableKind = TableKind.HOME
 
 
 @dataclass(frozen=True, slots=True)
