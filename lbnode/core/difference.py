@@ -17,6 +17,9 @@ Key = TypeVar("Key")
 Thing = TypeVar("Thing")
 
 FIXED = ("table_size", "hash_mode", "hash_algorithm")
+SETTINGS = (
+    "health_cap_percent", "on_all_failed", "affinity_window_s", "flow_table", "udp_idle_s", "table"
+)  # fmt: skip
 KEYS = {"hash_mode": "hash"}
 """The keys of fleet.yaml that differ from the names of the model."""
 
@@ -81,7 +84,7 @@ def _compare_pools(old: DesiredFleet, new: DesiredFleet) -> Iterator[Difference]
 def _compare_pool(subject: str, old: Pool, new: Pool) -> Iterator[Difference]:
     changes = [
         f"{_key(field)} {_show(before)} → {_show(after)}"
-        for field in (*FIXED, "health_cap_percent", "on_all_failed")
+        for field in (*FIXED, *SETTINGS)
         if (before := getattr(old, field)) != (after := getattr(new, field))
     ]
     if old.health != new.health:
@@ -164,4 +167,6 @@ def _key(field: str) -> str:
 
 
 def _show(value: object) -> str:
-    return str(getattr(value, "value", value))
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(getattr(value, "value", value))

@@ -84,6 +84,10 @@ def _build_pool(entry: PoolEntry, vips: tuple[Vip, ...]) -> Pool:
         health=_build_health(entry, vips),
         health_cap_percent=entry.health_cap_percent,
         on_all_failed=entry.on_all_failed,
+        affinity_window_s=entry.affinity_window_s,
+        flow_table=entry.flow_table,
+        udp_idle_s=entry.udp_idle_s,
+        table=entry.table,
     )
 
 

@@ -23,12 +23,15 @@ from pydantic import (
 
 from lbnode.core.rules import check_address, check_name, check_weight
 from lbnode.model.fleet import (
+    DEFAULT_AFFINITY_WINDOW_S,
     DEFAULT_TABLE_SIZE,
+    DEFAULT_UDP_IDLE_S,
     MAX_SLOTS,
     HashAlgorithm,
     HashMode,
     OnAllFailed,
     Protocol,
+    TableKind,
     WrongPort,
 )
 from lbnode.model.ids import IPAddress
@@ -40,6 +43,9 @@ Word = TypeVar("Word", bound=Enum)
 
 MAX_SECONDS = 3600.0
 MIN_SECONDS = 0.05
+MIN_WINDOW_S = 1.0
+MAX_WINDOW_S = 7 * 86400.0
+MAX_UDP_IDLE_S = 3600.0
 OFF = ("off", "none", False)
 """YAML reads a bare `off` as false."""
 
@@ -103,13 +109,25 @@ def whole(low: int, high: int) -> Callable[[object], int]:
     return read
 
 
-def read_seconds(value: object) -> float:
-    """Return a time in seconds."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise ValueError(_not_text(value, f"a number of seconds; use {MIN_SECONDS:g}..{MAX_SECONDS:g}"))
-    if not MIN_SECONDS <= value <= MAX_SECONDS:
-        raise ValueError(f"{value:g} is out of range; use {MIN_SECONDS:g}..{MAX_SECONDS:g} seconds")
-    return float(value)
+def seconds(low: float, high: float, remark: str = "") -> Callable[[object], float]:
+    """Return a reader of times from `low` to `high` seconds; `remark` ends the message about others."""
+    bounds = f"use {low:.6g}..{high:.6g}"
+
+    def read(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+            raise ValueError(_not_text(value, f"a number of seconds; {bounds}"))
+        if not low <= value <= high:
+            raise ValueError(f"{value:g} is out of range; {bounds} seconds{remark}")
+        return float(value)
+
+    return read
+
+
+def read_switch(value: object) -> bool:
+    """Return whether something is on."""
+    if not isinstance(value, bool):
+        raise ValueError(_not_text(value, "a yes or no; use true or false"))
+    return value
 
 
 def word(words: dict[str, Word]) -> Callable[[object], Word]:
@@ -171,7 +189,19 @@ def _health(value: object, read: ValidatorFunctionWrapHandler) -> Any:
 Name = Annotated[str, PlainValidator(read_name)]
 Address = Annotated[IPAddress, PlainValidator(read_address)]
 Port = Annotated[int, PlainValidator(whole(1, 65535))]
-Seconds = Annotated[float, PlainValidator(read_seconds)]
+Seconds = Annotated[float, PlainValidator(seconds(MIN_SECONDS, MAX_SECONDS))]
+Window = Annotated[
+    float,
+    PlainValidator(
+        seconds(
+            MIN_WINDOW_S,
+            MAX_WINDOW_S,
+            f": about the life of your longest flows (default {DEFAULT_AFFINITY_WINDOW_S:g}); without a window "
+            "every change would break flows",
+        )
+    ),
+]
+UdpIdle = Annotated[float, PlainValidator(seconds(MIN_SECONDS, MAX_UDP_IDLE_S))]
 Times = Annotated[int, PlainValidator(whole(1, 100))]
 
 
@@ -209,6 +239,10 @@ class PoolEntry(Entry):
     health: Annotated[HealthEntry | None, WrapValidator(_health)] = None
     health_cap_percent: Annotated[int, PlainValidator(whole(0, 100))] = 50
     on_all_failed: Annotated[OnAllFailed, _words(OnAllFailed)] = OnAllFailed.WITHDRAW
+    affinity_window_s: Window = DEFAULT_AFFINITY_WINDOW_S
+    flow_table: Annotated[bool, PlainValidator(read_switch)] = False
+    udp_idle_s: UdpIdle = DEFAULT_UDP_IDLE_S
+    table: Annotated[TableKind, _words(TableKind)] = TableKind.HOME
 
 
 class VipEntry(Entry):

@@ -30,6 +30,10 @@ def _pool(pool: Pool) -> dict[str, Any]:
         "hash_algorithm": (pool.hash_algorithm.value, _DEFAULTS.hash_algorithm.value),
         "health_cap_percent": (pool.health_cap_percent, _DEFAULTS.health_cap_percent),
         "on_all_failed": (pool.on_all_failed.value, _DEFAULTS.on_all_failed.value),
+        "affinity_window_s": (pool.affinity_window_s, _DEFAULTS.affinity_window_s),
+        "flow_table": (pool.flow_table, _DEFAULTS.flow_table),
+        "udp_idle_s": (pool.udp_idle_s, _DEFAULTS.udp_idle_s),
+        "table": (pool.table.value, _DEFAULTS.table.value),
     }
     written |= {key: value for key, (value, default) in settings.items() if value != default}
     written["health"] = _health(pool.health) if pool.health is not None else "off"

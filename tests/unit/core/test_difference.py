@@ -70,6 +70,8 @@ def test_a_backend_that_goes_shows_in_both_places() -> None:
         ({"health": HealthCheck(80)}, "health off → tcp 80 every 1 s (timeout 1 s, rise 2, fall 3)"),
         ({"health_cap_percent": 20}, "health_cap_percent 50 → 20"),
         ({"on_all_failed": OnAllFailed.KEEP}, "on_all_failed withdraw → keep"),
+        ({"affinity_window_s": 60.0}, "affinity_window_s 3600 → 60"),
+        ({"flow_table": True, "udp_idle_s": 2.5}, "flow_table off → on, udp_idle_s 30 → 2.5"),
     ],
 )
 def test_a_changed_setting_of_a_pool_shows_both_values(changes: dict[str, object], line: str) -> None:

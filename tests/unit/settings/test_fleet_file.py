@@ -69,7 +69,8 @@ def test_every_setting_of_a_pool_and_a_vip_is_read() -> None:
         "  - name: web",
         "  - name: web\n    table_size: 251\n    hash: source\n    hash_algorithm: siphash\n"
         "    health: {port: 9, interval_s: 0.5, timeout_s: 2, rise: 1, fall: 5}\n"
-        "    health_cap_percent: 30\n    on_all_failed: keep",
+        "    health_cap_percent: 30\n    on_all_failed: keep\n"
+        "    affinity_window_s: 60\n    flow_table: true\n    udp_idle_s: 2.5",
     ).replace("pool: web}", "pool: web, protocol: udp, wrong_port: pass}")
     fleet = read_fleet(text)
     pool = fleet.pools[0]
@@ -80,6 +81,7 @@ def test_every_setting_of_a_pool_and_a_vip_is_read() -> None:
     )
     assert pool.health == HealthCheck(9, 0.5, 2.0, 1, 5)
     assert (pool.health_cap_percent, pool.on_all_failed) == (30, OnAllFailed.KEEP)
+    assert (pool.affinity_window_s, pool.flow_table, pool.udp_idle_s) == (60.0, True, 2.5)
     assert (fleet.vips[0].protocol, fleet.vips[0].wrong_port) == (Protocol.UDP, WrongPort.PASS)
 
 
@@ -88,6 +90,8 @@ def test_a_fleet_written_as_text_reads_back_the_same() -> None:
         GOOD,
         EXAMPLE.read_text(),
         broken("  - name: web", "  - name: web\n    health: off\n    hash: source"),
+        broken("  - name: web", "  - name: web\n    affinity_window_s: 90.5\n    flow_table: yes\n    udp_idle_s: 5"),
+        broken("  - name: web", "  - name: web\n    table: maglev"),
     ):
         fleet = read_fleet(text)
         assert read_fleet(write_fleet(fleet)) == fleet
@@ -148,6 +152,10 @@ def test_the_shipped_example_is_good() -> None:
         ("  - name: web", "  - name: web\n    health: {port: 1, rise: 0}", "8: pools[0].health.rise: 0 is out of range"),
         ("  - name: web", "  - name: web\n    health:", "8: pools[0].health: is empty; leave it out"),
         ("  - name: web", "  - name: web\n    health_cap_percent: 101", "8: pools[0].health_cap_percent: 101 is out"),
+        ("  - name: web", "  - name: web\n    affinity_window_s: 0", "8: pools[0].affinity_window_s: 0 is out of range; use 1..604800 seconds: about the life of your longest flows"),
+        ("  - name: web", "  - name: web\n    affinity_window_s: 1h", "8: pools[0].affinity_window_s: '1h' is not a number of seconds; use 1..604800"),
+        ("  - name: web", "  - name: web\n    flow_table: 1", "8: pools[0].flow_table: 1 is not a yes or no; use true or false"),
+        ("  - name: web", "  - name: web\n    udp_idle_s: 0", "8: pools[0].udp_idle_s: 0 is out of range; use 0.05..3600 seconds"),
         ("  - name: web", "  - name: web\n    name: api", "8: pools[0].name: given twice, first in line 7; keep one"),
         ("fleet: demo", "fleet: de mo", "2: fleet: 'de mo' is no name"),
         ("fleet: demo", "flet: demo", "2: flet: unknown key; did you mean 'fleet'?"),
