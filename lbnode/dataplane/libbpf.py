@@ -8,236 +8,34 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import mmap
 import os
 from ctypes import byref, c_uint32
-from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Self
 
 from lbnode.dataplane import libbpf_abi as abi
+from lbnode.dataplane.bpf_map import Key, Map, possible_cpus
+from lbnode.dataplane.bpf_program import TEST_XDP_LIVE_FRAMES, Program, RunResult, XdpLink, XdpMode, xdp_mode
 from lbnode.dataplane.btf import Btf
-from lbnode.dataplane.errors import (
-    RIGHTS_REMEDY,
-    AttachError,
-    DataPlaneError,
-    LoadError,
-    MapError,
-    PinError,
-    from_errno,
-)
+from lbnode.dataplane.errors import LoadError, from_errno
 
-Key = bytes | int
+__all__ = [
+    "TEST_XDP_LIVE_FRAMES",
+    "BpfObject",
+    "Key",
+    "Map",
+    "Program",
+    "RunResult",
+    "XdpLink",
+    "XdpMode",
+    "possible_cpus",
+    "xdp_mode",
+]
 
-BPF_XDP = 37
-BPF_F_MMAPABLE = 1 << 10
-TEST_XDP_LIVE_FRAMES = 1 << 1
-_PERCPU_TYPES = frozenset({5, 6, 10, 21})
 _LOG_SIZE = 1 << 20
 _LOG_TAIL_LINES = 25
-_LARGEST_FRAME = 1 << 16
 
 KERNEL_REMEDY = "evenkeel needs Linux 5.15 or newer with CONFIG_BPF_SYSCALL and CONFIG_DEBUG_INFO_BTF"
-
-
-class XdpMode(Enum):
-    """How an XDP program hangs on an interface; the value is the kernel's flag."""
-
-    GENERIC = 1 << 1
-    NATIVE = 1 << 2
-
-
-class RunResult(NamedTuple):
-    """What one BPF_PROG_TEST_RUN gave: the return value, the packet after it, mean ns per repeat."""
-
-    retval: int
-    data: bytes
-    duration_ns: int
-
-
-def possible_cpus() -> int:
-    """Return the number of values that a per-CPU map has for each key."""
-    return int(abi.library().libbpf_num_possible_cpus())
-
-
-def _close(fd: int) -> None:
-    if fd >= 0:
-        os.close(fd)
-
-
-def _pin(fd: int, path: Path, what: str) -> None:
-    if abi.library().bpf_obj_pin(fd, os.fsencode(path)):
-        reason = os.strerror(ctypes.get_errno())
-        raise PinError(
-            f"pin {what} at {path}: {reason}: the path must be free, on a mounted bpffs, {RIGHTS_REMEDY}"
-        )
-
-
-def _get_pinned(path: Path) -> int:
-    fd = int(abi.library().bpf_obj_get(os.fsencode(path)))
-    if fd < 0:
-        raise from_errno(PinError, f"open pin {path}", ctypes.get_errno())
-    return fd
-
-
-def _info(fd: int, info: Any) -> Any:
-    size = c_uint32(ctypes.sizeof(info))
-    if abi.library().bpf_obj_get_info_by_fd(fd, byref(info), byref(size)):
-        raise from_errno(DataPlaneError, f"read kernel's information on fd {fd}", ctypes.get_errno())
-    return info
-
-
-class Map:
-    """One kernel map. `span`: bytes of a value as system calls carry it (all CPUs of a per-CPU map)."""
-
-    def __init__(self, fd: int) -> None:
-        info = _info(fd, abi.MapInfo())
-        self.fd = fd
-        self.name = info.name.decode()
-        self.type = int(info.type)
-        self.key_size = int(info.key_size)
-        self.value_size = int(info.value_size)
-        self.max_entries = int(info.max_entries)
-        self.flags = int(info.map_flags)
-        self.is_percpu = self.type in _PERCPU_TYPES
-        self.span = -(-self.value_size // 8) * 8 * possible_cpus() if self.is_percpu else self.value_size
-
-    @classmethod
-    def open_pinned(cls, path: Path) -> Self:
-        """Open the map pinned at `path`; raises PinError."""
-        return cls(_get_pinned(path))
-
-    def pin(self, path: Path) -> None:
-        """Pin at `path`, which must be on bpffs and free; raises PinError."""
-        _pin(self.fd, path, f"map {self.name}")
-
-    def _key(self, key: Key) -> bytes:
-        return key.to_bytes(self.key_size, "little") if isinstance(key, int) else key
-
-    def _failed(self, verb: str, remedy: str = "") -> DataPlaneError:
-        return from_errno(MapError, f"{verb} map {self.name}", ctypes.get_errno(), remedy)
-
-    def lookup(self, key: Key) -> bytes | None:
-        """Return the value of `key` (`span` bytes), None when there is none."""
-        value = ctypes.create_string_buffer(self.span)
-        if abi.library().bpf_map_lookup_elem(self.fd, self._key(key), value) == 0:
-            return value.raw
-        if ctypes.get_errno() == errno.ENOENT:
-            return None
-        raise self._failed("read")
-
-    def update(self, key: Key, value: bytes, flags: int = 0) -> None:
-        """Set `key` to `value` (`span` bytes); flags as in bpf_map_update_elem(2)."""
-        if len(value) != self.span:
-            raise MapError(f"write map {self.name}: value has {len(value)} bytes, not {self.span}")
-        if abi.library().bpf_map_update_elem(self.fd, self._key(key), value, flags):
-            raise self._failed("write", f"it holds {self.max_entries} entries")
-
-    def delete(self, key: Key) -> bool:
-        """Remove `key`; return False when it was not there."""
-        if abi.library().bpf_map_delete_elem(self.fd, self._key(key)) == 0:
-            return True
-        if ctypes.get_errno() == errno.ENOENT:
-            return False
-        raise self._failed("delete from")
-
-    def keys(self) -> list[bytes]:
-        """Return every key, in the kernel's order."""
-        found: list[bytes] = []
-        following = ctypes.create_string_buffer(self.key_size)
-        while abi.library().bpf_map_get_next_key(self.fd, found[-1] if found else None, following) == 0:
-            found.append(following.raw)
-        return found
-
-    def update_batch(self, keys: bytes, values: bytes) -> None:
-        """Write many entries in one system call: keys and values one after another, without gaps."""
-        count = c_uint32(len(keys) // self.key_size)
-        options = abi.BatchOptions(sz=ctypes.sizeof(abi.BatchOptions))
-        if abi.library().bpf_map_update_batch(self.fd, keys, values, byref(count), byref(options)):
-            raise self._failed("write a batch to")
-
-    def lookup_batch(self) -> tuple[bytes, bytes]:
-        """Return all keys and all values in one system call, one after another (`span` bytes each value)."""
-        keys = ctypes.create_string_buffer(self.key_size * self.max_entries)
-        values = ctypes.create_string_buffer(self.span * self.max_entries)
-        count = c_uint32(self.max_entries)
-        following = ctypes.create_string_buffer(max(self.key_size, 8))
-        options = abi.BatchOptions(sz=ctypes.sizeof(abi.BatchOptions))
-        failed = abi.library().bpf_map_lookup_batch(
-            self.fd, None, following, keys, values, byref(count), byref(options)
-        )
-        if failed and ctypes.get_errno() != errno.ENOENT:
-            raise self._failed("read a batch from")
-        return keys.raw[: count.value * self.key_size], values.raw[: count.value * self.span]
-
-    def mmap(self) -> mmap.mmap:
-        """Map the values of a BPF_F_MMAPABLE array into memory, writable; elements are 8-byte aligned."""
-        size = -(-self.value_size // 8) * 8 * self.max_entries
-        pages = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
-        try:
-            return mmap.mmap(self.fd, pages, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        except OSError as error:
-            raise from_errno(MapError, f"map {self.name} into memory", error.errno or errno.EINVAL) from error
-
-    def close(self) -> None:
-        _close(self.fd)
-        self.fd = -1
-
-
-class Program:
-    """One loaded program."""
-
-    def __init__(self, fd: int, name: str) -> None:
-        self.fd = fd
-        self.name = name
-
-    @classmethod
-    def open_pinned(cls, path: Path) -> Self:
-        """Open the program pinned at `path`; raises PinError."""
-        return cls(_get_pinned(path), path.name)
-
-    @property
-    def id(self) -> int:
-        """The kernel's number of this program."""
-        return int(_info(self.fd, abi.ProgramInfo()).id)
-
-    @property
-    def tag(self) -> str:
-        """The kernel's hash over the instructions; which maps they use is not part of it."""
-        return bytes(_info(self.fd, abi.ProgramInfo()).tag).hex()
-
-    def pin(self, path: Path) -> None:
-        """Pin at `path`, which must be on bpffs and free; raises PinError."""
-        _pin(self.fd, path, f"program {self.name}")
-
-    def test_run(
-        self,
-        data: bytes,
-        repeat: int = 1,
-        *,
-        context: bytes | None = None,
-        flags: int = 0,
-        batch_size: int = 0,
-    ) -> RunResult:
-        """Run over the packet `data` (BPF_PROG_TEST_RUN); `context` is a struct xdp_md or __sk_buff."""
-        out = None if flags & TEST_XDP_LIVE_FRAMES else ctypes.create_string_buffer(_LARGEST_FRAME)
-        options = abi.TestRunOptions(sz=ctypes.sizeof(abi.TestRunOptions), repeat=repeat, flags=flags)
-        options.data_in = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p)
-        options.data_size_in = len(data)
-        options.batch_size = batch_size
-        if out is not None:
-            options.data_out, options.data_size_out = ctypes.addressof(out), len(out)
-        if context is not None:
-            options.ctx_in = ctypes.cast(ctypes.c_char_p(context), ctypes.c_void_p)
-            options.ctx_size_in = len(context)
-        if abi.library().bpf_prog_test_run_opts(self.fd, byref(options)):
-            raise from_errno(DataPlaneError, f"test run of {self.name}", ctypes.get_errno())
-        after = out.raw[: options.data_size_out] if out is not None else b""
-        return RunResult(int(options.retval), after, int(options.duration))
-
-    def close(self) -> None:
-        _close(self.fd)
-        self.fd = -1
 
 
 class BpfObject:
@@ -384,85 +182,3 @@ class BpfObject:
 
 def _said() -> str:
     return "\n".join(abi.said)
-
-
-class XdpLink:
-    """A bpf_link that holds an XDP program on an interface."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    @classmethod
-    def attach(cls, program: Program, ifindex: int, mode: XdpMode) -> Self:
-        """Attach `program` to the interface in this network namespace; raises AttachError or RightsError."""
-        options = abi.LinkCreateOptions(sz=ctypes.sizeof(abi.LinkCreateOptions), flags=mode.value)
-        fd = abi.library().bpf_link_create(program.fd, ifindex, BPF_XDP, byref(options))
-        if fd < 0:
-            what = f"attach {program.name} to interface {ifindex} in {mode.name.lower()} mode"
-            raise from_errno(AttachError, what, ctypes.get_errno(), _attach_remedy(ctypes.get_errno()))
-        return cls(fd)
-
-    @classmethod
-    def open_pinned(cls, path: Path) -> Self:
-        """Open the link pinned at `path`; raises PinError."""
-        return cls(_get_pinned(path))
-
-    def pin(self, path: Path) -> None:
-        """Pin at `path`, so that the program stays attached without this process; raises PinError."""
-        _pin(self.fd, path, "link")
-
-    @property
-    def ifindex(self) -> int:
-        """The interface, 0 when it is gone."""
-        return int(_info(self.fd, abi.LinkInfo()).ifindex)
-
-    @property
-    def program_id(self) -> int:
-        """The kernel's number of the program that the link runs now."""
-        return int(_info(self.fd, abi.LinkInfo()).prog_id)
-
-    @property
-    def program_tag(self) -> str:
-        """The tag of the program that the link runs now."""
-        fd = int(abi.library().bpf_prog_get_fd_by_id(self.program_id))
-        if fd < 0:
-            raise from_errno(DataPlaneError, f"open program {self.program_id}", ctypes.get_errno())
-        running = Program(fd, "running")
-        try:
-            return running.tag
-        finally:
-            running.close()
-
-    def update(self, program: Program) -> None:
-        """Let the link run `program` from the next packet on; no packet is lost."""
-        if abi.library().bpf_link_update(self.fd, program.fd, None):
-            raise from_errno(AttachError, f"replace the program by {program.name}", ctypes.get_errno())
-
-    def detach(self) -> None:
-        """Take the program off the interface, whoever else holds the link."""
-        if abi.library().bpf_link_detach(self.fd):
-            raise from_errno(AttachError, "detach xdp link", ctypes.get_errno())
-
-    def close(self) -> None:
-        _close(self.fd)
-        self.fd = -1
-
-
-def _attach_remedy(code: int) -> str:
-    if code in (errno.EBUSY, errno.EEXIST):
-        return (
-            "it has another XDP program: `ip link show` names it, `ip link set dev NAME xdp off` removes it"
-        )
-    if code == errno.EOPNOTSUPP:
-        return "the driver has no native XDP"
-    return ""
-
-
-def xdp_mode(ifindex: int) -> XdpMode | None:
-    """Return how an XDP program is attached to the interface now, None when none is."""
-    options = abi.XdpQueryOptions(sz=ctypes.sizeof(abi.XdpQueryOptions))
-    if abi.library().bpf_xdp_query(ifindex, 0, byref(options)):
-        raise from_errno(AttachError, f"query xdp of interface {ifindex}", ctypes.get_errno())
-    if options.drv_prog_id:
-        return XdpMode.NATIVE
-    return XdpMode.GENERIC if options.skb_prog_id else None

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-/* What a kernel refuses: a map of a type that it does not know, a program that reads what it did not check. */
+/* What a kernel refuses: a map of a type that it does not know, a program that reads what it did not check.
+ */
 #include <linux/bpf.h>
 
 #include <bpf/bpf_helpers.h>
