@@ -55,8 +55,8 @@ def recall(
 
 def _rounds(standing: Standing) -> list[NDArray[np.uint8]]:
     """One flag a backend id for each round of filling places: first the preferred, then the last resort."""
-    resort = _flags("last resort", standing.last_resort)
-    preferred = _flags("allowed alternates", standing.preferred)
+    resort = flags_of("last resort", standing.last_resort)
+    preferred = flags_of("allowed alternates", standing.preferred)
     preferred[resort != 0] = 0
     return [preferred, resort] if standing.last_resort else [preferred]
 
@@ -64,14 +64,17 @@ def _rounds(standing: Standing) -> list[NDArray[np.uint8]]:
 def _keyless_last(first: Owners, second: Owners, keyless: Collection[int]) -> tuple[Owners, Owners]:
     if not keyless:
         return first, second
-    ends = _flags("backends without agent", keyless)
+    ends = flags_of("backends without agent", keyless)
     passes_on = (second != 0) & (ends[second] == 0)
     swapped = (ends[first] != 0) & passes_on
     return np.where(swapped, second, first), np.where(swapped, first, second)
 
 
-def _flags(what: str, backends: Collection[int] | None) -> NDArray[np.uint8]:
-    """One flag a backend id, None meaning all; that of 0, "none", is never set."""
+def flags_of(what: str, backends: Collection[int] | None) -> NDArray[np.uint8]:
+    """Return one flag a backend id, set for `backends` (None: all); that of 0, "none", is never set.
+
+    Raises RingError, which says `what` the ids are, for one that no backend can have.
+    """
     flags = np.full(MAX_BACKEND + 1, backends is None, dtype=np.uint8)
     for backend in backends or ():
         if not 0 <= backend <= MAX_BACKEND:

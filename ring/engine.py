@@ -41,6 +41,15 @@ class Engine(Protocol):
         second: NDArray[np.uint16],
     ) -> None: ...
 
+    def left_out(
+        self,
+        owners: NDArray[np.uint16],
+        first: NDArray[np.uint16],
+        second: NDArray[np.uint16],
+        earlier: NDArray[np.uint16],
+        allowed: NDArray[np.uint8],
+    ) -> NDArray[np.uint32]: ...
+
 
 def engine() -> Engine:
     """Return the faster of those at hand."""

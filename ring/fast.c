@@ -17,7 +17,7 @@
 /* Counted up with every change of a signature below; ring/fast.py asks for the same number. */
 uint32_t ring_interface(void)
 {
-	return 1;
+	return 2;
 }
 
 /* ---- home: whose turn it is ---- */
@@ -294,4 +294,22 @@ void ring_remember(uint32_t size, const uint16_t *owners, const uint16_t *earlie
 		else if (!second[bucket] && backend != first[bucket])
 			second[bucket] = backend;
 	}
+}
+
+/* ---- admission ---- */
+
+/* The buckets whose allowed owner in an earlier epoch is neither owner nor alternate now: how many. */
+uint32_t ring_left_out(uint32_t size, const uint16_t *owners, const uint16_t *first, const uint16_t *second,
+		       const uint16_t *earlier, const uint8_t *allowed, uint32_t *buckets)
+{
+	uint32_t count = 0;
+
+	for (uint32_t bucket = 0; bucket < size; bucket++) {
+		uint16_t backend = earlier[bucket];
+
+		buckets[count] = bucket; /* kept, or overwritten by the next one */
+		count += backend != owners[bucket] && backend != first[bucket] && backend != second[bucket] &&
+			 allowed[backend];
+	}
+	return count;
 }

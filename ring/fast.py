@@ -20,7 +20,7 @@ from ring.logarithm import table
 from ring.mixing import bucket_base, slot_base
 
 LIBRARY = Path(__file__).with_name("libfast.so")
-INTERFACE = 1
+INTERFACE = 2
 
 _u8 = np.ctypeslib.ndpointer(np.uint8, flags="C")
 _u16 = np.ctypeslib.ndpointer(np.uint16, flags="C")
@@ -33,11 +33,12 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "ring_populate": (ctypes.c_int, [_word, _u32, _u32, _u16, _word, _u16]),
     "ring_failover": (ctypes.c_int, [_word, _u16, _word, _u16, _u16, _u8, _base, _base, _u64, _u16]),
     "ring_remember": (None, [_word, _u16, _u16, _u8, _u16, _u16]),
+    "ring_left_out": (_word, [_word, _u16, _u16, _u16, _u16, _u8, _u32]),
 }
 
 
 class Library:
-    """The three functions of `ring.reference`, with the same arguments and results."""
+    """The functions of `ring.reference`, with the same arguments and results."""
 
     def __init__(self, path: Path) -> None:
         """Load the library at `path`. Raises OSError if it is missing, RingError if of another release."""
@@ -85,6 +86,18 @@ class Library:
         second: NDArray[np.uint16],
     ) -> None:
         self._c.ring_remember(len(owners), owners, earlier, allowed, first, second)
+
+    def left_out(
+        self,
+        owners: NDArray[np.uint16],
+        first: NDArray[np.uint16],
+        second: NDArray[np.uint16],
+        earlier: NDArray[np.uint16],
+        allowed: NDArray[np.uint8],
+    ) -> NDArray[np.uint32]:
+        buckets = np.empty(len(owners), dtype=np.uint32)
+        count = self._c.ring_left_out(len(owners), owners, first, second, earlier, allowed, buckets)
+        return buckets[:count].copy()
 
 
 @cache

@@ -89,3 +89,19 @@ def remember(
             first[bucket] = backend
         elif not second[bucket]:
             second[bucket] = backend
+
+
+def left_out(
+    owners: NDArray[np.uint16],
+    first: NDArray[np.uint16],
+    second: NDArray[np.uint16],
+    earlier: NDArray[np.uint16],
+    allowed: NDArray[np.uint8],
+) -> NDArray[np.uint32]:
+    """Return the buckets, ascending, whose `allowed` owner in an earlier epoch is in today's lists no more."""
+    buckets = [
+        bucket
+        for bucket, backend in enumerate(earlier.tolist())
+        if allowed[backend] and backend not in (owners[bucket], first[bucket], second[bucket])
+    ]
+    return np.array(buckets, dtype=np.uint32)

@@ -130,7 +130,7 @@ def distinct(newest: Lineup, earlier: Sequence[Sequence[Slot]]) -> Iterator[Line
 
 @lru_cache(maxsize=_KEPT_OWNERS)
 def owners_of(size: int, seed: int, lineup: Lineup) -> NDArray[np.uint16]:
-    """Return one backend id a bucket, read-only; 0 where no slot serves (NOBODY, as an index, is beyond every slot's)."""
+    """Return one backend id a bucket, read-only; 0 where no slot serves: NOBODY indexes beyond all slots."""
     if not len(lineup):
         maglev.check_size(size)
         return _frozen(np.zeros(size, dtype=np.uint16))

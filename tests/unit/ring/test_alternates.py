@@ -13,7 +13,6 @@ from ring.slots import Slot
 from ring.table import build
 from tests.unit.ring.pools import SEED, equal_slots, histories, owners, seeds, sizes, without
 
-
 ids = st.sets(st.integers(1, 8))
 
 
