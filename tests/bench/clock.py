@@ -1,15 +1,18 @@
 """Nanoseconds a packet: batches of a program under the driver, the driver's own cost subtracted.
 
-Time is the thread's CPU time around the one system call of a batch; the thread runs SCHED_FIFO on one CPU. Batches of the
-programs alternate, so that a slow moment of the machine hits all of them; the median of the differences counts.
+Time is the thread's CPU time around the one system call of a batch; the thread runs SCHED_FIFO on one CPU. Batches of
+the programs alternate, so that a slow moment of the machine hits all of them; the median of the differences counts.
+The driver moves the frame's start back and writes the headers in both cases: what remains is the program's.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,16 +24,35 @@ from lbnode.dataplane.libbpf import BpfObject, Program
 
 FRAME_SIZE = 64
 BATCHES = 9
+_SPREAD = 2654435761
 _PRIORITY = 50
 _FOLDER = Path(__file__).resolve().parent
 _OBJECT = _FOLDER / "build" / "driver.bpf.o"
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """A frame whose addresses change from packet to packet: `flows` flows over `vips` VIPs, both powers of two."""
+
+    name: str
+    frame: bytes
+    flows: int
+    vips: int
+
+    def packet(self, number: int) -> bytes:
+        """Return the frame of packet `number`, as the driver writes it."""
+        flow = number & (self.flows - 1)
+        source = (flow * _SPREAD & 0xFFFFFFFF).to_bytes(4, "little")
+        destination = (int.from_bytes(self.frame[30:34], "big") + (flow & (self.vips - 1))).to_bytes(4, "big")
+        return (self.frame[:26] + source + destination + self.frame[34:]).ljust(FRAME_SIZE, b"\0")
 
 
 class Driver:
     """The driver program and what it is told to do."""
 
     def __init__(self) -> None:
-        build_bpf(_FOLDER)
+        with redirect_stdout(sys.stderr):
+            build_bpf(_FOLDER)
         with BpfObject.open(_OBJECT) as each:
             each.load()
             self.program = each.program("driver")
@@ -39,10 +61,10 @@ class Driver:
             self._under_test = each.map("under_test")
             self._job: Any = np.frombuffer(each.map("jobs").mmap(), dtype=each.btf.dtype("job"), count=1)[0]
 
-    def set_traffic(self, frame: bytes, flows: int, vips: int) -> None:
-        """Send `frame` with the addresses of `flows` flows over `vips` VIPs, both powers of two."""
-        self._job["frame"] = np.frombuffer(frame.ljust(FRAME_SIZE, b"\0"), dtype=np.uint8)
-        self._job["flow_mask"], self._job["vip_mask"] = flows - 1, vips - 1
+    def set_traffic(self, traffic: Traffic) -> None:
+        """Choose what the next runs send."""
+        self._job["frame"] = np.frombuffer(traffic.frame.ljust(FRAME_SIZE, b"\0"), dtype=np.uint8)
+        self._job["flow_mask"], self._job["vip_mask"] = traffic.flows - 1, traffic.vips - 1
 
     def run(self, program: Program, packets: int) -> float:
         """Return the ns of CPU time that each of `packets` packets took, the driver's share included."""
@@ -53,13 +75,15 @@ class Driver:
         spent = time.clock_gettime_ns(time.CLOCK_THREAD_CPUTIME_ID) - before
         expected = 0 if program is self.nothing else packets - 1
         if int(self._job["changed"]) != expected:
-            raise AssertionError(f"{program.name} changed the length of {self._job['changed']} of {packets} packets")
+            raise AssertionError(
+                f"{program.name} changed the length of {self._job['changed']} of {packets} packets"
+            )
         return spent / packets
 
-    def output(self, program: Program, flow: int) -> tuple[int, bytes]:
-        """Return verdict and packet of `program` for the packet of one flow."""
+    def output(self, program: Program, number: int) -> tuple[int, bytes]:
+        """Return verdict and packet of `program` for packet `number`."""
         self._under_test.update(0, program.fd.to_bytes(4, "little"))
-        self._job["next"] = flow
+        self._job["next"] = number
         result = self.program.test_run(bytes(FRAME_SIZE))
         return result.retval, result.data
 

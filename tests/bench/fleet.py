@@ -53,9 +53,7 @@ def make_fleet(algorithm: HashAlgorithm = HashAlgorithm.MULTIPLY) -> Fleet:
 def make_table(pool: PoolName, seed: int, algorithm: HashAlgorithm, epoch: int = 7) -> PoolTable:
     """Return a table of random owners, one bucket in twenty with two alternates."""
     chance = np.random.default_rng(seed)
-    owners, first, second = (
-        chance.integers(1, BACKENDS + 1, TABLE_SIZE, dtype=np.uint16) for _ in range(3)
-    )
+    owners, first, second = (chance.integers(1, BACKENDS + 1, TABLE_SIZE, dtype=np.uint16) for _ in range(3))
     keyed: NDArray[np.uint16] = (chance.random(TABLE_SIZE) < KEYED_SHARE).astype(np.uint16)
     return PoolTable(
         pool, EpochNumber(epoch), TABLE_SIZE, HashMode.FLOW, algorithm, derive_keys(SECRET, seed),

@@ -1,0 +1,67 @@
+"""`python -m tests.bench`: nanoseconds a packet and milliseconds an epoch, as a table and then as JSON lines.
+
+Needs root (or CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN and CAP_SYS_NICE) and an otherwise quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from itertools import chain
+
+from tests.bench.epochs import EpochCost, epoch_costs
+from tests.bench.packets import PacketCost, packet_costs
+
+PACKET_HEAD = f"{'program':<24}{'traffic':<12}{'net ns':>8}{'floor ns':>10}{'x floor':>9}"
+EPOCH_HEAD = f"{'backends, ms':<14}{'build, first':>14}{'build, next':>13}{'stage':>8}{'switch':>8}{'epoch to kernel':>17}"
+
+
+def main() -> int:
+    """Measure and print; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print the JSON lines alone")
+    only_json = parser.parse_args().json
+    lines: list[dict[str, object]] = []
+    for cost in chain([PACKET_HEAD], packet_costs(), ["", EPOCH_HEAD], epoch_costs()):
+        if not isinstance(cost, str):
+            lines.append(as_json(cost))
+        if not only_json:
+            print(cost if isinstance(cost, str) else as_row(cost), flush=True)
+    print(
+        "\n".join(json.dumps(line) for line in lines)
+        if only_json
+        else "\n" + "\n".join(map(json.dumps, lines))
+    )
+    return 0
+
+
+def as_row(cost: PacketCost | EpochCost) -> str:
+    """Return a line of the table."""
+    if isinstance(cost, PacketCost):
+        numbers = f"{cost.net_ns:>8.1f}{cost.floor_ns:>10.1f}{cost.ratio:>9.1f}"
+        return f"{cost.program:<24}{cost.traffic:<12}{numbers}"
+    return (
+        f"{cost.backends:<14}{cost.build_first_ms:>14.2f}{cost.build_next_ms:>13.2f}"
+        f"{cost.stage_ms:>8.2f}{cost.switch_ms:>8.3f}{cost.epoch_to_kernel_ms:>16.2f}"
+    )
+
+
+def as_json(cost: PacketCost | EpochCost) -> dict[str, object]:
+    """Return the record of one measurement."""
+    if isinstance(cost, PacketCost):
+        return {"what": "packet", **_rounded(asdict(cost)), "ratio_to_floor": round(cost.ratio, 2)}
+    return {
+        "what": "epoch",
+        **_rounded(asdict(cost)),
+        "epoch_to_kernel_ms": round(cost.epoch_to_kernel_ms, 3),
+    }
+
+
+def _rounded(record: dict[str, object]) -> dict[str, object]:
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in record.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
