@@ -10,18 +10,19 @@ from uuid import uuid4
 import structlog
 
 from lbnode.core.epochs import CURRENT_KEY
-from lbnode.core.leader import (
-    Command,
-    Decision,
+from lbnode.core.leader import Decision, Leader
+from lbnode.core.writes import (
+    AskForFlows,
     ForgetEpoch,
     FoundFleet,
-    Leader,
     MakeCurrent,
     OfferEpoch,
     PutBackend,
+    PutHeld,
     PutIds,
     RemoveBackend,
     RetirePool,
+    Write,
 )
 from lbnode.model.ids import NodeName, PoolName
 from lbnode.model.members import FleetIdentity
@@ -95,7 +96,7 @@ class Leadership:
             log.warning("alarm", what=alarm)
         self.alarms = decision.alarms
 
-    async def _write(self, command: Command, view: FleetView) -> None:
+    async def _write(self, command: Write, view: FleetView) -> None:
         match command:
             case FoundFleet():
                 await self._found()
@@ -118,6 +119,10 @@ class Leadership:
                 log.info("epoch current", pool=pool, epoch=number, without=laggards)
             case ForgetEpoch(pool, number):
                 await self._store.delete_epochs(pool, [number])
+            case AskForFlows(question):
+                await self._store.ask(question)
+            case PutHeld(held):
+                await self._store.put_held(held)
             case RetirePool(pool):
                 await self._retire(pool, view)
 
@@ -132,4 +137,5 @@ class Leadership:
     async def _retire(self, pool: PoolName, view: FleetView) -> None:
         await self._store.remove_current(pool)
         await self._store.delete_epochs(pool, view.epochs.get(pool, {}))
+        await self._store.forget_pool(pool)
         log.info("pool retired", pool=pool)

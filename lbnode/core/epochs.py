@@ -1,24 +1,23 @@
-"""What a pool's next epoch is: who sits in which slot, with which weight and state.
+"""What a pool's next epoch is: who sits in which slot, with which weight and state, and who left but still counts.
 
-Decides: slot allotment (an occupant keeps its slot, a newcomer gets the lowest free one, a slot left empty stays
-in the pool so that nobody else's buckets move), and states from intents and health. Does not decide when an
-epoch is offered or becomes current: that is `lbnode.core.leader`.
+Decides: slot allotment (an occupant keeps its slot, a newcomer gets the lowest free one and takes over an occupied
+one only when it is up, a slot left empty stays in the pool so that nobody else's buckets move), and states from
+intents and health. Does not decide when an epoch is offered or becomes current (`lbnode.core.leader`), how long
+earlier epochs count (`lbnode.core.history`), or what must wait (`lbnode.core.admission`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import count
 from uuid import UUID
 
 from lbnode.core.health import Removals, limit_failures
-from lbnode.model.epoch import ALGORITHM, BackendState, Epoch, EpochSlot
-from lbnode.model.fleet import OnAllFailed, Pool, PoolMember
+from lbnode.model.epoch import ALGORITHM, REBUILT, BackendState, Epoch, EpochSlot, FormerOccupant
+from lbnode.model.fleet import OnAllFailed, Pool, PoolMember, TableKind
 from lbnode.model.ids import BackendId, BackendName, EpochNumber, PoolName, SlotNumber
-from ring.slots import Slot
-from ring.table import Table, build
 
 CURRENT_KEY = 1
 """The id of the fleet secret that new pools hash with."""
@@ -28,18 +27,25 @@ CURRENT_KEY = 1
 class Inputs:
     """Everything besides the pool's own definition that its next epoch depends on.
 
-    `up` holds the fleet's verdict on each backend; a backend without a verdict is absent.
+    `up` holds the fleet's verdict on each backend; a backend without a verdict is absent. `agents` have the agent,
+    `connected` are those whose agent answers now. `drained_out` are former occupants that hold no flows any more.
     """
 
     fleet: UUID
     ids: Mapping[BackendName, BackendId]
     drained: Collection[BackendName]
     up: Mapping[BackendName, bool]
+    agents: Collection[BackendId] = field(default_factory=frozenset)
+    connected: Collection[BackendId] = field(default_factory=frozenset)
+    drained_out: Collection[BackendId] = field(default_factory=frozenset)
 
 
 @dataclass(frozen=True, slots=True)
 class NextEpoch:
-    """A pool's next epoch (its number already last + 1) and what health was not allowed to do."""
+    """A pool's next epoch (its number already last + 1) and what health was not allowed to do.
+
+    The epoch's window begins where that of the one before began, and its digest is empty.
+    """
 
     epoch: Epoch
     withheld: frozenset[BackendName]
@@ -71,52 +77,40 @@ def allot_slots(
 
 
 def derive(pool: Pool, before: Epoch | None, inputs: Inputs) -> NextEpoch:
-    """Return the epoch that should follow `before` (None: the pool's first), with an empty digest.
+    """Return the epoch that should follow `before` (None: the pool's first).
 
     It may equal `before` in all but its number: `same_shape` tells. Table size, seed, hash and key are taken
     from `before`, because they are fixed for a pool's life.
     """
     names = {inputs.ids[member.backend]: member.backend for member in pool.members}
-    seated = _seated(before, names)
-    allotted = allot_slots(pool.members, seated)
+    allotted = allot_slots(pool.members, _seated(before, names))
     by_slot = {allotted[member.backend]: member for member in pool.members}
-    removals = _removals(pool, by_slot, before, inputs)
-    slots = [_slot(number, member, inputs, removals) for number, member in by_slot.items()]
+    waiting = _waiting_newcomers(pool, by_slot, before, inputs)
+    seated_now = {number: member for number, member in by_slot.items() if number not in waiting}
+    removals = _removals(pool, seated_now, before, inputs)
+    slots = [_slot(number, member, inputs, removals) for number, member in seated_now.items()]
+    slots += [_staying(slot, inputs) for slot in _slots(before) if slot.number in waiting]
     slots += _empty_slots(before, by_slot)
     slots.sort(key=lambda slot: slot.number)
     return NextEpoch(
-        epoch=_next(pool, before, inputs.fleet, tuple(slots)),
+        epoch=_next(pool, before, inputs, tuple(slots)),
         withheld=frozenset(names[BackendId(number)] for number in removals.withheld),
         all_down=removals.all_down,
     )
 
 
 def same_shape(one: Epoch, other: Epoch) -> bool:
-    """True when two epochs differ at most in number, window and digest: nothing needs to be offered."""
+    """True when two epochs differ at most in number, window, time and digest: nothing needs to be offered."""
     return (one.slots, one.former, one.algorithm) == (other.slots, other.former, other.algorithm)
 
 
-def ring_slots(epoch: Epoch) -> tuple[Slot, ...]:
-    """Return an epoch's slots as the values that `ring` builds tables from."""
-    return tuple(
-        Slot(
-            slot.number,
-            slot.weight,
-            slot.backend or 0,
-            slot.backend is not None and slot.state is BackendState.ACTIVE,
-        )
-        for slot in epoch.slots
-    )
-
-
-def build_table(epoch: Epoch) -> Table:
-    """Return the table of an epoch. Alternates arrive with the affinity window; today there are none."""
-    return build(epoch.table_size, epoch.seed, ring_slots(epoch))
-
-
-def seal(epoch: Epoch) -> Epoch:
-    """Return the epoch with the digest that its table has."""
-    return replace(epoch, digest=build_table(epoch).digest())
+def with_slots(epoch: Epoch, before: Epoch, slots: tuple[EpochSlot, ...]) -> Epoch:
+    """Return `epoch`, which follows `before`, with other slots: who leaves and still counts follows from them."""
+    seated = {slot.backend for slot in slots}
+    done = {entry.backend for entry in before.former} - {entry.backend for entry in epoch.former}
+    done -= {slot.backend for slot in epoch.slots}
+    carried = [entry for entry in before.former if entry.backend not in seated | done]
+    return replace(epoch, slots=slots, former=(*carried, *_leavers(before, slots, epoch.number)))
 
 
 def can_serve(slots: Sequence[EpochSlot]) -> bool:
@@ -127,7 +121,8 @@ def can_serve(slots: Sequence[EpochSlot]) -> bool:
 def overlay(epoch: Epoch, up: Mapping[BackendId, bool], cap_percent: int) -> Epoch:
     """Return `epoch` as a node without the store sees it: its own verdicts on top, within the same cap.
 
-    Backends that the epoch calls failed come back only by a good verdict of this node.
+    Backends that the epoch calls failed come back only by a good verdict of this node. Those that it fails itself
+    may still answer: their flows are not taken from them.
     """
     members = [
         slot.backend for slot in epoch.slots if slot.backend and slot.state is not BackendState.DRAINING
@@ -137,26 +132,48 @@ def overlay(epoch: Epoch, up: Mapping[BackendId, bool], cap_percent: int) -> Epo
     )
     down = frozenset(member for member in members if not up.get(member, member not in before))
     failed = limit_failures(members, down, before, cap_percent).failed
-    slots = tuple(
-        slot
-        if slot.backend is None or slot.state is BackendState.DRAINING
-        else replace(slot, state=BackendState.FAILED if slot.backend in failed else BackendState.ACTIVE)
-        for slot in epoch.slots
-    )
-    return replace(epoch, slots=slots)
+    return replace(epoch, slots=tuple(_as_seen(slot, failed) for slot in epoch.slots))
+
+
+def _as_seen(slot: EpochSlot, failed: Collection[int]) -> EpochSlot:
+    if slot.backend is None or slot.state is BackendState.DRAINING:
+        return slot
+    if slot.backend not in failed:
+        return replace(slot, state=BackendState.ACTIVE, answers=False)
+    if slot.state is BackendState.FAILED:
+        return slot
+    return replace(slot, state=BackendState.FAILED, answers=slot.agent)
+
+
+def _slots(before: Epoch | None) -> tuple[EpochSlot, ...]:
+    return before.slots if before is not None else ()
 
 
 def _seated(before: Epoch | None, names: Mapping[BackendId, BackendName]) -> dict[SlotNumber, BackendName]:
-    if before is None:
-        return {}
     return {
-        slot.number: names[slot.backend] for slot in before.slots if slot.backend and slot.backend in names
+        slot.number: names[slot.backend] for slot in _slots(before) if slot.backend and slot.backend in names
     }
 
 
+def _waiting_newcomers(
+    pool: Pool, by_slot: Mapping[SlotNumber, PoolMember], before: Epoch | None, inputs: Inputs
+) -> set[SlotNumber]:
+    """Slots whose newcomer is not up yet and whose occupant still serves: make before break."""
+    if pool.health is None:
+        return set()
+    waiting = set()
+    for slot in _slots(before):
+        newcomer = by_slot.get(slot.number)
+        if newcomer is None or slot.backend is None or slot.state is BackendState.FAILED:
+            continue
+        if inputs.ids[newcomer.backend] != slot.backend and not inputs.up.get(newcomer.backend, False):
+            waiting.add(slot.number)
+    seated = {slot.backend for slot in _slots(before)}
+    return {number for number in waiting if inputs.ids[by_slot[number].backend] not in seated}
+
+
 def _states_before(before: Epoch | None) -> dict[BackendId, BackendState]:
-    slots = before.slots if before is not None else ()
-    return {slot.backend: slot.state for slot in slots if slot.backend is not None}
+    return {slot.backend: slot.state for slot in _slots(before) if slot.backend is not None}
 
 
 def _removals(
@@ -188,30 +205,70 @@ def _slot(number: SlotNumber, member: PoolMember, inputs: Inputs, removals: Remo
         state = BackendState.FAILED
     else:
         state = BackendState.ACTIVE
-    return EpochSlot(number, member.weight, backend, state)
+    answers = state is BackendState.FAILED and backend in inputs.connected
+    return EpochSlot(number, member.weight, backend, state, backend in inputs.agents, answers)
+
+
+def _staying(slot: EpochSlot, inputs: Inputs) -> EpochSlot:
+    """An occupant that nobody wants any more, but that serves until its successor does."""
+    return replace(slot, agent=slot.backend in inputs.agents)
 
 
 def _empty_slots(before: Epoch | None, taken: Collection[SlotNumber]) -> list[EpochSlot]:
     """Slots that nobody occupies any more: kept, so that only the leaver's own buckets move."""
-    slots = before.slots if before is not None else ()
     return [
         EpochSlot(slot.number, slot.weight, None, BackendState.FAILED)
-        for slot in slots
+        for slot in _slots(before)
         if slot.number not in taken
     ]
 
 
-def _next(pool: Pool, before: Epoch | None, fleet: UUID, slots: tuple[EpochSlot, ...]) -> Epoch:
+def _formers(
+    before: Epoch | None, slots: Sequence[EpochSlot], number: EpochNumber, inputs: Inputs
+) -> tuple[FormerOccupant, ...]:
+    """Who left and may still hold flows: out once drained, or once seated again (or outside the window: `history`)."""
+    if before is None:
+        return ()
+    seated = {slot.backend for slot in slots}
+    carried = [
+        replace(entry, agent=entry.backend in inputs.agents, answers=entry.backend in inputs.connected)
+        if entry.state is BackendState.FAILED
+        else replace(entry, agent=entry.backend in inputs.agents)
+        for entry in before.former
+        if entry.backend not in seated and entry.backend not in inputs.drained_out
+    ]
+    return (*carried, *_leavers(before, slots, number))
+
+
+def _leavers(before: Epoch, slots: Sequence[EpochSlot], number: EpochNumber) -> list[FormerOccupant]:
+    seated = {slot.backend for slot in slots}
+    return [
+        FormerOccupant(
+            slot=slot.number,
+            backend=slot.backend,
+            state=BackendState.FAILED if slot.state is BackendState.FAILED else BackendState.DRAINING,
+            left_in=number,
+            agent=slot.agent,
+            answers=slot.answers,
+        )
+        for slot in before.slots
+        if slot.backend is not None and slot.backend not in seated
+    ]
+
+
+def _next(pool: Pool, before: Epoch | None, inputs: Inputs, slots: tuple[EpochSlot, ...]) -> Epoch:
     number = EpochNumber(before.number + 1 if before is not None else 1)
+    algorithm = REBUILT if pool.table is TableKind.MAGLEV else ALGORITHM
     if before is not None:
-        return replace(before, number=number, slots=slots, window_from=number, digest="", algorithm=ALGORITHM)
+        former = _formers(before, slots, number, inputs)
+        return replace(before, number=number, slots=slots, former=former, digest="", algorithm=algorithm)
     return Epoch(
-        fleet=fleet,
+        fleet=inputs.fleet,
         pool=pool.name,
         number=number,
-        algorithm=ALGORITHM,
+        algorithm=algorithm,
         table_size=pool.table_size,
-        seed=pool_seed(fleet, pool.name),
+        seed=pool_seed(inputs.fleet, pool.name),
         hash_mode=pool.hash_mode,
         hash_algorithm=pool.hash_algorithm,
         key_id=CURRENT_KEY,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lbnode.core.difference import describe_vip
-from lbnode.core.epochs import ring_slots
+from lbnode.core.history import ring_slots
 from lbnode.model.epoch import BackendState, Epoch
 from lbnode.model.explanation import Explanation, FlowQuestion, Holder
 from lbnode.model.fleet import Vip

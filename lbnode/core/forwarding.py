@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from lbnode.core.epochs import build_table, overlay
-from lbnode.model.epoch import ALGORITHM, Epoch
+from lbnode.core.epochs import overlay
+from lbnode.core.history import MissingEpochError, build_table, earlier_epochs
+from lbnode.model.epoch import KNOWN_ALGORITHMS, Epoch
 from lbnode.model.fleet import DesiredFleet, Pool, Vip
 from lbnode.model.ids import BackendId, BackendName, EpochNumber, PoolName
 from lbnode.model.members import LoadedEpoch
@@ -130,7 +131,11 @@ class Forwarding:
         if held.staged == epoch:
             return []
         problem = refusal(view, epoch)
-        table = None if problem else build_table(epoch)
+        table: Table | None = None
+        try:
+            table = None if problem else build_table(epoch, earlier_epochs(view.epochs[epoch.pool], epoch))
+        except MissingEpochError as error:
+            problem = str(error)
         if table is not None and check and table.digest() != epoch.digest:
             problem = (
                 f"epoch {epoch.number}: own table's digest is {table.digest()}, the fleet's {epoch.digest}"
@@ -156,11 +161,8 @@ def refusal(view: FleetView, epoch: Epoch) -> str:
     """Return why this node must not load `epoch`, or an empty string."""
     if view.identity is not None and epoch.fleet != view.identity.uuid:
         return f"epoch {epoch.number} belongs to another fleet ({epoch.fleet})"
-    if epoch.algorithm > ALGORITHM:
-        return (
-            f"epoch {epoch.number} needs table algorithm {epoch.algorithm}, this lbnode has {ALGORITHM}: "
-            "upgrade this node"
-        )
+    if epoch.algorithm not in KNOWN_ALGORITHMS:
+        return f"epoch {epoch.number} needs table algorithm {epoch.algorithm}, which this lbnode lacks: upgrade it"
     if view.identity is not None and epoch.key_id not in view.identity.keys:
         return f"epoch {epoch.number} hashes with key {epoch.key_id}, which the fleet does not have"
     return ""

@@ -1,9 +1,9 @@
-"""What the elected leader writes: backend ids, epochs on offer, epochs made current.
+"""What the elected leader writes: members, epochs on offer, epochs made current, questions and held changes.
 
 Decides: which records follow from the operator's wishes, from health and from what members acknowledged. A
-leader is a function of the fleet's memory and may be replaced by another at any time; what it remembers
-itself (when it first saw an offer) only bounds waiting. Does not decide what an epoch contains
-(`lbnode.core.epochs`), nor whether a change must be held: admission is a step of its own.
+leader is a function of the fleet's memory and may be replaced by another at any time; what it remembers itself
+(when it first saw something) only bounds waiting. Does not decide what an epoch contains (`lbnode.core.epochs`),
+how long earlier ones count (`lbnode.core.history`), or what must wait (`lbnode.core.admission`).
 """
 
 from __future__ import annotations
@@ -11,78 +11,61 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from lbnode.core.epochs import Inputs, NextEpoch, derive, same_shape, seal
+from lbnode.core.admission import Admitted, admit
+from lbnode.core.epochs import Inputs, NextEpoch, derive, same_shape
+from lbnode.core.flows import answered, drained_out, held_changes, may_hold_flows
 from lbnode.core.health import majority
-from lbnode.core.ids import LedgerFullError, allot
+from lbnode.core.history import (
+    MissingEpochError,
+    closes_at,
+    earlier_epochs,
+    ring_slots,
+    seal,
+    window_from,
+    with_window,
+)
+from lbnode.core.registration import register
+from lbnode.core.writes import (
+    AskForFlows,
+    ForgetEpoch,
+    FoundFleet,
+    MakeCurrent,
+    OfferEpoch,
+    PutHeld,
+    RetirePool,
+    Write,
+)
 from lbnode.model.epoch import Epoch
 from lbnode.model.fleet import DesiredFleet, Pool
-from lbnode.model.ids import BackendId, BackendName, EpochNumber, PoolName
-from lbnode.model.members import BackendMember
-from lbnode.model.view import FleetView, IdLedger
+from lbnode.model.flows import FlowQuestion, HeldChanges
+from lbnode.model.ids import BackendName, EpochNumber, PoolName
+from lbnode.model.view import FleetView
 
 ACKNOWLEDGE_S = 0.2
 """How long an offer waits for members that do not answer; then it goes on and they are named (design.md §6)."""
 
-FOUNDATIONS = frozenset({"identity", "desired", "intents", "ids"})
-"""Records without which nothing may be derived: a leader that cannot read one of them changes nothing."""
+SETTLE_S = 0.5
+"""How long after a switch agents are asked for flows: by then no node sends new ones to the owners before."""
+
+ASK_AGAIN_S = 1.0
+"""How often agents are asked while a change is held."""
+
+COUNTED_S = 2.5
+"""How long an epoch must have been current before "no flows" of a former occupant is believed: counts are told
+once a second."""
 
 KEEP_EPOCHS = 8
-"""How many epochs before the current one stay in the store, for operators who ask what happened."""
+"""How many epochs before the window stay in the store, for operators who ask what happened."""
 
-
-@dataclass(frozen=True, slots=True)
-class FoundFleet:
-    """Write the fleet's identity: its UUID and its first secret."""
-
-
-@dataclass(frozen=True, slots=True)
-class PutIds:
-    ledger: IdLedger
-
-
-@dataclass(frozen=True, slots=True)
-class PutBackend:
-    member: BackendMember
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveBackend:
-    name: BackendName
-
-
-@dataclass(frozen=True, slots=True)
-class OfferEpoch:
-    epoch: Epoch
-
-
-@dataclass(frozen=True, slots=True)
-class MakeCurrent:
-    pool: PoolName
-    number: EpochNumber
-    laggards: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ForgetEpoch:
-    pool: PoolName
-    number: EpochNumber
-
-
-@dataclass(frozen=True, slots=True)
-class RetirePool:
-    pool: PoolName
-
-
-Command = (
-    FoundFleet | PutIds | PutBackend | RemoveBackend | OfferEpoch | MakeCurrent | ForgetEpoch | RetirePool
-)
+FOUNDATIONS = frozenset({"identity", "desired", "intents", "ids"})
+"""Records without which nothing may be derived: a leader that cannot read one of them changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What to write, when to ask again even if nothing changes (monotonic seconds), and what operators must know."""
 
-    commands: tuple[Command, ...] = ()
+    commands: tuple[Write, ...] = ()
     wake_at: float | None = None
     alarms: tuple[str, ...] = ()
 
@@ -92,10 +75,12 @@ class Leader:
     """The leader's decisions; `handle` is called after each change of the view."""
 
     _offered_at: dict[tuple[PoolName, EpochNumber], float] = field(default_factory=dict)
+    _current_at: dict[PoolName, tuple[EpochNumber, float]] = field(default_factory=dict)
+    _asked_at: dict[PoolName, float] = field(default_factory=dict)
     _up: dict[PoolName, dict[BackendName, bool]] = field(default_factory=dict)
 
     def handle(self, view: FleetView, now: float, wall: float) -> Decision:
-        """Return what to write. `now` is the monotonic clock, `wall` the wall clock (for the age of released ids)."""
+        """Return what to write. `now` is the monotonic clock, `wall` the wall clock (windows, age of released ids)."""
         if view.identity is None:
             return Decision((FoundFleet(),))
         unreadable = tuple(problem for problem in view.corrupt if problem.split(":")[0] in FOUNDATIONS)
@@ -103,54 +88,71 @@ class Leader:
             return Decision(alarms=unreadable)
         if view.desired is None:
             return Decision()
-        registrations = tuple(self._register(view, view.desired, wall))
+        registrations = tuple(register(view, view.desired, wall))
         if registrations:
             return Decision(registrations)
-        commands: list[Command] = [RetirePool(pool) for pool in retired_pools(view, view.desired)]
+        commands: list[Write] = [RetirePool(pool) for pool in retired_pools(view, view.desired)]
         alarms: list[str] = []
         wake_at: float | None = None
         for pool in view.desired.pools:
-            step = self._advance(view, pool, now)
+            step = self._advance(view, pool, now, wall)
             commands += step.commands
             alarms += step.alarms
             wake_at = earliest(wake_at, step.wake_at)
         return Decision(tuple(commands), wake_at, tuple(alarms))
 
-    def _register(self, view: FleetView, desired: DesiredFleet, wall: float) -> Iterator[Command]:
-        """Ids for new backends, changed addresses, agents that came or went, and the leavers' ids given back."""
-        ledger = view.ids
-        for backend in desired.backends:
-            member = view.backends.get(backend.name)
-            has_agent = backend.name in view.agents
-            if member is None:
-                try:
-                    ledger, number = allot(ledger, wall, used_ids(view))
-                except LedgerFullError:
-                    continue
-                yield PutIds(ledger)
-                yield PutBackend(BackendMember(backend.name, number, backend.address, has_agent))
-            elif (member.address, member.agent) != (backend.address, has_agent):
-                yield PutBackend(replace(member, address=backend.address, agent=has_agent))
-        wanted = {backend.name for backend in desired.backends}
-        for name, member in view.backends.items():
-            if name not in wanted and member.id not in named_ids(view):
-                ledger = replace(ledger, released_at={**ledger.released_at, member.id: wall})
-                yield PutIds(ledger)
-                yield RemoveBackend(name)
-
-    def _advance(self, view: FleetView, pool: Pool, now: float) -> Decision:
+    def _advance(self, view: FleetView, pool: Pool, now: float, wall: float) -> Decision:
         """One pool's next step: finish what is on offer, else offer what has changed, else tidy up."""
         newest = view.newest(pool.name)
         if newest is not None and view.current.get(pool.name) != newest.number:
             return self._finish(view, newest, now)
-        result = self._derive(view, pool, newest)
+        since_s = self._current_for(pool.name, newest, now)
+        result = self._derive(view, pool, newest, since_s)
         if result is None:
             return Decision(alarms=(f"pool {pool.name}: waits until each of its backends has an id",))
         alarms = health_alarms(pool, result)
-        if newest is not None and same_shape(newest, result.epoch):
-            return Decision(tuple(stale_epochs(view, pool.name)), alarms=alarms)
-        self._offered_at[pool.name, result.epoch.number] = now
-        return Decision((OfferEpoch(seal(result.epoch)),), now + ACKNOWLEDGE_S, alarms)
+        if newest is None:
+            return self._offer(replace(result.epoch, created_at=wall), (), now, alarms)
+        try:
+            return self._follow(view, pool, newest, result.epoch, now, wall, since_s, alarms)
+        except MissingEpochError as error:
+            return Decision(alarms=(*alarms, f"pool {pool.name}: {error}: nothing is changed"))
+
+    def _follow(
+        self,
+        view: FleetView,
+        pool: Pool,
+        newest: Epoch,
+        target: Epoch,
+        now: float,
+        wall: float,
+        since_s: float,
+        alarms: tuple[str, ...],
+    ) -> Decision:
+        """The step after a current epoch: what admission lets through, and the end of a window."""
+        epochs = view.epochs[pool.name]
+        window = (*earlier_epochs(epochs, newest), newest)
+        admitted = self._admit(view, newest, target, window)
+        telling = self._tell_held(view, pool, newest, admitted, now, wall, since_s)
+        closes = None if may_hold_flows(view, newest) else closes_at(epochs, newest, pool.affinity_window_s)
+        due = closes is not None and wall >= closes
+        if same_shape(newest, admitted.epoch) and not due:
+            wake_at = telling.wake_at if closes is None else earliest(telling.wake_at, now + closes - wall)
+            return Decision((*telling.commands, *stale_epochs(view, pool.name)), wake_at, alarms)
+        begin = newest.window_from
+        if closes is not None or begin == newest.number:
+            is_same = ring_slots(newest) == ring_slots(admitted.epoch)
+            begin = window_from(epochs, newest, is_same, wall, pool.affinity_window_s)
+        epoch = with_window(replace(admitted.epoch, created_at=wall), begin)
+        history = tuple(each for each in window if each.number >= begin)
+        offer = self._offer(epoch, history, now, alarms)
+        return replace(offer, commands=(*telling.commands, *offer.commands))
+
+    def _offer(
+        self, epoch: Epoch, history: tuple[Epoch, ...], now: float, alarms: tuple[str, ...]
+    ) -> Decision:
+        self._offered_at[epoch.pool, epoch.number] = now
+        return Decision((OfferEpoch(seal(epoch, history)),), now + ACKNOWLEDGE_S, alarms)
 
     def _finish(self, view: FleetView, offered: Epoch, now: float) -> Decision:
         """Make an offer current once everybody connected has loaded it, or has had time enough."""
@@ -162,15 +164,63 @@ class Leader:
         del self._offered_at[offered.pool, offered.number]
         return Decision((MakeCurrent(offered.pool, offered.number, laggards),))
 
-    def _derive(self, view: FleetView, pool: Pool, newest: Epoch | None) -> NextEpoch | None:
+    def _current_for(self, pool: PoolName, newest: Epoch | None, now: float) -> float:
+        """Seconds for which this leader has seen `newest` current."""
+        if newest is None:
+            return 0.0
+        number, since = self._current_at.get(pool, (None, now))
+        if number != newest.number:
+            self._current_at[pool] = (newest.number, now)
+            return 0.0
+        return now - since
+
+    def _derive(self, view: FleetView, pool: Pool, newest: Epoch | None, since_s: float) -> NextEpoch | None:
         """None while some member of the pool has no id yet."""
         assert view.identity is not None
         ids = {name: member.id for name, member in view.backends.items()}
         if any(member.backend not in ids for member in pool.members):
             return None
-        up = self._judge(view, pool)
-        drained = view.intents.drained_backends.get(pool.name, ())
-        return derive(pool, newest, Inputs(view.identity.uuid, ids, drained, up))
+        inputs = Inputs(
+            fleet=view.identity.uuid,
+            ids=ids,
+            drained=view.intents.drained_backends.get(pool.name, ()),
+            up=self._judge(view, pool),
+            agents=frozenset(member.id for member in view.backends.values() if member.agent),
+            connected=frozenset(ids[name] for name in view.live_agents if name in ids),
+            drained_out=drained_out(view, newest) if newest and since_s >= COUNTED_S else frozenset(),
+        )
+        return derive(pool, newest, inputs)
+
+    def _admit(self, view: FleetView, newest: Epoch, target: Epoch, window: tuple[Epoch, ...]) -> Admitted:
+        if view.intents.forced.get(newest.pool) == newest.number:
+            return Admitted(target)
+        return admit(newest, target, window, answered(view, newest))
+
+    def _tell_held(
+        self,
+        view: FleetView,
+        pool: Pool,
+        newest: Epoch,
+        admitted: Admitted,
+        now: float,
+        wall: float,
+        since_s: float,
+    ) -> Decision:
+        """Write what is held, and ask the agents again in a while."""
+        held = held_changes(view, newest, admitted.held, wall, pool.affinity_window_s)
+        known = view.held.get(pool.name, HeldChanges(pool.name))
+        commands: list[Write] = [] if held == known else [PutHeld(held)]
+        if not admitted.must_ask:
+            return Decision(tuple(commands))
+        asked = view.questions.get(pool.name)
+        next_at = now + SETTLE_S - since_s
+        if asked is not None and asked.epoch == newest.number:
+            next_at = self._asked_at.setdefault(pool.name, now) + ASK_AGAIN_S
+        if now < next_at:
+            return Decision(tuple(commands), next_at)
+        self._asked_at[pool.name] = now
+        question = FlowQuestion(pool.name, asked.number + 1 if asked else 1, newest.number)
+        return Decision((*commands, AskForFlows(question)), now + ASK_AGAIN_S)
 
     def _judge(self, view: FleetView, pool: Pool) -> dict[BackendName, bool]:
         """The fleet's verdicts: what most connected nodes think; without any opinion, what was thought last."""
@@ -195,7 +245,7 @@ def missing_acknowledgements(view: FleetView, offered: Epoch) -> Iterator[str]:
             continue
         if loaded is None or max(loaded.staged or 0, loaded.current or 0) < offered.number:
             yield f"node {name}"
-    ids = {slot.backend for slot in offered.slots}
+    ids = {slot.backend for slot in offered.slots} | {former.backend for former in offered.former}
     for agent_name, agent in view.live_agents.items():
         member = view.backends.get(agent_name)
         if member is not None and member.id in ids and agent.pools.get(offered.pool, 0) < offered.number:
@@ -213,26 +263,10 @@ def stale_epochs(view: FleetView, pool: PoolName) -> Iterator[ForgetEpoch]:
     current = view.current_epoch(pool)
     if current is None:
         return
-    oldest = min(current.window_from, current.number - KEEP_EPOCHS)
+    oldest = min(current.window_from, current.number) - KEEP_EPOCHS
     for number in sorted(view.epochs.get(pool, {})):
         if number < oldest:
             yield ForgetEpoch(pool, number)
-
-
-def named_ids(view: FleetView) -> set[BackendId]:
-    """Return every backend id that a current or offered epoch names: such an id is not given back."""
-    named: set[BackendId] = set()
-    for pool in view.epochs:
-        for epoch in (view.current_epoch(pool), view.newest(pool)):
-            if epoch is not None:
-                named |= {slot.backend for slot in epoch.slots if slot.backend is not None}
-                named |= {former.backend for former in epoch.former}
-    return named
-
-
-def used_ids(view: FleetView) -> set[BackendId]:
-    """Return the ids that are given away or still named somewhere."""
-    return named_ids(view) | {member.id for member in view.backends.values()}
 
 
 def health_alarms(pool: Pool, result: NextEpoch) -> tuple[str, ...]:

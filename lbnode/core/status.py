@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-from lbnode.core.epochs import build_table
+from lbnode.core.history import build_table
 from lbnode.core.problems import find_problems
 from lbnode.model.epoch import Epoch, EpochSlot
 from lbnode.model.fleet import Pool, Vip

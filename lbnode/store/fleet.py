@@ -235,6 +235,11 @@ class FleetStore:
         """Ask a pool's agents for their flows."""
         await self._put(records.question_path(question.pool), encode(question))
 
+    async def forget_pool(self, pool: PoolName) -> None:
+        """Take away what was asked and held in a pool that is gone."""
+        await self._remove(records.question_path(pool))
+        await self._remove(records.held_path(pool))
+
     async def put_held(self, held: HeldChanges) -> None:
         """Tell everybody what is held in a pool, or (empty) that nothing is."""
         await self._put(records.held_path(held.pool), encode(held))

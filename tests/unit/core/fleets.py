@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 from uuid import UUID
 
-from lbnode.core import leader as leader_module
+from lbnode.core import writes
 from lbnode.core.leader import Leader
 from lbnode.model.epoch import Epoch
 from lbnode.model.fleet import Backend, DesiredFleet, HealthCheck, Intents, Pool, PoolMember, Protocol, Vip
@@ -58,44 +58,53 @@ def agent(name: str, number: int, *nodes: str) -> AgentLive:
     return AgentLive(BackendName(name), "0", {WEB: EpochNumber(number)}, tuple(NodeName(n) for n in nodes))
 
 
-def apply_commands(view: FleetView, commands: tuple[leader_module.Command, ...]) -> FleetView:
+def apply_commands(view: FleetView, commands: tuple[writes.Write, ...]) -> FleetView:
     """What the store would hold after the leader's commands."""
     for command in commands:
         match command:
-            case leader_module.PutIds(ledger):
+            case writes.PutIds(ledger):
                 view = replace(view, ids=ledger)
-            case leader_module.PutBackend(member):
+            case writes.PutBackend(member):
                 view = replace(view, backends={**view.backends, member.name: member})
-            case leader_module.RemoveBackend(name):
+            case writes.RemoveBackend(name):
                 view = replace(view, backends={k: v for k, v in view.backends.items() if k != name})
-            case leader_module.OfferEpoch(epoch):
+            case writes.OfferEpoch(epoch):
                 stored = {**view.epochs.get(epoch.pool, {}), epoch.number: epoch}
                 view = replace(view, epochs={**view.epochs, epoch.pool: stored})
-            case leader_module.MakeCurrent(pool_name, number):
+            case writes.MakeCurrent(pool_name, number):
                 view = replace(view, current={**view.current, pool_name: number})
-            case leader_module.ForgetEpoch(pool_name, number):
+            case writes.ForgetEpoch(pool_name, number):
                 kept = {k: v for k, v in view.epochs[pool_name].items() if k != number}
                 view = replace(view, epochs={**view.epochs, pool_name: kept})
-            case leader_module.RetirePool(pool_name):
+            case writes.RetirePool(pool_name):
                 view = replace(
                     view,
                     epochs={k: v for k, v in view.epochs.items() if k != pool_name},
                     current={k: v for k, v in view.current.items() if k != pool_name},
                 )
-            case leader_module.FoundFleet():
+            case writes.AskForFlows(question):
+                view = replace(view, questions={**view.questions, question.pool: question})
+            case writes.PutHeld(held):
+                view = replace(view, held={**view.held, held.pool: held})
+            case writes.FoundFleet():
                 raise AssertionError("the fleet has an identity")
     return view
 
 
-def settle(view: FleetView, leader: Leader | None = None, now: float = 0.0, rounds: int = 20) -> FleetView:
-    """Let a leader act until it has nothing more to do."""
+def settle(
+    view: FleetView, leader: Leader | None = None, now: float = 0.0, wall: float = 0.0, rounds: int = 30
+) -> FleetView:
+    """Let a leader act until it has nothing to do for a minute; both clocks go on from `now` and `wall`."""
     leader = leader or Leader()
+    began = now
     for _ in range(rounds):
-        decision = leader.handle(view, now, wall=0.0)
-        if not decision.commands and decision.wake_at is None:
+        decision = leader.handle(view, now, wall + now - began)
+        idle = decision.wake_at is None or decision.wake_at > now + 60
+        if not decision.commands and idle:
             return view
         view = apply_commands(view, decision.commands)
-        now = decision.wake_at if decision.wake_at is not None else now
+        if not idle and decision.wake_at is not None:
+            now = max(now, decision.wake_at)
     raise AssertionError("the leader never comes to rest")
 
 

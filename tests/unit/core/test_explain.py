@@ -5,8 +5,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from lbnode.core.epochs import build_table
 from lbnode.core.explain import explain
+from lbnode.core.history import build_table
 from lbnode.model.epoch import BackendState, Epoch
 from lbnode.model.explanation import Explanation, FlowQuestion
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol

@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import UUID
 
-from lbnode.core.epochs import seal
 from lbnode.core.forwarding import DropPool, Forwarding, PoolInKernel, StageTable, SwitchTable, vips_ready
+from lbnode.core.history import seal
 from lbnode.model.fleet import HealthCheck
 from lbnode.model.ids import BackendName
 from lbnode.model.view import FleetView
@@ -48,7 +48,7 @@ def test_an_offer_is_staged_and_carries_nothing_until_it_is_current() -> None:
 def test_a_table_that_does_not_fit_the_digest_stays_out_and_the_old_one_in() -> None:
     view = settle(view_of(fleet("b1")))
     forwarding = loaded(view)
-    wrong = replace(current(view), number=2, digest="not this")
+    wrong = replace(current(view), number=2, window_from=2, digest="not this")
     broken = replace(view, epochs={WEB: {2: wrong}}, current={WEB: 2})
     assert forwarding.handle(broken, False, {}) == []
     assert forwarding.loaded()[WEB].current == 1
@@ -62,13 +62,21 @@ def test_an_epoch_of_another_fleet_or_a_newer_algorithm_or_an_unknown_key_is_ref
     view = settle(view_of(fleet("b1")))
     for change, word in (
         ({"fleet": UUID(int=9)}, "another fleet"),
-        ({"algorithm": 99}, "upgrade this node"),
+        ({"algorithm": 99}, "upgrade it"),
         ({"key_id": 7}, "key 7"),
     ):
         foreign = replace(view, epochs={WEB: {1: replace(current(view), **change)}})
         forwarding = Forwarding()
         assert forwarding.handle(foreign, False, {}) == []
         assert word in forwarding.loaded()[WEB].problem
+
+
+def test_a_table_whose_window_is_not_known_whole_stays_out_and_says_what_is_missing() -> None:
+    view = settle(view_of(fleet("b1")))
+    forwarding = loaded(view)
+    lonely = replace(view, epochs={WEB: {2: replace(current(view), number=2)}}, current={WEB: 2})
+    assert forwarding.handle(lonely, False, {}) == []
+    assert "needs epoch 1" in forwarding.loaded()[WEB].problem
 
 
 def test_a_pool_without_an_epoch_leaves_the_kernel() -> None:

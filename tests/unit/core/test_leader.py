@@ -3,13 +3,16 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_address
 
-from lbnode.core.leader import ACKNOWLEDGE_S, FoundFleet, Leader, MakeCurrent, OfferEpoch, RetirePool
+from lbnode.core.leader import ACKNOWLEDGE_S, KEEP_EPOCHS, Leader
+from lbnode.core.writes import FoundFleet, MakeCurrent, OfferEpoch, RetirePool
 from lbnode.model.epoch import BackendState
 from lbnode.model.ids import BackendName, NodeName
 from lbnode.model.members import AgentMember, LoadedEpoch
 from lbnode.model.view import FleetView
 
 from .fleets import WEB, agent, apply_commands, current, drain, fleet, node, settle, slot_of, view_of
+
+WINDOW_S = 3601.0
 
 
 def live(*nodes: object) -> dict[NodeName, object]:
@@ -126,9 +129,11 @@ def test_drain_and_undrain_change_the_state_and_nothing_else() -> None:
 def test_a_removed_backend_gives_its_id_back_but_not_before_its_epoch_is_gone() -> None:
     view = settle(view_of(fleet("b1", "b2")))
     after = settle(replace(view, desired=fleet("b1")))
+    assert BackendName("b2") in after.backends
+    after = settle(after, wall=WINDOW_S)
     assert BackendName("b2") not in after.backends
     assert set(after.ids.released_at) == {2}
-    again = settle(replace(after, desired=fleet("b1", "b9")))
+    again = settle(replace(after, desired=fleet("b1", "b9")), wall=WINDOW_S)
     assert again.backends[BackendName("b9")].id == 3
     assert slot_of(again, "b9") == 1
 
@@ -150,7 +155,10 @@ def test_old_epochs_are_forgotten_but_the_last_ones_stay() -> None:
     view = settle(view_of(fleet("b1")))
     for weight in range(2, 20):
         view = settle(replace(view, desired=replace(fleet("b1"), pools=(replace_weight(weight),))))
-    assert len(view.epochs[WEB]) == 9
+    assert len(view.epochs[WEB]) == 19
+    view = settle(view, wall=WINDOW_S)
+    assert current(view).window_from == current(view).number
+    assert len(view.epochs[WEB]) == KEEP_EPOCHS + 1
 
 
 def replace_weight(weight: int):  # type: ignore[no-untyped-def]

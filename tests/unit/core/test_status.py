@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_address
 
-from lbnode.core.epochs import seal
+from lbnode.core.history import seal
 from lbnode.core.status import assess
 from lbnode.model.epoch import BackendState
 from lbnode.model.fleet import Intents

@@ -1,0 +1,57 @@
+"""Who has which id: backends that join get one, those that are gone give it back.
+
+Decides: ids, addresses and "has the agent" of backend members. Does not decide when a backend is gone: that is when
+no epoch names it any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from lbnode.core.ids import LedgerFullError, allot
+from lbnode.core.writes import PutBackend, PutIds, RemoveBackend, Write
+from lbnode.model.fleet import DesiredFleet
+from lbnode.model.ids import BackendId
+from lbnode.model.members import BackendMember
+from lbnode.model.view import FleetView
+
+
+def register(view: FleetView, desired: DesiredFleet, wall: float) -> Iterator[Write]:
+    """Yield what follows for members from the desired fleet, the agents and the epochs. `wall`: the wall clock."""
+    ledger = view.ids
+    for backend in desired.backends:
+        member = view.backends.get(backend.name)
+        has_agent = backend.name in view.agents
+        if member is None:
+            try:
+                ledger, number = allot(ledger, wall, used_ids(view))
+            except LedgerFullError:
+                continue
+            yield PutIds(ledger)
+            yield PutBackend(BackendMember(backend.name, number, backend.address, has_agent))
+        elif (member.address, member.agent) != (backend.address, has_agent):
+            yield PutBackend(replace(member, address=backend.address, agent=has_agent))
+    wanted = {backend.name for backend in desired.backends}
+    named = named_ids(view)
+    for name, member in view.backends.items():
+        if name not in wanted and member.id not in named:
+            ledger = replace(ledger, released_at={**ledger.released_at, member.id: wall})
+            yield PutIds(ledger)
+            yield RemoveBackend(name)
+
+
+def named_ids(view: FleetView) -> set[BackendId]:
+    """Return every backend id that a current or offered epoch names: such an id is not given back."""
+    named: set[BackendId] = set()
+    for pool in view.epochs:
+        for epoch in (view.current_epoch(pool), view.newest(pool)):
+            if epoch is not None:
+                named |= {slot.backend for slot in epoch.slots if slot.backend is not None}
+                named |= {former.backend for former in epoch.former}
+    return named
+
+
+def used_ids(view: FleetView) -> set[BackendId]:
+    """Return the ids that are given away or still named somewhere."""
+    return named_ids(view) | {member.id for member in view.backends.values()}

@@ -1,0 +1,375 @@
+"""Epochs with memory: windows, alternates, former occupants, replacement, and what is held; a leader over time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+import numpy as np
+import pytest
+
+from lbnode.core.epochs import allot_slots
+from lbnode.core.history import build_table, earlier_epochs
+from lbnode.core.leader import ASK_AGAIN_S, COUNTED_S, SETTLE_S, Leader
+from lbnode.core.writes import AskForFlows
+from lbnode.model.epoch import BackendState, Epoch
+from lbnode.model.fleet import HealthCheck, Intents, PoolMember
+from lbnode.model.flows import FlowReport
+from lbnode.model.ids import BackendName, PoolName, SlotNumber
+from lbnode.model.members import AgentLive, AgentMember
+from lbnode.model.view import FleetView
+from ring.table import Table
+
+from .fleets import SIZE, WEB, apply_commands, current, drain, fleet, node, settle, view_of
+
+ANYWHERE = ip_address("10.9.9.9")
+
+
+class Fleet:
+    """A leader and its store over time; every backend has an agent that is connected.
+
+    `flows`: name → the buckets of its flows, one entry a flow.
+    """
+
+    def __init__(self, *names: str, window_s: float = 100.0) -> None:
+        self.leader = Leader()
+        self.window_s = window_s
+        self.flows: dict[str, list[int]] = {}
+        self.now = 0.0
+        self.view: FleetView = replace(view_of(self.desired(*names)), live_nodes={})
+        self.join(*names)
+        self.settle()
+
+    def desired(self, *names: str, **changes: object):  # type: ignore[no-untyped-def]
+        return fleet(*names, affinity_window_s=self.window_s, **changes)
+
+    def join(self, *names: str) -> None:
+        agents = {BackendName(name): AgentMember(BackendName(name), ANYWHERE, 1) for name in names}
+        live = {name: AgentLive(name, "0") for name in agents}
+        self.view = replace(
+            self.view, agents={**self.view.agents, **agents}, live_agents={**self.view.live_agents, **live}
+        )
+
+    def settle(self, after_s: float = 0.0) -> None:
+        """Let the leader act until it has nothing to do for a minute, agents acknowledging and answering."""
+        self.now += after_s
+        asked = 0
+        for _ in range(60):
+            self.acknowledge()
+            decision = self.leader.handle(self.view, self.now, self.now)
+            self.view = apply_commands(self.view, decision.commands)
+            self.answer()
+            idle = decision.wake_at is None or decision.wake_at > self.now + 30
+            asked += any(isinstance(command, AskForFlows) for command in decision.commands)
+            if (not decision.commands and idle) or asked > 3:
+                return
+            if not idle and decision.wake_at is not None:
+                self.now = max(self.now, decision.wake_at)
+        raise AssertionError("the leader never comes to rest")
+
+    def acknowledge(self) -> None:
+        newest = self.view.newest(WEB)
+        if newest is not None:
+            live = {
+                name: replace(agent, pools={WEB: newest.number})
+                for name, agent in self.view.live_agents.items()
+            }
+            number = self.view.current.get(WEB)
+            self.view = replace(
+                self.view, live_agents=live, live_nodes={"n1": node("n1", number, staged=newest.number)}
+            )
+
+    def answer(self) -> None:
+        asked = self.view.questions.get(WEB)
+        if asked is None:
+            return
+        reports = {}
+        for name in self.view.live_agents:
+            counts = np.bincount(self.flows.get(name, []), minlength=SIZE).astype(np.uint16)
+            reports[name] = FlowReport.of(name, asked, counts)
+        self.view = replace(self.view, reports={WEB: reports})
+
+    def count(self, **flows: int) -> None:
+        """Agents tell their totals."""
+        live = {
+            name: replace(agent, flows={WEB: flows[name]}) if name in flows else agent
+            for name, agent in self.view.live_agents.items()
+        }
+        self.view = replace(self.view, live_agents=live)
+
+    def apply(self, *names: str, **changes: object) -> None:
+        self.view = replace(self.view, desired=self.desired(*names, **changes))
+
+    @property
+    def held(self) -> list[str]:
+        held = self.view.held.get(WEB)
+        return [change.what for change in held.changes] if held else []
+
+    @property
+    def epoch(self) -> Epoch:
+        return current(self.view)
+
+    @property
+    def table(self) -> Table:
+        return build_table(self.epoch, earlier_epochs(self.view.epochs[WEB], self.epoch))
+
+    def id(self, name: str) -> int:
+        return self.view.backends[BackendName(name)].id
+
+
+def test_the_owners_before_a_drain_are_alternates_until_the_window_ends() -> None:
+    web = Fleet("b1", "b2", "b3")
+    before = web.table.owners.copy()
+    web.view = drain(web.view, "b2")
+    web.settle()
+    moved = before == web.id("b2")
+    assert (web.table.first[moved] == web.id("b2")).all()
+    assert not web.table.first[~moved].any()
+    web.count(b2=0)
+    web.settle(after_s=web.window_s + 1)
+    assert not web.table.first.any()
+    assert web.epoch.window_from == web.epoch.number
+
+
+def test_a_window_stays_open_while_a_draining_backend_counts_flows() -> None:
+    web = Fleet("b1", "b2", "b3")
+    web.view = drain(web.view, "b2")
+    web.settle()
+    web.count(b2=3)
+    web.settle(after_s=10 * web.window_s)
+    assert web.table.first.any()
+    web.count(b2=0)
+    web.settle(after_s=1)
+    assert not web.table.first.any()
+
+
+def test_a_closed_window_is_not_closed_again_and_again() -> None:
+    web = Fleet("b1", "b2", "b3")
+    web.apply(
+        "b1",
+        "b2",
+        "b3",
+        members=(PoolMember(BackendName("b1"), 2), *web.desired("b2", "b3").pools[0].members),
+    )
+    web.settle()
+    web.settle(after_s=web.window_s + 1)
+    number = web.epoch.number
+    for _ in range(5):
+        web.settle(after_s=web.window_s + 1)
+    assert web.epoch.number == number
+
+
+def test_all_nodes_build_the_table_that_the_leader_sealed_whoever_joined_late() -> None:
+    web = Fleet("b1", "b2", "b3", "b4")
+    for name in ("b2", "b3"):
+        web.view = drain(web.view, name)
+        web.settle()
+    assert web.table.digest() == web.epoch.digest
+    assert web.table.first.any()
+
+
+def test_a_removed_backend_stays_a_former_occupant_until_it_counts_no_flows() -> None:
+    web = Fleet("b1", "b2", "b3")
+    web.apply("b1", "b3")
+    web.settle()
+    (former,) = web.epoch.former
+    assert (former.backend, former.slot, former.state) == (web.id("b2"), 1, BackendState.DRAINING)
+    assert web.id("b2") in set(web.table.first.tolist())
+    web.count(b2=4)
+    web.settle(after_s=COUNTED_S)
+    assert web.epoch.former
+    number = web.id("b2")
+    web.count(b2=0)
+    web.settle(after_s=COUNTED_S)
+    assert not web.epoch.former
+    assert number not in set(web.table.first.tolist())
+    assert BackendName("b2") not in web.view.backends
+
+
+def test_zero_flows_counted_before_all_nodes_have_the_epoch_do_not_end_a_former_occupant() -> None:
+    web = Fleet("b1", "b2", "b3")
+    web.apply("b1", "b3")
+    web.settle()
+    web.count(b2=0)
+    web.view = replace(web.view, live_nodes={"n1": node("n1", web.epoch.number - 1)})
+    decision = web.leader.handle(web.view, web.now + COUNTED_S, web.now + COUNTED_S)
+    assert decision.commands == ()
+
+
+def replaced(up: bool | None) -> Fleet:
+    """A pool in which b9 was put into the slot of b2 while its first check says `up`."""
+    web = Fleet("b1", "b2", "b3")
+    check = HealthCheck(port=80)
+    verdicts = {"b1": True, "b2": True, "b3": True}
+    web.apply("b1", "b2", "b3", health=check)
+    web.acknowledge()
+    web.join("b9")
+    members = (
+        PoolMember(BackendName("b1")),
+        PoolMember(BackendName("b9"), 1, SlotNumber(1)),
+        PoolMember(BackendName("b3")),
+    )
+    web.apply("b1", "b2", "b3", "b9", health=check, members=members)
+    if up is not None:
+        verdicts["b9"] = up
+    acknowledge = web.acknowledge
+
+    def with_verdicts() -> None:
+        acknowledge()
+        nodes = {
+            name: replace(each, verdicts={WEB: {BackendName(k): v for k, v in verdicts.items()}})
+            for name, each in web.view.live_nodes.items()
+        }
+        web.view = replace(web.view, live_nodes=nodes)
+
+    web.acknowledge = with_verdicts  # type: ignore[method-assign]
+    web.settle()
+    return web
+
+
+@pytest.mark.parametrize("up", [None, False])
+def test_a_replacement_takes_the_slot_only_when_it_is_up(up: bool | None) -> None:
+    web = replaced(up)
+    slot = web.epoch.slots[1]
+    assert (slot.backend, slot.state) == (web.id("b2"), BackendState.ACTIVE)
+
+
+def test_a_replacement_that_is_up_takes_the_slot_and_the_leaver_keeps_its_flows() -> None:
+    web = replaced(True)
+    slot = web.epoch.slots[1]
+    assert (slot.backend, slot.state) == (web.id("b9"), BackendState.ACTIVE)
+    table = web.table
+    own = table.owners == web.id("b9")
+    assert own.any()
+    assert (table.first[own] == web.id("b2")).all()
+    assert {former.backend for former in web.epoch.former} == {web.id("b2")}
+
+
+def weights(**numbers: int) -> tuple[PoolMember, ...]:
+    return tuple(PoolMember(BackendName(name), weight) for name, weight in numbers.items())
+
+
+def crowded() -> Fleet:
+    """A pool in which some buckets have had three owners: b1 drained, b2 drained, and both have flows there."""
+    web = Fleet("b1", "b2", "b3", "b4")
+    web.flows = {
+        "b1": list(range(SIZE)),
+        "b2": list(range(SIZE)),
+        "b3": list(range(SIZE)),
+        "b4": list(range(SIZE)),
+    }
+    web.view = drain(web.view, "b1")
+    web.settle()
+    web.view = drain(web.view, "b1", "b2")
+    web.settle()
+    return web
+
+
+def test_a_change_that_would_push_out_flows_waits_and_says_for_whom() -> None:
+    web = crowded()
+    before = web.epoch.number
+    web.view = drain(web.view, "b1", "b2", "b3")
+    web.settle()
+    assert web.epoch.number == before
+    assert web.held == ["drain b3"]
+    (change,) = web.view.held[PoolName("web")].changes
+    assert change.waits_for
+    assert all(count is not None and count > 0 for count in change.waits_for.values())
+
+
+def test_a_held_change_goes_ahead_when_the_flows_are_gone() -> None:
+    web = crowded()
+    web.view = drain(web.view, "b1", "b2", "b3")
+    web.settle()
+    web.flows = {}
+    web.settle(after_s=ASK_AGAIN_S)
+    web.settle(after_s=ASK_AGAIN_S)
+    assert web.held == []
+    assert web.epoch.slots[2].state is BackendState.DRAINING
+
+
+def test_a_held_change_does_not_hold_a_harmless_one() -> None:
+    web = crowded()
+    web.view = drain(web.view, "b1", "b2", "b3")
+    web.apply("b1", "b2", "b3", "b4", "b5")
+    web.join("b5")
+    web.settle()
+    assert "drain b3" in web.held
+
+
+def test_force_goes_ahead_at_once_and_counts_for_one_epoch_only() -> None:
+    web = crowded()
+    number = web.epoch.number
+    drained = {WEB: (BackendName("b1"), BackendName("b2"), BackendName("b3"))}
+    web.view = replace(web.view, intents=Intents(drained_backends=drained, forced={WEB: number}))
+    web.settle()
+    assert web.epoch.number == number + 1
+    assert web.epoch.slots[2].state is BackendState.DRAINING
+    assert web.held == []
+
+
+def test_the_end_of_the_window_ends_the_wait() -> None:
+    web = crowded()
+    web.view = drain(web.view, "b1", "b2", "b3")
+    web.settle()
+    assert web.held
+    web.count(b1=0, b2=0, b3=0)
+    web.settle(after_s=web.window_s + 1)
+    web.settle(after_s=web.window_s + 1)
+    assert web.held == []
+    assert web.epoch.slots[2].state is BackendState.DRAINING
+
+
+def test_a_failure_is_never_held() -> None:
+    web = crowded()
+    web.apply("b1", "b2", "b3", "b4", health=HealthCheck(port=80))
+    web.acknowledge()
+    acknowledge = web.acknowledge
+
+    def with_verdicts() -> None:
+        acknowledge()
+        verdicts = {WEB: {BackendName("b3"): False, BackendName("b4"): True}}
+        nodes = {name: replace(each, verdicts=verdicts) for name, each in web.view.live_nodes.items()}
+        web.view = replace(web.view, live_nodes=nodes)
+
+    web.acknowledge = with_verdicts  # type: ignore[method-assign]
+    web.settle()
+    assert web.epoch.slots[2].state is BackendState.FAILED
+    assert web.epoch.slots[2].answers
+
+
+def test_agents_are_asked_only_once_a_switch_has_settled_and_with_growing_numbers() -> None:
+    web = crowded()
+    web.view = drain(web.view, "b1", "b2", "b3")
+    web.leader = Leader()
+    web.view = replace(web.view, questions={}, reports={})
+    first = web.leader.handle(web.view, 1000.0, web.now)
+    assert not any(isinstance(command, AskForFlows) for command in first.commands)
+    assert first.wake_at is not None
+    assert first.wake_at <= 1000.0 + SETTLE_S
+    web.view = apply_commands(web.view, first.commands)
+    second = web.leader.handle(web.view, 1000.0 + SETTLE_S, web.now)
+    (question,) = [command.question for command in second.commands if isinstance(command, AskForFlows)]
+    assert (question.number, question.epoch) == (1, web.epoch.number)
+
+
+def test_an_answer_about_an_older_epoch_is_no_answer() -> None:
+    web = crowded()
+    web.flows = {}
+    web.view = drain(web.view, "b1", "b2", "b3")
+    web.acknowledge()
+    web.answer = lambda: None  # type: ignore[method-assign]
+    web.settle()
+    assert web.held == ["drain b3"]
+    (change,) = web.view.held[PoolName("web")].changes
+    assert set(change.waits_for.values()) == {None}
+
+
+def test_slots_that_newcomers_ask_for_are_given() -> None:
+    assert allot_slots(
+        (PoolMember(BackendName("b9"), 1, SlotNumber(1)),), {SlotNumber(1): BackendName("b2")}
+    ) == {"b9": 1}
+
+
+def test_the_leader_at_rest_in_a_settled_fleet_writes_nothing() -> None:
+    assert Leader().handle(settle(view_of(fleet("b1", "b2"))), 0.0, 0.0).commands == ()
