@@ -15,7 +15,8 @@ from tests.bench.epochs import EpochCost, epoch_costs
 from tests.bench.packets import PacketCost, packet_costs
 
 PACKET_HEAD = f"{'program':<24}{'traffic':<12}{'net ns':>8}{'floor ns':>10}{'x floor':>9}"
-EPOCH_HEAD = f"{'backends, ms':<14}{'build, first':>14}{'build, next':>13}{'stage':>8}{'switch':>8}{'epoch to kernel':>17}"
+EPOCH_NAMES = ("build, first", "build, next", "stage", "switch", "epoch to kernel")
+EPOCH_HEAD = f"{'backends, ms':<14}" + "".join(f"{name:>17}" for name in EPOCH_NAMES)
 
 
 def main() -> int:
@@ -42,10 +43,8 @@ def as_row(cost: PacketCost | EpochCost) -> str:
     if isinstance(cost, PacketCost):
         numbers = f"{cost.net_ns:>8.1f}{cost.floor_ns:>10.1f}{cost.ratio:>9.1f}"
         return f"{cost.program:<24}{cost.traffic:<12}{numbers}"
-    return (
-        f"{cost.backends:<14}{cost.build_first_ms:>14.2f}{cost.build_next_ms:>13.2f}"
-        f"{cost.stage_ms:>8.2f}{cost.switch_ms:>8.3f}{cost.epoch_to_kernel_ms:>16.2f}"
-    )
+    times = (cost.build_first_ms, cost.build_next_ms, cost.stage_ms, cost.switch_ms, cost.epoch_to_kernel_ms)
+    return f"{cost.backends:<14}" + "".join(f"{each:>17.2f}" for each in times)
 
 
 def as_json(cost: PacketCost | EpochCost) -> dict[str, object]:
