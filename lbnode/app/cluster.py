@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 
 from lbnode.app.changes import carry_out
 from lbnode.core.explain import explain
+from lbnode.core.forecast import forecast
 from lbnode.core.forwarding import PoolInKernel
 from lbnode.core.status import assess
 from lbnode.daemon.memory import Memory
 from lbnode.model.epoch import Epoch
 from lbnode.model.explanation import Explanation, FlowQuestion
+from lbnode.model.forecast import Forecast
 from lbnode.model.ids import PoolName
 from lbnode.model.members import NodeLive
 from lbnode.model.requests import Apply, Outcome, Refusal, RefusalKind
@@ -42,13 +45,23 @@ class Cluster:
         """Return what becomes of a flow by the tables in this node's kernel."""
         return explain(self._memory.view(), self._in_use(), question)
 
-    async def apply(self, fleet_yaml: str, *, dry_run: bool, based_on: int | None) -> Outcome | Refusal:
+    async def apply(
+        self, fleet_yaml: str, *, dry_run: bool, based_on: int | None, force: bool
+    ) -> Outcome | Refusal:
         """Check `fleet_yaml` whole, then make the fleet that."""
         try:
             desired = read_fleet(fleet_yaml)
         except FleetFileError as error:
             return error.refusal()
-        return await carry_out(self._memory, Apply(desired, dry_run=dry_run, based_on=based_on))
+        return await carry_out(self._memory, Apply(desired, dry_run, based_on, force))
+
+    async def plan(self, fleet_yaml: str) -> Forecast | Refusal:
+        """Say what applying `fleet_yaml` would do to the flows; counted beside the loop, which goes on."""
+        try:
+            desired = read_fleet(fleet_yaml)
+        except FleetFileError as error:
+            return error.refusal()
+        return await asyncio.to_thread(forecast, self._memory.view(), desired, time.time())
 
     async def export(self) -> str | Refusal:
         """Return the desired fleet as the text of a fleet.yaml."""

@@ -8,13 +8,16 @@ when a planned change takes effect: that is the leader's (`lbnode.core.leader`).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from lbnode.core.control_backends import add_backend, drain_backend, remove_backend, undrain_backend
+from lbnode.core.control_backends import drain_backend, undrain_backend, weigh_backend
+from lbnode.core.control_members import add_backend, remove_backend
 from lbnode.core.control_nodes import drain_node, remove_node, undrain_node
+from lbnode.core.control_pools import drained_in, let_go
+from lbnode.core.control_replace import replace_backend
 from lbnode.core.difference import compare, describe_vip, fixed_changes
 from lbnode.core.plan import Decision, Plan
 from lbnode.model.fleet import DesiredFleet, Intents
-from lbnode.model.ids import BackendName, PoolName
 from lbnode.model.requests import (
     AddBackend,
     Apply,
@@ -24,9 +27,11 @@ from lbnode.model.requests import (
     RefusalKind,
     RemoveBackend,
     RemoveNode,
+    ReplaceBackend,
     Request,
     UndrainBackend,
     UndrainNode,
+    WeighBackend,
 )
 from lbnode.model.view import FleetView
 
@@ -50,6 +55,10 @@ def decide(view: FleetView, request: Request) -> Decision:
             return remove_node(view, request)
         case AddBackend():
             return add_backend(view, request)
+        case WeighBackend():
+            return weigh_backend(view, request)
+        case ReplaceBackend():
+            return replace_backend(view, request)
         case DrainBackend():
             return drain_backend(view, request)
         case UndrainBackend():
@@ -65,6 +74,8 @@ def apply(view: FleetView, request: Apply) -> Decision:
     if refusal is not None:
         return refusal
     intents = prune(view.intents, new)
+    if request.force:
+        intents = let_go(view, intents, [pool.name for pool in new.pools])
     return Plan(
         view.desired_version,
         view.intents_version,
@@ -82,7 +93,7 @@ def prune(intents: Intents, desired: DesiredFleet) -> Intents:
         pool: tuple(name for name in names if name in members.get(pool, ()))
         for pool, names in intents.drained_backends.items()
     }
-    return Intents(intents.drained_nodes, {pool: names for pool, names in kept.items() if names})
+    return replace(intents, drained_backends={pool: names for pool, names in kept.items() if names})
 
 
 def _objection(view: FleetView, request: Apply, old: DesiredFleet) -> Refusal | None:
@@ -122,10 +133,10 @@ def _warnings(view: FleetView, old: DesiredFleet, new: DesiredFleet) -> Iterator
         if pool.name not in members:
             continue
         for member in pool.members:
-            if member.backend not in members[pool.name] and not _is_drained(view, pool.name, member.backend):
+            if member.backend not in members[pool.name] and member.backend not in drained_in(view, pool.name):
                 yield (
-                    f"backend {member.backend} leaves pool {pool.name} without a drain: its flows may "
-                    f"break; first: lbctl backend drain {member.backend} --pool {pool.name}"
+                    f"backend {member.backend} leaves pool {pool.name} without a drain: its flows break when "
+                    f"it stops; first: lbctl backend drain {member.backend} --pool {pool.name} --wait"
                 )
     kept = {(vip.address, vip.protocol, vip.port): vip for vip in new.vips}
     for vip in old.vips:
@@ -134,7 +145,3 @@ def _warnings(view: FleetView, old: DesiredFleet, new: DesiredFleet) -> Iterator
             yield f"vip {describe_vip(vip)} ends: so do the flows that clients have to it"
         elif same.pool != vip.pool:
             yield f"vip {describe_vip(vip)} changes pool: flows that it has may break"
-
-
-def _is_drained(view: FleetView, pool: PoolName, backend: BackendName) -> bool:
-    return backend in view.intents.drained_backends.get(pool, ())

@@ -14,12 +14,14 @@ class Apply:
     """Make the fleet what `desired` says.
 
     `dry_run` answers with the differences and writes nothing. `based_on` is the version of the desired fleet
-    that the operator was shown differences to; refused if another one has been written since.
+    that the operator was shown differences to; refused if another one has been written since. `force`: what
+    follows is not held, although flows may break.
     """
 
     desired: DesiredFleet
     dry_run: bool = False
     based_on: int | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,39 @@ class AddBackend:
     pool: PoolName
     address: IPAddress | None = None
     weight: int = 1
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WeighBackend:
+    """Give a backend another weight beside the others, in `pool` or in all its pools."""
+
+    name: BackendName
+    weight: int
+    pool: PoolName | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceBackend:
+    """Let `by` take over the slot of `name`, in `pool` or in all its pools.
+
+    `address` is None for a backend that the fleet already has. `name` leaves the fleet when no pool has it any more.
+    """
+
+    name: BackendName
+    by: BackendName
+    address: IPAddress | None = None
+    pool: PoolName | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DrainBackend:
-    """Give a backend no new flows, in `pool` or in all its pools; it keeps the flows that it has."""
+    """Give a backend no new flows, in `pool` or in all its pools; it keeps the flows that it has.
+
+    `force`: even if it is the last active one, and although other flows may break.
+    """
 
     name: BackendName
     pool: PoolName | None = None
@@ -70,20 +100,25 @@ class UndrainBackend:
 
     name: BackendName
     pool: PoolName | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveBackend:
-    """Take a backend out of `pool`, or of all its pools and the fleet. Refused unless drained or forced."""
+    """Take a backend out of `pool`, or of all its pools and the fleet.
+
+    Refused, unless forced, while it is not drained or still holds flows.
+    """
 
     name: BackendName
     pool: PoolName | None = None
     force: bool = False
 
 
-Request = (
-    Apply | DrainNode | UndrainNode | RemoveNode | AddBackend | DrainBackend | UndrainBackend | RemoveBackend
-)
+BackendVerb = AddBackend | WeighBackend | ReplaceBackend | DrainBackend | UndrainBackend | RemoveBackend
+NodeVerb = DrainNode | UndrainNode | RemoveNode
+Verb = NodeVerb | BackendVerb
+Request = Apply | Verb
 
 
 class Change(Enum):

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from lbnode.model.epoch import BackendState
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol, WrongPort
+from lbnode.model.flows import HeldChange
 from lbnode.model.ids import BackendId, BackendName, EpochNumber, IPAddress, NodeName, PoolName, SlotNumber
 from lbnode.model.members import View
 
@@ -73,7 +74,9 @@ class AgentState(Enum):
 class SlotStatus:
     """A slot and who sits in it; an empty one has no backend. `buckets`: how many of the table it owns.
 
-    `failing_on` are the nodes whose own checks fail the backend now.
+    `failing_on` are the nodes whose own checks fail the backend now. `flows` are those that a draining backend still
+    holds in this pool; None when nobody counts them. `drained`: it drains everywhere and holds no flow any more.
+    `no_second_chance`: VIP address and port → why its agent cannot pass on packets of flows there.
     """
 
     number: SlotNumber
@@ -85,13 +88,31 @@ class SlotStatus:
     buckets: int
     agent: AgentState
     failing_on: tuple[NodeName, ...] = ()
+    flows: int | None = None
+    drained: bool = False
+    no_second_chance: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FormerStatus:
+    """A backend that left `slot` in epoch `left_in` and may still hold flows; None for `flows`: nobody counts them."""
+
+    slot: SlotNumber
+    backend: BackendName | None
+    id: BackendId
+    address: IPAddress | None
+    state: BackendState
+    left_in: EpochNumber
+    agent: AgentState
+    flows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PoolStatus:
     """A pool in its current epoch; `offered` is the number of a newer one that is not current yet.
 
-    `current` is None before the pool's first epoch.
+    `current` is None before the pool's first epoch. Owners since epoch `window_from` count as alternates;
+    `window_s` is how long they do, in seconds. `held` are planned changes that wait, and for whom.
     """
 
     name: PoolName
@@ -102,6 +123,11 @@ class PoolStatus:
     hash_algorithm: HashAlgorithm
     digest: str
     slots: tuple[SlotStatus, ...]
+    former: tuple[FormerStatus, ...] = ()
+    window_from: EpochNumber | None = None
+    window_s: float = 0.0
+    flow_table: bool = False
+    held: tuple[HeldChange, ...] = ()
 
     def share(self, slot: SlotStatus) -> float:
         """Return the fraction (0 to 1) of new flows that go to the backend in `slot`."""

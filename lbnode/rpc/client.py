@@ -9,6 +9,7 @@ import grpc
 
 from lbnode.api.v1 import control_pb2, control_pb2_grpc, status_pb2, status_pb2_grpc
 from lbnode.model.explanation import Explanation, FlowQuestion
+from lbnode.model.forecast import Forecast
 from lbnode.model.requests import (
     AddBackend,
     DrainBackend,
@@ -16,13 +17,16 @@ from lbnode.model.requests import (
     Outcome,
     RemoveBackend,
     RemoveNode,
+    ReplaceBackend,
     UndrainBackend,
     UndrainNode,
+    WeighBackend,
 )
 from lbnode.model.status import FleetStatus
 from lbnode.rpc import wire_control
 from lbnode.rpc.errors import RefusedError, RpcError, UnreachableError
 from lbnode.rpc.wire_explanation import pack_question, unpack_explanation
+from lbnode.rpc.wire_forecast import unpack_forecast
 from lbnode.rpc.wire_status import unpack_status
 
 DEFAULT_ADDRESS = "unix:/run/evenkeel/lbnode/rpc.sock"
@@ -76,10 +80,18 @@ class FleetClient:
         """Return what becomes of a flow."""
         return unpack_explanation(self._call(self._status.Explain, pack_question(question)))
 
-    def apply(self, fleet_yaml: str, *, dry_run: bool = False, based_on: int | None = None) -> Outcome:
+    def apply(
+        self, fleet_yaml: str, *, dry_run: bool = False, based_on: int | None = None, force: bool = False
+    ) -> Outcome:
         """Make the fleet what the text says, or with `dry_run` return what would change."""
-        request = control_pb2.ApplyRequest(fleet_yaml=fleet_yaml, dry_run=dry_run, based_on=based_on)
+        request = control_pb2.ApplyRequest(
+            fleet_yaml=fleet_yaml, dry_run=dry_run, based_on=based_on, force=force
+        )
         return wire_control.unpack_outcome(self._call(self._control.Apply, request))
+
+    def plan(self, fleet_yaml: str) -> Forecast:
+        """Return what applying the text would do to the flows."""
+        return unpack_forecast(self._call(self._control.Plan, control_pb2.PlanRequest(fleet_yaml=fleet_yaml)))
 
     def export(self) -> str:
         """Return the desired fleet as the text of a fleet.yaml."""
@@ -96,6 +108,12 @@ class FleetClient:
 
     def add_backend(self, request: AddBackend) -> Outcome:
         return self._carry_out(self._control.AddBackend, wire_control.pack_add_backend(request))
+
+    def weigh_backend(self, request: WeighBackend) -> Outcome:
+        return self._carry_out(self._control.WeighBackend, wire_control.pack_weigh_backend(request))
+
+    def replace_backend(self, request: ReplaceBackend) -> Outcome:
+        return self._carry_out(self._control.ReplaceBackend, wire_control.pack_replace_backend(request))
 
     def drain_backend(self, request: DrainBackend) -> Outcome:
         return self._carry_out(self._control.DrainBackend, wire_control.pack_drain_backend(request))

@@ -5,20 +5,11 @@ from __future__ import annotations
 from typing import Protocol
 
 from lbnode.model.explanation import Explanation, FlowQuestion
-from lbnode.model.requests import (
-    AddBackend,
-    DrainBackend,
-    DrainNode,
-    Outcome,
-    Refusal,
-    RemoveBackend,
-    RemoveNode,
-    UndrainBackend,
-    UndrainNode,
-)
+from lbnode.model.forecast import Forecast
+from lbnode.model.requests import Outcome, Refusal, Verb
 from lbnode.model.status import FleetStatus
 
-Verb = DrainNode | UndrainNode | RemoveNode | AddBackend | DrainBackend | UndrainBackend | RemoveBackend
+__all__ = ["ClusterPort", "Verb"]
 
 
 class ClusterPort(Protocol):
@@ -30,8 +21,13 @@ class ClusterPort(Protocol):
     async def explain(self, question: FlowQuestion) -> Explanation | Refusal:
         """Return what becomes of a flow."""
 
-    async def apply(self, fleet_yaml: str, *, dry_run: bool, based_on: int | None) -> Outcome | Refusal:
-        """Read and check `fleet_yaml`, then make the fleet that; `based_on` as in `requests.Apply`."""
+    async def apply(
+        self, fleet_yaml: str, *, dry_run: bool, based_on: int | None, force: bool
+    ) -> Outcome | Refusal:
+        """Read and check `fleet_yaml`, then make the fleet that; `based_on` and `force` as in `requests.Apply`."""
+
+    async def plan(self, fleet_yaml: str) -> Forecast | Refusal:
+        """Read and check `fleet_yaml`, and return what applying it would do to the flows."""
 
     async def export(self) -> str | Refusal:
         """Return the desired fleet as the text of a fleet.yaml."""

@@ -16,6 +16,7 @@ from lbnode.rpc import wire_control
 from lbnode.rpc.errors import WireError
 from lbnode.rpc.port import ClusterPort, Verb
 from lbnode.rpc.wire_explanation import pack_explanation, unpack_question
+from lbnode.rpc.wire_forecast import pack_forecast
 from lbnode.rpc.wire_status import pack_status
 
 CODES = {
@@ -61,8 +62,15 @@ class ControlService(control_pb2_grpc.ControlServicer):
         self, request: control_pb2.ApplyRequest, context: Context
     ) -> control_pb2.ControlResponse:
         based_on = request.based_on if request.HasField("based_on") else None
-        asked = self._cluster.apply(request.fleet_yaml, dry_run=request.dry_run, based_on=based_on)
+        asked = self._cluster.apply(
+            request.fleet_yaml, dry_run=request.dry_run, based_on=based_on, force=request.force
+        )
         return wire_control.pack_outcome(await _answer(context, asked))
+
+    async def Plan(  # noqa: N802
+        self, request: control_pb2.PlanRequest, context: Context
+    ) -> control_pb2.PlanResponse:
+        return pack_forecast(await _answer(context, self._cluster.plan(request.fleet_yaml)))
 
     async def Export(  # noqa: N802
         self, _request: control_pb2.ExportRequest, context: Context
@@ -88,6 +96,16 @@ class ControlService(control_pb2_grpc.ControlServicer):
         self, request: control_pb2.AddBackendRequest, context: Context
     ) -> control_pb2.ControlResponse:
         return await self._carry_out(context, wire_control.unpack_add_backend, request)
+
+    async def WeighBackend(  # noqa: N802
+        self, request: control_pb2.WeighBackendRequest, context: Context
+    ) -> control_pb2.ControlResponse:
+        return await self._carry_out(context, wire_control.unpack_weigh_backend, request)
+
+    async def ReplaceBackend(  # noqa: N802
+        self, request: control_pb2.ReplaceBackendRequest, context: Context
+    ) -> control_pb2.ControlResponse:
+        return await self._carry_out(context, wire_control.unpack_replace_backend, request)
 
     async def DrainBackend(  # noqa: N802
         self, request: control_pb2.DrainBackendRequest, context: Context

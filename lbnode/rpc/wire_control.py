@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from lbnode.api.v1 import control_pb2 as pb
-from lbnode.model.ids import BackendName, NodeName, PoolName
+from lbnode.model.ids import BackendName, IPAddress, NodeName, PoolName
 from lbnode.model.requests import (
     AddBackend,
     Difference,
@@ -15,14 +15,20 @@ from lbnode.model.requests import (
     Outcome,
     RemoveBackend,
     RemoveNode,
+    ReplaceBackend,
     UndrainBackend,
     UndrainNode,
+    WeighBackend,
 )
 from lbnode.rpc.wire_enums import CHANGES, unpack_address
 
 
 def _optional_pool(name: str) -> PoolName | None:
     return PoolName(name) if name else None
+
+
+def _optional_address(text: str) -> IPAddress | None:
+    return unpack_address("address", text) if text else None
 
 
 def unpack_drain_node(message: pb.DrainNodeRequest) -> DrainNode:
@@ -38,8 +44,28 @@ def unpack_remove_node(message: pb.RemoveNodeRequest) -> RemoveNode:
 
 
 def unpack_add_backend(message: pb.AddBackendRequest) -> AddBackend:
-    address = unpack_address("address", message.address) if message.address else None
-    return AddBackend(BackendName(message.name), PoolName(message.pool), address, message.weight or 1)
+    return AddBackend(
+        BackendName(message.name),
+        PoolName(message.pool),
+        _optional_address(message.address),
+        message.weight or 1,
+        force=message.force,
+    )
+
+
+def unpack_weigh_backend(message: pb.WeighBackendRequest) -> WeighBackend:
+    name, pool = BackendName(message.name), _optional_pool(message.pool)
+    return WeighBackend(name, message.weight, pool, force=message.force)
+
+
+def unpack_replace_backend(message: pb.ReplaceBackendRequest) -> ReplaceBackend:
+    return ReplaceBackend(
+        BackendName(message.name),
+        BackendName(message.by),
+        _optional_address(message.address),
+        _optional_pool(message.pool),
+        force=message.force,
+    )
 
 
 def unpack_drain_backend(message: pb.DrainBackendRequest) -> DrainBackend:
@@ -47,7 +73,7 @@ def unpack_drain_backend(message: pb.DrainBackendRequest) -> DrainBackend:
 
 
 def unpack_undrain_backend(message: pb.UndrainBackendRequest) -> UndrainBackend:
-    return UndrainBackend(BackendName(message.name), _optional_pool(message.pool))
+    return UndrainBackend(BackendName(message.name), _optional_pool(message.pool), force=message.force)
 
 
 def unpack_remove_backend(message: pb.RemoveBackendRequest) -> RemoveBackend:
@@ -68,7 +94,26 @@ def pack_remove_node(request: RemoveNode) -> pb.RemoveNodeRequest:
 
 def pack_add_backend(request: AddBackend) -> pb.AddBackendRequest:
     return pb.AddBackendRequest(
-        name=request.name, pool=request.pool, address=str(request.address or ""), weight=request.weight
+        name=request.name,
+        pool=request.pool,
+        address=str(request.address or ""),
+        weight=request.weight,
+        force=request.force,
+    )
+
+
+def pack_weigh_backend(request: WeighBackend) -> pb.WeighBackendRequest:
+    pool = request.pool or ""
+    return pb.WeighBackendRequest(name=request.name, weight=request.weight, pool=pool, force=request.force)
+
+
+def pack_replace_backend(request: ReplaceBackend) -> pb.ReplaceBackendRequest:
+    return pb.ReplaceBackendRequest(
+        name=request.name,
+        by=request.by,
+        address=str(request.address or ""),
+        pool=request.pool or "",
+        force=request.force,
     )
 
 
@@ -77,7 +122,7 @@ def pack_drain_backend(request: DrainBackend) -> pb.DrainBackendRequest:
 
 
 def pack_undrain_backend(request: UndrainBackend) -> pb.UndrainBackendRequest:
-    return pb.UndrainBackendRequest(name=request.name, pool=request.pool or "")
+    return pb.UndrainBackendRequest(name=request.name, pool=request.pool or "", force=request.force)
 
 
 def pack_remove_backend(request: RemoveBackend) -> pb.RemoveBackendRequest:
@@ -88,10 +133,7 @@ def pack_outcome(outcome: Outcome) -> pb.ControlResponse:
     return pb.ControlResponse(
         applied=outcome.applied,
         version=outcome.version,
-        differences=[
-            pb.Difference(change=CHANGES.pack(one.change), subject=one.subject, detail=one.detail)
-            for one in outcome.differences
-        ],
+        differences=[pack_difference(one) for one in outcome.differences],
         warnings=outcome.warnings,
     )
 
@@ -100,8 +142,14 @@ def unpack_outcome(message: pb.ControlResponse) -> Outcome:
     return Outcome(
         applied=message.applied,
         version=message.version,
-        differences=tuple(
-            Difference(CHANGES.unpack(one.change), one.subject, one.detail) for one in message.differences
-        ),
+        differences=tuple(unpack_difference(one) for one in message.differences),
         warnings=tuple(message.warnings),
     )
+
+
+def pack_difference(one: Difference) -> pb.Difference:
+    return pb.Difference(change=CHANGES.pack(one.change), subject=one.subject, detail=one.detail)
+
+
+def unpack_difference(message: pb.Difference) -> Difference:
+    return Difference(CHANGES.unpack(message.change), message.subject, message.detail)

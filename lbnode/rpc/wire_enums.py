@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from lbnode.api.v1 import control_pb2, status_pb2
 from lbnode.model import epoch, fleet, members, requests, status
-from lbnode.model.ids import IPAddress
+from lbnode.model.ids import EpochNumber, IPAddress
 from lbnode.rpc.errors import WireError
 
 Value = TypeVar("Value", bound=Enum)
@@ -114,3 +114,8 @@ def unpack_port(name: str, number: int) -> int:
     if not 0 <= number <= 65535:
         raise WireError(f"{name}: {number} is out of range; use 0..65535")
     return number
+
+
+def unpack_epoch(number: int) -> EpochNumber | None:
+    """Return the epoch's number; 0 is none."""
+    return EpochNumber(number) if number else None

@@ -5,29 +5,25 @@ from __future__ import annotations
 from uuid import UUID
 
 from lbnode.api.v1 import status_pb2 as pb
-from lbnode.model.ids import BackendId, BackendName, EpochNumber, NodeName, PoolName, SlotNumber
+from lbnode.model.ids import NodeName, PoolName
 from lbnode.model.status import (
     FleetStatus,
     NodePool,
     NodeStatus,
-    PoolStatus,
     Problem,
-    SlotStatus,
     VipStatus,
 )
 from lbnode.rpc.errors import WireError
 from lbnode.rpc.wire_enums import (
-    AGENT_STATES,
-    BACKEND_STATES,
-    HASH_ALGORITHMS,
-    HASH_MODES,
     PROTOCOLS,
     SEVERITIES,
     VIEWS,
     WRONG_PORTS,
     unpack_address,
     unpack_addresses,
+    unpack_epoch,
 )
+from lbnode.rpc.wire_pools import pack_pool, unpack_pool
 
 
 def pack_status(status: FleetStatus) -> pb.GetStatusResponse:
@@ -43,7 +39,7 @@ def pack_status(status: FleetStatus) -> pb.GetStatusResponse:
         problems=[_pack_problem(problem) for problem in status.problems],
         nodes=[_pack_node(node) for node in status.nodes],
         vips=[_pack_vip(vip) for vip in status.vips],
-        pools=[_pack_pool(pool) for pool in status.pools],
+        pools=[pack_pool(pool) for pool in status.pools],
         corrupt=status.corrupt,
     )
 
@@ -61,7 +57,7 @@ def unpack_status(message: pb.GetStatusResponse) -> FleetStatus:
         problems=tuple(_unpack_problem(problem) for problem in message.problems),
         nodes=tuple(_unpack_node(node) for node in message.nodes),
         vips=tuple(_unpack_vip(vip) for vip in message.vips),
-        pools=tuple(_unpack_pool(pool) for pool in message.pools),
+        pools=tuple(unpack_pool(pool) for pool in message.pools),
         corrupt=tuple(message.corrupt),
     )
 
@@ -71,10 +67,6 @@ def _unpack_uuid(text: str) -> UUID | None:
         return UUID(text) if text else None
     except ValueError:
         raise WireError(f"uuid: {text!r} is not a UUID") from None
-
-
-def _unpack_epoch(number: int) -> EpochNumber | None:
-    return EpochNumber(number) if number else None
 
 
 def _pack_problem(problem: Problem) -> pb.Problem:
@@ -142,8 +134,8 @@ def _pack_node_pool(pool: NodePool) -> pb.NodePool:
 def _unpack_node_pool(message: pb.NodePool) -> NodePool:
     return NodePool(
         pool=PoolName(message.pool),
-        current=_unpack_epoch(message.current_epoch),
-        staged=_unpack_epoch(message.staged_epoch),
+        current=unpack_epoch(message.current_epoch),
+        staged=unpack_epoch(message.staged_epoch),
         digest=message.digest,
         agrees=message.agrees,
         problem=message.problem,
@@ -169,58 +161,4 @@ def _unpack_vip(message: pb.Vip) -> VipStatus:
         pool=PoolName(message.pool),
         wrong_port=WRONG_PORTS.unpack(message.wrong_port),
         announced_by=tuple(NodeName(name) for name in message.announced_by),
-    )
-
-
-def _pack_pool(pool: PoolStatus) -> pb.Pool:
-    return pb.Pool(
-        name=pool.name,
-        current_epoch=pool.current or 0,
-        offered_epoch=pool.offered or 0,
-        table_size=pool.table_size,
-        hash_mode=HASH_MODES.pack(pool.hash_mode),
-        hash_algorithm=HASH_ALGORITHMS.pack(pool.hash_algorithm),
-        digest=pool.digest,
-        slots=[_pack_slot(slot) for slot in pool.slots],
-    )
-
-
-def _unpack_pool(message: pb.Pool) -> PoolStatus:
-    return PoolStatus(
-        name=PoolName(message.name),
-        current=_unpack_epoch(message.current_epoch),
-        offered=_unpack_epoch(message.offered_epoch),
-        table_size=message.table_size,
-        hash_mode=HASH_MODES.unpack(message.hash_mode),
-        hash_algorithm=HASH_ALGORITHMS.unpack(message.hash_algorithm),
-        digest=message.digest,
-        slots=tuple(_unpack_slot(slot) for slot in message.slots),
-    )
-
-
-def _pack_slot(slot: SlotStatus) -> pb.Slot:
-    return pb.Slot(
-        number=slot.number,
-        weight=slot.weight,
-        backend=slot.backend or "",
-        backend_id=slot.id or 0,
-        address=str(slot.address or ""),
-        state=BACKEND_STATES.pack(slot.state),
-        buckets=slot.buckets,
-        agent=AGENT_STATES.pack(slot.agent),
-        failing_on=slot.failing_on,
-    )
-
-
-def _unpack_slot(message: pb.Slot) -> SlotStatus:
-    return SlotStatus(
-        number=SlotNumber(message.number),
-        weight=message.weight,
-        backend=BackendName(message.backend) if message.backend else None,
-        id=BackendId(message.backend_id) if message.backend_id else None,
-        address=unpack_address("slot", message.address) if message.address else None,
-        state=BACKEND_STATES.unpack(message.state),
-        buckets=message.buckets,
-        agent=AGENT_STATES.unpack(message.agent),
-        failing_on=tuple(NodeName(name) for name in message.failing_on),
     )

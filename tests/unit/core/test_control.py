@@ -282,7 +282,7 @@ class TestRemoveBackend:
 
     def test_a_drain_that_no_epoch_shows_yet_is_waited_for(self) -> None:
         view = drain(fleet_view(), "b3")
-        refuse(view, RemoveBackend(B3), RefusalKind.STATE, "not in the current epoch yet", "try again")
+        refuse(view, RemoveBackend(B3), RefusalKind.STATE, "not in effect on all nodes yet", "try again")
         settled = settle(replace(view, live_nodes={}))
         plan = grant(settled, RemoveBackend(B3))
         assert (plan.desired, plan.intents) == (fleet("b1", "b2"), Intents())

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from lbnode.core.control import decide
 from lbnode.core.explain import explain
+from lbnode.core.forecast import forecast
 from lbnode.core.status import assess
 from lbnode.model.explanation import Explanation, FlowQuestion
+from lbnode.model.forecast import Forecast
 from lbnode.model.ids import NodeName, PoolName
 from lbnode.model.members import LoadedEpoch, NodeLive, NodeMember
 from lbnode.model.requests import Apply, Outcome, Refusal, RefusalKind, Request
@@ -51,12 +53,21 @@ class MemoryCluster:
         in_use = {pool: epochs[self.view.current[pool]] for pool, epochs in self.view.epochs.items()}
         return explain(self.view, in_use, question)
 
-    async def apply(self, fleet_yaml: str, *, dry_run: bool, based_on: int | None) -> Outcome | Refusal:
+    async def apply(
+        self, fleet_yaml: str, *, dry_run: bool, based_on: int | None, force: bool
+    ) -> Outcome | Refusal:
         try:
             desired = read_fleet(fleet_yaml)
         except FleetFileError as error:
             return error.refusal()
-        return self._carry_out(Apply(desired, dry_run, based_on), dry_run)
+        return self._carry_out(Apply(desired, dry_run, based_on, force), dry_run)
+
+    async def plan(self, fleet_yaml: str) -> Forecast | Refusal:
+        try:
+            desired = read_fleet(fleet_yaml)
+        except FleetFileError as error:
+            return error.refusal()
+        return forecast(self.view, desired, NOW)
 
     async def export(self) -> str | Refusal:
         if self.view.desired is None:

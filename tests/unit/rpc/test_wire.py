@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from ipaddress import ip_address
 from types import UnionType
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from lbnode.api.v1 import control_pb2, status_pb2
 from lbnode.model.explanation import Explanation, FlowQuestion
+from lbnode.model.forecast import Forecast
 from lbnode.model.ids import BackendName, NodeName, PoolName
 from lbnode.model.requests import (
     AddBackend,
@@ -20,8 +22,10 @@ from lbnode.model.requests import (
     Outcome,
     RemoveBackend,
     RemoveNode,
+    ReplaceBackend,
     UndrainBackend,
     UndrainNode,
+    WeighBackend,
 )
 from lbnode.model.status import FleetStatus
 from lbnode.rpc import wire_control, wire_enums
@@ -32,6 +36,7 @@ from lbnode.rpc.wire_explanation import (
     unpack_explanation,
     unpack_question,
 )
+from lbnode.rpc.wire_forecast import pack_forecast, unpack_forecast
 from lbnode.rpc.wire_status import pack_status, unpack_status
 
 WORDS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=8)
@@ -42,6 +47,7 @@ PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     float: st.floats(0, 1e9),
     UUID: st.uuids(),
     dict[str, str]: st.dictionaries(WORDS, WORDS, max_size=2),
+    Mapping[BackendName, int | None]: st.dictionaries(WORDS, st.none() | st.integers(0, 9), max_size=2),
 }
 
 
@@ -85,6 +91,12 @@ def test_an_outcome_survives_the_wire(outcome: Outcome) -> None:
     assert wire_control.unpack_outcome(wire_control.pack_outcome(outcome)) == outcome
 
 
+@given(values(Forecast))
+def test_a_forecast_survives_the_wire(forecast: Forecast) -> None:
+    sent = pack_forecast(forecast).SerializeToString()
+    assert unpack_forecast(control_pb2.PlanResponse.FromString(sent)) == forecast
+
+
 B1, N1, WEB = BackendName("b1"), NodeName("n1"), PoolName("web")
 
 
@@ -97,9 +109,15 @@ B1, N1, WEB = BackendName("b1"), NodeName("n1"), PoolName("web")
         ("remove_node", RemoveNode(N1, force=True)),
         ("add_backend", AddBackend(B1, WEB)),
         ("add_backend", AddBackend(B1, WEB, ip_address("10.0.0.1"), 7)),
+        ("add_backend", AddBackend(B1, WEB, force=True)),
+        ("weigh_backend", WeighBackend(B1, 9)),
+        ("weigh_backend", WeighBackend(B1, 9, WEB, force=True)),
+        ("replace_backend", ReplaceBackend(B1, BackendName("b9"))),
+        ("replace_backend", ReplaceBackend(B1, BackendName("b9"), ip_address("10.0.0.9"), WEB, force=True)),
         ("drain_backend", DrainBackend(B1)),
         ("drain_backend", DrainBackend(B1, WEB, force=True)),
         ("undrain_backend", UndrainBackend(B1, WEB)),
+        ("undrain_backend", UndrainBackend(B1, force=True)),
         ("remove_backend", RemoveBackend(B1, WEB, force=True)),
     ],
 )

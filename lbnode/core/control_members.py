@@ -1,0 +1,184 @@
+"""Operators' verbs on who is in a pool: add and remove a backend (`lbnode.core.control_replace`: replace one)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lbnode.core.control_pools import (
+    NO_FLEET,
+    drained_in,
+    has,
+    let_go,
+    members_without,
+    pools_of,
+    state_in,
+    without_drain,
+)
+from lbnode.core.drain import flows_left, is_in_effect
+from lbnode.core.plan import Decision, Plan, refuse_unknown
+from lbnode.core.rules import check_address, check_name, check_weight
+from lbnode.model.epoch import BackendState
+from lbnode.model.fleet import MAX_SLOTS, Backend, DesiredFleet, Pool, PoolMember
+from lbnode.model.ids import BackendName, IPAddress
+from lbnode.model.requests import (
+    AddBackend,
+    Change,
+    Difference,
+    Refusal,
+    RefusalKind,
+    RemoveBackend,
+)
+from lbnode.model.view import FleetView
+
+
+def add_backend(view: FleetView, request: AddBackend) -> Decision:
+    """Put a backend into a pool, and into the fleet when it is new there."""
+    desired = view.desired
+    if desired is None:
+        return NO_FLEET
+    refusal = _addition_objection(desired, request)
+    if refusal is not None:
+        return refusal
+    grown, differences = with_backend(desired, request.name, request.address)
+    member = PoolMember(request.name, request.weight)
+    pools = tuple(
+        replace(pool, members=(*pool.members, member)) if pool.name == request.pool else pool
+        for pool in grown.pools
+    )
+    added = Difference(
+        Change.ADDED, f"pool {request.pool}, backend {request.name}", f"weight {request.weight}"
+    )
+    intents = let_go(view, view.intents, [request.pool]) if request.force else view.intents
+    return Plan(
+        view.desired_version,
+        view.intents_version,
+        desired=replace(grown, pools=pools),
+        intents=None if intents == view.intents else intents,
+        differences=(*differences, added),
+    )
+
+
+def remove_backend(view: FleetView, request: RemoveBackend) -> Decision:
+    """Take a drained backend out of one pool, or out of all its pools and the fleet."""
+    desired = view.desired
+    pools = pools_of(view, request.name, request.pool, none_is_fine=request.pool is None)
+    if desired is None or isinstance(pools, Refusal):
+        return pools if isinstance(pools, Refusal) else NO_FLEET
+    for pool in pools:
+        refusal = _removal_objection(view, request, pool)
+        if refusal is not None:
+            return refusal
+    names = {pool.name for pool in pools}
+    differences = [
+        Difference(Change.REMOVED, f"pool {name}, backend {request.name}") for name in sorted(names)
+    ]
+    kept = desired.backends
+    if request.pool is None:
+        kept = tuple(backend for backend in kept if backend.name != request.name)
+        differences.append(Difference(Change.REMOVED, f"backend {request.name}"))
+    intents = without_drain(view.intents, request.name, names)
+    if request.force:
+        intents = let_go(view, intents, names)
+    return Plan(
+        view.desired_version,
+        view.intents_version,
+        desired=replace(desired, backends=kept, pools=members_without(desired, request.name, names)),
+        intents=None if intents == view.intents else intents,
+        differences=tuple(differences),
+    )
+
+
+def with_backend(
+    desired: DesiredFleet, name: BackendName, address: IPAddress | None
+) -> tuple[DesiredFleet, tuple[Difference, ...]]:
+    """Return the fleet with a backend, and the difference if it is new there."""
+    if address is None or name in {backend.name for backend in desired.backends}:
+        return desired, ()
+    backends = (*desired.backends, Backend(name, address))
+    return replace(desired, backends=backends), (Difference(Change.ADDED, f"backend {name}", str(address)),)
+
+
+def address_objection(desired: DesiredFleet, name: BackendName, address: IPAddress | None) -> Refusal | None:
+    """Return why `address` cannot be that of `name`: a known backend has one, a new one needs one of its own."""
+    known = {backend.name: backend.address for backend in desired.backends}
+    if name in known:
+        if address in (None, known[name]):
+            return None
+        return Refusal(
+            RefusalKind.INVALID,
+            f"{name} is at {known[name]}, not at {address}",
+            "leave the address out, or use another name",
+        )
+    if address is None:
+        return Refusal(RefusalKind.INVALID, f"{name} is new to the fleet", "give its address, too")
+    problem = check_address(address)
+    if problem is not None:
+        return invalid(f"address {address} {problem}")
+    owners = {other: f"that of backend {backend}" for backend, other in known.items()}
+    owners |= {vip.address: "a VIP" for vip in desired.vips}
+    if address in owners:
+        return Refusal(RefusalKind.INVALID, f"address {address} is {owners[address]}", "use another address")
+    return None
+
+
+def invalid(text: str) -> Refusal:
+    """Return the refusal of a value: `text` reads "… is wrong; remedy"."""
+    reason, _, remedy = text.partition("; ")
+    return Refusal(RefusalKind.INVALID, reason, remedy)
+
+
+def _addition_objection(desired: DesiredFleet, request: AddBackend) -> Refusal | None:
+    pools = {pool.name: pool for pool in desired.pools}
+    if request.pool not in pools:
+        return refuse_unknown("pool", request.pool, pools)
+    for what, problem in (("name", check_name(request.name)), ("weight", check_weight(request.weight))):
+        if problem is not None:
+            return invalid(f"{what} {getattr(request, what)} {problem}")
+    pool = pools[request.pool]
+    if has(pool, request.name):
+        return Refusal(
+            RefusalKind.STATE,
+            f"{request.name} is in pool {request.pool} already",
+            f"to change its weight: lbctl backend weigh {request.name} WEIGHT --pool {request.pool}",
+        )
+    if len(pool.members) >= MAX_SLOTS:
+        return Refusal(RefusalKind.STATE, f"pool {request.pool} has {MAX_SLOTS} backends, which is the most")
+    return address_objection(desired, request.name, request.address)
+
+
+def _removal_objection(view: FleetView, request: RemoveBackend, pool: Pool) -> Refusal | None:
+    name = request.name
+    if len(pool.members) == 1:
+        return Refusal(
+            RefusalKind.STATE,
+            f"{name} is the only backend of pool {pool.name}, and a pool has at least one",
+            "add another first, or take the pool and its VIPs out of fleet.yaml and apply it",
+        )
+    if request.force or state_in(view, pool.name, name) is None:
+        return None
+    if name not in drained_in(view, pool.name):
+        return Refusal(
+            RefusalKind.STATE,
+            f"{name} is not drained in pool {pool.name}",
+            f"first: lbctl backend drain {name} --wait; or repeat with --force: its flows may break",
+        )
+    return _drain_objection(view, name, pool)
+
+
+def _drain_objection(view: FleetView, name: BackendName, pool: Pool) -> Refusal | None:
+    """A drain has to have reached every node, and the agent, where one counts, must count none."""
+    failed = state_in(view, pool.name, name) is BackendState.FAILED
+    if not failed and not is_in_effect(view, pool.name, view.backends[name].id):
+        return Refusal(
+            RefusalKind.STATE,
+            f"the drain of {name} in pool {pool.name} is not in effect on all nodes yet",
+            "try again in a moment, or repeat with --force: its flows may break",
+        )
+    flows = flows_left(view, pool.name, name)
+    if flows:
+        return Refusal(
+            RefusalKind.STATE,
+            f"{name} still holds {flows} flow{'' if flows == 1 else 's'} in pool {pool.name}",
+            f"wait for them: lbctl backend drain {name} --wait; or repeat with --force: they break",
+        )
+    return None
