@@ -27,7 +27,7 @@ $(VENV)/.packages: Makefile
 
 $(VENV)/.ready: $(VENV)/.packages pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 build: $(VENV)/.ready ## compile the eBPF objects, the table builder and the gRPC code (what is stale)

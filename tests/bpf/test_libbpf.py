@@ -108,7 +108,7 @@ def test_a_pinned_map_is_the_same_map(probe: BpfObject) -> None:
         assert Map.open_pinned(directory / "numbers").lookup(3) == (33).to_bytes(8, "little")
         with pytest.raises(PinError, match="File exists"):
             probe.map("numbers").pin(directory / "numbers")
-        with pytest.raises(PinError, match="open pin .*nothing: No such file"):
+        with pytest.raises(PinError, match=r"open pin .*nothing: No such file"):
             Map.open_pinned(directory / "nothing")
 
 
