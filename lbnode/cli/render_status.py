@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lbnode.cli.render import endpoint
+from lbnode.cli.render_flows import count_flows, describe_held, duration, pool_notes
 from lbnode.model.codec import encode
 from lbnode.model.epoch import BackendState
 from lbnode.model.fleet import Protocol
@@ -40,7 +41,7 @@ AGENTS = {
 def print_status(console: Console, status: FleetStatus) -> None:
     """Print the whole status: headline, problems, nodes, VIPs, pools."""
     console.print(_headline(status), soft_wrap=True)
-    for line in _problems(status):
+    for line in (*_problems(status), *_held(status)):
         console.print(line, soft_wrap=True)
     console.print()
     console.print(nodes_table(status))
@@ -50,6 +51,8 @@ def print_status(console: Console, status: FleetStatus) -> None:
         console.print()
         console.print(Text(_describe_pool(pool), style="bold"), soft_wrap=True)
         console.print(backends_table(status, [pool]))
+        for line in pool_notes(pool):
+            console.print(line, soft_wrap=True)
 
 
 def status_document(status: FleetStatus) -> dict[str, Any]:
@@ -104,17 +107,6 @@ def backends_table(status: FleetStatus, pools: Iterable[PoolStatus] | None = Non
     return table
 
 
-def duration(seconds: float) -> str:
-    """Return a time as its two largest units: `3d 4h`, `12m 5s`."""
-    rest = int(seconds)
-    parts: list[str] = []
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        count, rest = divmod(rest, size)
-        if count or (unit == "s" and not parts):
-            parts.append(f"{count}{unit}")
-    return " ".join(parts[:2])
-
-
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
@@ -150,6 +142,13 @@ def _problems(status: FleetStatus) -> Iterable[Text]:
             yield Text(f"           → {problem.remedy}", style="dim")
 
 
+def _held(status: FleetStatus) -> Iterable[Text]:
+    """Planned changes that wait for flows: no problem, but an operator wants to know for whom."""
+    for pool in status.pools:
+        for held in pool.held:
+            yield Text.assemble(("held     ", "cyan"), f"pool {pool.name}: {describe_held(held)}")
+
+
 def _node_state(node: NodeStatus) -> Text:
     if not node.connected:
         return Text("not connected", style="yellow" if node.drained else "bold red")
@@ -173,7 +172,16 @@ def _describe_pool(pool: PoolStatus) -> str:
     offered = f", {pool.offered} on offer" if pool.offered is not None else ""
     digest = f", digest {pool.digest[:12]}" if pool.digest else ""
     hashing = f"hash {pool.hash_mode.value} by {pool.hash_algorithm.value}"
-    return f"pool {pool.name}: {epoch}{offered}, {pool.table_size} buckets, {hashing}{digest}"
+    return f"pool {pool.name}: {epoch}{offered}, {pool.table_size} buckets, {hashing}{digest}{_window(pool)}"
+
+
+def _window(pool: PoolStatus) -> str:
+    """How much of the past still counts."""
+    if pool.current is None or pool.window_from is None:
+        return ""
+    earlier = pool.current - pool.window_from
+    remembers = f" with {earlier} earlier epoch{'' if earlier == 1 else 's'}" if earlier else ""
+    return f", window {duration(pool.window_s)}{remembers}"
 
 
 def _slot_cells(pool: PoolStatus, slot: SlotStatus) -> list[Text]:
@@ -187,6 +195,8 @@ def _slot_cells(pool: PoolStatus, slot: SlotStatus) -> list[Text]:
             Text("-"),
         ]
     state = slot.state.value + (f" (fails on {', '.join(slot.failing_on)})" if slot.failing_on else "")
+    if slot.state is BackendState.DRAINING and slot.agent is not AgentState.NONE:
+        state += f" ({count_flows(slot.flows)})"
     return [
         Text(str(slot.number)),
         Text(slot.backend or "(left the fleet)"),

@@ -1,6 +1,6 @@
 """Where a flow goes and why, step by step, by the functions that tables are built with (`ring`).
 
-Decides nothing new: it repeats for one bucket what `lbnode.core.epochs.build_table` did for all of them.
+Decides nothing new: it repeats for one bucket what `lbnode.core.history.build_table` did for all of them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lbnode.core.difference import describe_vip
-from lbnode.core.history import ring_slots
+from lbnode.core.history import MissingEpochError, earlier_epochs, living, ring_slots
 from lbnode.model.epoch import BackendState, Epoch
 from lbnode.model.explanation import Explanation, FlowQuestion, Holder
 from lbnode.model.fleet import Vip
@@ -27,7 +27,7 @@ def explain(
     if isinstance(vip, Refusal):
         return vip
     epoch = in_use.get(vip.pool)
-    if epoch is None or not epoch.slots:
+    if epoch is None or not ring_slots(epoch):
         return Refusal(
             RefusalKind.STATE,
             f"pool {vip.pool} has no table on this node yet",
@@ -40,7 +40,11 @@ def explain(
             f"key {epoch.key_id} of pool {vip.pool} is not known here",
             "lbctl status says why",
         )
-    return _explain(view, epoch, _bucket(bytes.fromhex(secret), epoch, question))
+    try:
+        earlier = earlier_epochs(view.epochs.get(vip.pool, {}), epoch)
+    except MissingEpochError as error:
+        return Refusal(RefusalKind.STATE, str(error), "lbctl status says what is wrong with the store")
+    return _explain(view, epoch, earlier, _bucket(bytes.fromhex(secret), epoch, question))
 
 
 def _bucket(secret: bytes, epoch: Epoch, question: FlowQuestion) -> int:
@@ -52,8 +56,18 @@ def _bucket(secret: bytes, epoch: Epoch, question: FlowQuestion) -> int:
     return bucket.bucket_of(keys, algorithm, mode, flow, epoch.table_size)
 
 
-def _explain(view: FleetView, epoch: Epoch, number: int) -> Explanation:
-    found = table.explain(number, epoch.table_size, epoch.seed, ring_slots(epoch))
+def _explain(view: FleetView, epoch: Epoch, earlier: tuple[Epoch, ...], number: int) -> Explanation:
+    alive = living(epoch)
+    found = table.explain(
+        number,
+        epoch.table_size,
+        epoch.seed,
+        ring_slots(epoch),
+        [ring_slots(before) for before in earlier],
+        alive.preferred,
+        alive.last_resort,
+        alive.keyless,
+    )
     members = {member.id: member for member in view.backends.values()}
     return Explanation(
         pool=epoch.pool,

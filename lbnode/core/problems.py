@@ -27,11 +27,17 @@ from lbnode.model.view import FleetView
 
 UP = "up"
 NATIVE = "native"
+DIGEST = "digest"
+"""The word by which disagreement on a table's bytes is told from being late."""
 
 
 def find_problems(view: FleetView, status: FleetStatus) -> tuple[Problem, ...]:
-    """Return every problem that shows in `status` (its own `problems` aside) and in the records behind it."""
+    """Return every problem that shows in `status` (its own `problems` aside) and in the records behind it.
+
+    Alarms come first, and of them those of nodes whose tables differ: there flows may go two ways.
+    """
     found = [
+        *_digest_problems(status),
         *_fleet_problems(view, status),
         *(problem for vip in status.vips for problem in _vip_problems(status, vip)),
         *(problem for pool in status.pools for problem in _pool_problems(view, pool)),
@@ -47,6 +53,23 @@ def _alarm(subject: str, what: str, remedy: str = "") -> Problem:
 
 def _warning(subject: str, what: str, remedy: str = "") -> Problem:
     return Problem(Severity.WARNING, subject, what, remedy)
+
+
+def _digest_problems(status: FleetStatus) -> Iterator[Problem]:
+    """Nodes whose table differs from the fleet's, in the kernel or refused before it got there."""
+    for line in status.disagreements if status.view is View.FLEET else ():
+        if DIGEST in line:
+            yield _alarm(
+                "agreement", line, "on that node: journalctl -u lbnode; all must run the same release"
+            )
+    for node in status.nodes:
+        for pool in node.pools:
+            if DIGEST in pool.problem and node.connected:
+                yield _alarm(
+                    f"node {node.name}, pool {pool.pool}",
+                    f"{pool.problem}; it keeps its old table",
+                    "on that node: journalctl -u lbnode; all must run the same release",
+                )
 
 
 def _fleet_problems(view: FleetView, status: FleetStatus) -> Iterator[Problem]:
@@ -65,7 +88,8 @@ def _fleet_problems(view: FleetView, status: FleetStatus) -> Iterator[Problem]:
     if view.desired is None:
         yield _warning("fleet", "nothing has been applied yet", "lbctl apply -f fleet.yaml")
     for line in status.disagreements if status.view is View.FLEET else ():
-        yield _alarm("agreement", line, "if it lasts, see that node's log")
+        if DIGEST not in line:
+            yield _alarm("agreement", line, "if it lasts, see that node's log")
 
 
 def _vip_problems(status: FleetStatus, vip: VipStatus) -> Iterator[Problem]:
@@ -107,6 +131,12 @@ def _slot_problems(pool: str, slot: SlotStatus) -> Iterator[Problem]:
         yield _warning(subject, f"failed{where}", f"check the service on {slot.backend} ({slot.address})")
     elif where:
         yield _warning(subject, f"{slot.state.value}, but failing{where}")
+    for vip, reason in sorted(slot.no_second_chance.items()):
+        yield _warning(
+            subject,
+            f"no second chance for {vip}: {reason}",
+            "flows that move away from it break: run the service in the agent's network namespace",
+        )
     if slot.agent is AgentState.SILENT:
         yield _warning(subject, "its agent is not connected", "on that machine: systemctl status lbbackend")
 
@@ -125,7 +155,7 @@ def _node_problems(status: FleetStatus, node: NodeStatus) -> Iterator[Problem]:
     for alarm in node.alarms:
         yield _alarm(subject, alarm)
     for pool in node.pools:
-        if pool.problem:
+        if pool.problem and DIGEST not in pool.problem:
             yield _alarm(f"{subject}, pool {pool.pool}", pool.problem)
     for router, state in sorted(node.routers.items()):
         if state != UP:

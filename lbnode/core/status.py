@@ -10,15 +10,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
+from lbnode.core.drain import flows_left, is_over
 from lbnode.core.history import build_table
 from lbnode.core.problems import find_problems
-from lbnode.model.epoch import Epoch, EpochSlot
+from lbnode.model.epoch import BackendState, Epoch, EpochSlot, FormerOccupant
 from lbnode.model.fleet import Pool, Vip
 from lbnode.model.ids import BackendId, BackendName, NodeName, PoolName
 from lbnode.model.members import BackendMember, NodeLive, View
 from lbnode.model.status import (
     AgentState,
     FleetStatus,
+    FormerStatus,
     NodePool,
     NodeStatus,
     PoolStatus,
@@ -147,6 +149,14 @@ def _pool(view: FleetView, pool: Pool, epoch: Epoch | None) -> PoolStatus:
         hash_algorithm=shown.hash_algorithm if shown is not None else pool.hash_algorithm,
         digest=epoch.digest if epoch is not None else "",
         slots=tuple(_slot(view, pool.name, slot, members, owned) for slot in slots),
+        former=tuple(
+            _former(view, pool.name, former, members)
+            for former in (shown.former if shown is not None else ())
+        ),
+        window_from=shown.window_from if shown is not None else None,
+        window_s=pool.affinity_window_s,
+        flow_table=pool.flow_table,
+        held=view.held[pool.name].changes if pool.name in view.held else (),
     )
 
 
@@ -159,6 +169,8 @@ def _slot(
 ) -> SlotStatus:
     member = members.get(slot.backend) if slot.backend is not None else None
     name = member.name if member is not None else None
+    leaves = name is not None and slot.state is not BackendState.ACTIVE
+    agent = view.live_agents.get(name) if name is not None else None
     return SlotStatus(
         number=slot.number,
         weight=slot.weight,
@@ -169,6 +181,25 @@ def _slot(
         buckets=owned.get(slot.backend, 0) if slot.backend is not None else 0,
         agent=_agent(view, member),
         failing_on=_failing_on(view, pool, name),
+        flows=flows_left(view, pool, name) if leaves and name is not None else None,
+        drained=leaves and name is not None and is_over(view, pool, name),
+        no_second_chance=agent.no_second_chance if agent is not None else {},
+    )
+
+
+def _former(
+    view: FleetView, pool: PoolName, former: FormerOccupant, members: dict[BackendId, BackendMember]
+) -> FormerStatus:
+    member = members.get(former.backend)
+    return FormerStatus(
+        slot=former.slot,
+        backend=member.name if member is not None else None,
+        id=former.backend,
+        address=member.address if member is not None else None,
+        state=former.state,
+        left_in=former.left_in,
+        agent=_agent(view, member),
+        flows=flows_left(view, pool, member.name) if member is not None else None,
     )
 
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from lbnode.cli import ctl_status
 from lbnode.cli.ctl import app
-from lbnode.cli.render_status import duration
+from lbnode.cli.render_flows import duration
 from tests.unit.core.fleets import SIZE
 from tests.unit.rpc.cluster import N1, N2, MemoryCluster
 

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 import pytest
 
 from lbnode.core.explain import explain
-from lbnode.core.history import build_table
+from lbnode.core.history import build_table, earlier_epochs
 from lbnode.model.epoch import BackendState, Epoch
 from lbnode.model.explanation import Explanation, FlowQuestion
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
@@ -70,6 +70,28 @@ def test_a_draining_home_gives_its_new_flows_to_the_failover_owner() -> None:
     assert found.owner is not None
     assert found.owner != home
     assert found.epoch == 2
+
+
+def test_alternates_are_those_of_the_table_with_its_history() -> None:
+    view = at_rest()
+    for names in (("b1",), ("b2",), ("b2", "b3"), ()):
+        view = settle(drain(view, *names))
+    epoch = current(view)
+    table = build_table(epoch, earlier_epochs(view.epochs[WEB], epoch))
+    lengths = set()
+    for port in range(1, 4000, 17):
+        found = answer(view, asked(port))
+        expected = [backend for backend in (table.first[found.bucket], table.second[found.bucket]) if backend]
+        assert [holder.id for holder in found.alternates] == expected
+        lengths.add(len(expected))
+    assert len(lengths) > 1
+
+
+def test_an_epoch_of_the_window_that_is_missing_is_named() -> None:
+    view = settle(drain(at_rest(), "b1"))
+    newest = current(view)
+    view = replace(view, epochs={WEB: {newest.number: newest}})
+    assert "needs epoch 1, which is not in the store" in refusal(view, asked(), {WEB: newest}).reason
 
 
 def test_an_empty_home_slot_is_nobodys() -> None:

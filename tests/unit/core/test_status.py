@@ -135,8 +135,8 @@ def test_a_nodes_own_alarms_and_troubles_are_the_fleets() -> None:
         pools={WEB: LoadedEpoch(None, epoch.number, epoch.digest, "epoch 2: digest differs")},
     )
     assert alarms(troubled) == [
+        "node n2, pool web: epoch 2: digest differs; it keeps its old table",
         "node n2: disk full",
-        "node n2, pool web: epoch 2: digest differs",
         "node n2: router 10.9.9.1 is down",
     ]
     assert warnings(troubled) == ["node n2: XDP on eth0 is generic: the driver has no native XDP"]
