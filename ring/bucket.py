@@ -1,8 +1,8 @@
 """Step 1: the bucket, a keyed hash of the flow, reduced to the table's size (docs/adr/0004-bucket-hash.md).
 
 The same arithmetic runs in the node's program (`lbnode/bpf`); words are those that a little-endian host loads
-from the packet. Both keyed hashes give 64 bits, of which the upper 32 are reduced by a multiplication: `(h32
-* size) >> 32`.
+from the packet. Both keyed hashes give 64 bits; the upper 32 are kept ("multiply" stirs them once more) and
+reduced by a multiplication: `(h32 * size) >> 32`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ SOURCE_WORDS = 4
 SECRET_BYTES = 32
 
 _MASK = (1 << 64) - 1
+_GOLDEN = 0x9E3779B1
+"""2^32 divided by the golden ratio, to the next odd number."""
 _KEYS = struct.Struct("<11Q16s")
 
 
@@ -98,12 +100,12 @@ def bucket_of(keys: BucketKeys, algorithm: str, mode: str, flow: Flow, size: int
     """
     packed = _hashed_part(mode, flow)
     if algorithm == "multiply":
-        digest = _multilinear(keys, struct.unpack("<10I", packed))
+        h32 = _finished(_multilinear(keys, struct.unpack("<10I", packed)) >> 32)
     elif algorithm == "siphash":
-        digest = siphash(keys.sip, packed)
+        h32 = siphash(keys.sip, packed) >> 32
     else:
         raise RingError(f"hash algorithm {algorithm!r}: must be multiply or siphash")
-    return (digest >> 32) * size >> 32
+    return h32 * size >> 32
 
 
 def words_of(flows: Iterable[Flow]) -> NDArray[np.uint32]:
@@ -120,7 +122,9 @@ def buckets_of(keys: BucketKeys, mode: str, words: NDArray[np.uint32], size: int
     total = np.full(len(words), keys.words[0], dtype=np.uint64)
     for column in range(used):
         total += np.uint64(keys.words[column + 1]) * words[:, column].astype(np.uint64)
-    return ((total >> np.uint64(32)) * np.uint64(size) >> np.uint64(32)).astype(np.uint32)
+    h32 = (total >> np.uint64(32)).astype(np.uint32)
+    h32 = (h32 ^ h32 >> np.uint32(16)) * np.uint32(_GOLDEN)
+    return (h32.astype(np.uint64) * np.uint64(size) >> np.uint64(32)).astype(np.uint32)
 
 
 def _hashed_part(mode: str, flow: Flow) -> bytes:
@@ -138,6 +142,11 @@ def _unknown_mode(mode: str) -> RingError:
 def _multilinear(keys: BucketKeys, words: tuple[int, ...]) -> int:
     """k0 + sum of k[i+1] * words[i] mod 2^64: its upper half is strongly universal (Lemire, Kaser 2014)."""
     return (keys.words[0] + sum(key * word for key, word in zip(keys.words[1:], words, strict=True))) & _MASK
+
+
+def _finished(h32: int) -> int:
+    """A bijection of 32 bits: flows that differ alike no longer land equally far apart."""
+    return (h32 ^ h32 >> 16) * _GOLDEN & 0xFFFFFFFF
 
 
 def _wide(address: IPv4Address | IPv6Address) -> bytes:

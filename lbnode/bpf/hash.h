@@ -22,6 +22,12 @@ static __always_inline __u64 hash_multiply(const struct vip *vip, const struct p
 	       vip->sources * from[3] + vip->ports * packet->ports;
 }
 
+/* A bijection, so universality stays; without it, flows that differ alike land equally far apart. */
+static __always_inline __u32 finish(__u32 hash)
+{
+	return (hash ^ hash >> 16) * 0x9e3779b1u;
+}
+
 static __always_inline __u64 rotate(__u64 word, __u32 bits)
 {
 	return word << bits | word >> (64 - bits);
@@ -103,9 +109,10 @@ static __always_inline __u64 hash_words(const struct pool *pool, const struct pa
 static __always_inline __u32 find_bucket(const struct vip *vip, const struct pool *pool,
 					 const struct packet *packet)
 {
-	__u64 hash = vip->flags & VIP_SIPHASH ? hash_words(pool, packet) : hash_multiply(vip, pool, packet);
+	__u64 hash = vip->flags & VIP_SIPHASH ? hash_words(pool, packet) >> 32
+					      : finish(hash_multiply(vip, pool, packet) >> 32);
 
-	return (hash >> 32) * vip->size >> 32;
+	return hash * vip->size >> 32;
 }
 
 #endif
