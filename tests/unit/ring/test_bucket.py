@@ -126,7 +126,9 @@ def test_a_clients_consecutive_ports_spread_over_backends(algorithm: str) -> Non
 def test_one_clients_many_flows_spread_over_backends_as_random_ones_under_every_key() -> None:
     """10,000 ports over 100 parts: without the last step 8 keys in 100 give a part 1.6 times its share."""
     vip = ip_address("198.51.100.9")
-    batch = words_of(Flow.between(ip_address("192.0.2.1"), port, vip, 443, TCP) for port in range(20000, 30000))
+    batch = words_of(
+        Flow.between(ip_address("192.0.2.1"), port, vip, 443, TCP) for port in range(20000, 30000)
+    )
     for seed in range(200):
         buckets = buckets_of(derive_keys(SECRET, seed), "flow", batch, 65537).astype(np.uint64)
         assert np.bincount(buckets * 100 // 65537).max() < 1.5 * len(batch) / 100
