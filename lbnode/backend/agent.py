@@ -14,8 +14,19 @@ import structlog
 
 from lbnode.backend.fleet import AgentFleet
 from lbnode.backend.host import Host
-from lbnode.backend.plan import Accept, Acknowledge, AddAddress, Attach, Command, Plan, RemoveAddress
+from lbnode.backend.loading import DropPool, Loading, LoadTable
+from lbnode.backend.plan import (
+    Accept,
+    Acknowledge,
+    AddAddress,
+    Attach,
+    Command,
+    Plan,
+    RemoveAddress,
+    Serve,
+)
 from lbnode.backend.settings import BackendSettings
+from lbnode.backend.watch import Watch
 from lbnode.dataplane.errors import DataPlaneError
 from lbnode.model.epoch import ALGORITHM
 from lbnode.model.ids import BackendName
@@ -39,13 +50,25 @@ WATCHED = frozenset({Change.LINK, Change.ADDRESS, Change.OVERFLOW})
 class Agent:
     """One backend's agent on an opened `host`. `run` ends when `stop` is called."""
 
-    def __init__(self, settings: BackendSettings, fleet: AgentFleet, host: Host) -> None:
+    def __init__(
+        self, settings: BackendSettings, fleet: AgentFleet, host: Host, dirty: asyncio.Event
+    ) -> None:
         self._settings = settings
         self._name = BackendName(settings.name)
         self._fleet = fleet
         self._host = host
-        self._plan = Plan(self._name)
-        self._dirty = asyncio.Event()
+        loaded = host.loaded()
+        self._plan = Plan(
+            self._name,
+            Loading(
+                {pool: table.epoch for pool, table in loaded.items()},
+                {pool: table.digest for pool, table in loaded.items()},
+            ),
+        )
+        self._dirty = dirty
+        self._watch = Watch(self._name, settings.second_chance, host.heard(), fleet.answer, dirty.set)
+        self._acknowledged = Acknowledge({}, ())
+        self._announced: AgentLive | None = None
         self._stopping = False
         self._trouble = ""
 
@@ -62,10 +85,12 @@ class Agent:
         with Watcher(self._kernel_changed):
             await self._begin()
             await self._fleet.start(self._dirty.set)
+            self._watch.start()
             try:
                 await self._fleet.wait_in_step(STORE_PATIENCE_S)
                 await self._follow()
             finally:
+                await self._watch.close()
                 await self._fleet.close()
 
     async def _begin(self) -> None:
@@ -90,6 +115,7 @@ class Agent:
             await self._register(view)
             for command in await self._commands(view):
                 await self._do(command)
+            await self._catch_up(view)
             self._fleet.keep(view)
         except (NetdevError, DataPlaneError, StoreError) as error:
             self._plan.forget()
@@ -97,6 +123,18 @@ class Agent:
             return False
         self._trouble = ""
         return True
+
+    async def _catch_up(self, view: FleetView) -> None:
+        """What follows the kernel rather than the fleet: next hops, listeners, flows."""
+        wanted = self._plan.wanted
+        if wanted is None:
+            return
+        await self._host.follow(wanted.peers)
+        self._watch.look(view, wanted, self._plan.loading.loaded)
+        if self._watch.is_news and self._plan.served is not None:
+            self._host.serve(self._plan.served, self._watch.heard)
+            self._watch.is_news = False
+        await self._announce()
 
     def _complain(self, reason: str) -> None:
         """Say once, not every second, why machine or fleet are not as they should be."""
@@ -115,13 +153,23 @@ class Agent:
             case RemoveAddress(address):
                 await self._host.remove(address)
                 log.info("vip off lo", address=str(address))
-            case Accept(sources, vips):
-                self._host.accept(sources, vips)
-                log.info("accepting", sources=sorted(map(str, sources)), vips=len(vips))
+            case Accept(sources, peers):
+                await self._host.accept(command)
+                log.info("accepting", sources=sorted(map(str, sources)), backends=len(peers))
+            case LoadTable(_, epoch):
+                self._host.load(command)
+                log.info("table in use", pool=epoch.pool, epoch=epoch.number)
+            case Serve(vips):
+                await self._watch.listen(vips)
+                self._host.serve(command, self._watch.heard)
+                log.info("serving", vips=len(vips), new_flows_of=sorted(command.takes_new))
+            case DropPool(pool):
+                self._host.drop_pool(pool)
+                log.info("pool dropped", pool=pool)
             case Attach():
                 await self._attach()
             case Acknowledge():
-                await self._acknowledge(command)
+                self._acknowledged = command
 
     async def _register(self, view: FleetView) -> None:
         member = AgentMember(name=self._name, address=self._settings.address, algorithm=ALGORITHM)
@@ -133,16 +181,22 @@ class Agent:
             interface, mtu = self._settings.interface, attached.path_mtu
             log.info("attached", interface=interface, xdp=str(attached.xdp), path_mtu=mtu)
 
-    async def _acknowledge(self, loaded: Acknowledge) -> None:
+    async def _announce(self) -> None:
+        """Tell the fleet what is loaded now and what flows there are, if that is new."""
         attached = self._host.attached
         live = AgentLive(
             name=self._name,
             version=version("evenkeel"),
-            pools=loaded.epochs,
-            nodes=loaded.nodes,
+            pools=self._acknowledged.epochs,
+            nodes=self._acknowledged.nodes,
             xdp={self._settings.interface: str(attached.xdp)} if attached is not None else {},
+            alarms=tuple(self._plan.loading.problems.values()),
+            flows=dict(self._watch.flows),
+            no_second_chance=dict(self._watch.no_second_chance),
         )
-        await self._fleet.announce(live)
+        if live != self._announced:
+            await self._fleet.announce(live)
+            self._announced = live
 
     def _kernel_changed(self, event: Event) -> None:
         if event.change in WATCHED:

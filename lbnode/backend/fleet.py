@@ -7,6 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from lbnode.daemon.memory import Memory
+from lbnode.model.flows import FlowReport
 from lbnode.model.members import AgentLive, AgentMember, View
 from lbnode.model.view import FleetView
 
@@ -57,6 +58,10 @@ class AgentFleet:
     async def announce(self, live: AgentLive) -> None:
         """Say that this agent is connected and what it has loaded. Raises StoreError."""
         await self._memory.store.announce_live_agent(live)
+
+    async def answer(self, report: FlowReport) -> None:
+        """Answer the leader's question for flows. Raises StoreError."""
+        await self._memory.store.announce_report(report)
 
     async def wait_in_step(self, timeout_s: float) -> bool:
         """Wait until the store has been read whole once; return whether that happened in time."""

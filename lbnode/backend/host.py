@@ -6,17 +6,23 @@ written. In between, nothing here depends on an agent being alive.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lbnode.backend.changes import ChangesFile, HostChanges
-from lbnode.backend.plan import ServedVip
+from lbnode.backend.loading import LoadTable
+from lbnode.backend.plan import Accept, Serve, ServedVip
 from lbnode.backend.settings import BackendSettings
+from lbnode.daemon.hops import NextHops
+from lbnode.daemon.pool_table import pool_table
 from lbnode.dataplane import backend as dataplane
 from lbnode.dataplane.backend import Attachment, AttachMode, BackendDataPlane
-from lbnode.dataplane.backend_layout import Service
-from lbnode.model.ids import IPAddress
+from lbnode.dataplane.backend_layout import MemberKind
+from lbnode.dataplane.values import BackendEntry, LoadedTable, VipEntry
+from lbnode.dataplane.vips import VipKey
+from lbnode.model.ids import IPAddress, PoolName
+from lbnode.model.members import BackendMember
 from lbnode.netdev import Netlink, bpffs, filters, sysctls
 from lbnode.netdev.addresses import add_address, addresses, remove_address
 from lbnode.netdev.errors import InterfaceMissingError
@@ -45,23 +51,29 @@ class Attached:
 class Host:
     """One backend's machine. Everything is idempotent: a new agent says again what the last one said."""
 
-    def __init__(self, settings: BackendSettings, netlink: Netlink, plane: BackendDataPlane) -> None:
+    def __init__(
+        self, settings: BackendSettings, netlink: Netlink, plane: BackendDataPlane, hops: NextHops
+    ) -> None:
         self._settings = settings
         self._netlink = netlink
+        self._hops = hops
         self._plane = plane
         self._file = ChangesFile(settings.state_dir)
         self._changes = self._file.read()
         self._attached: Attached | None = None
 
     @classmethod
-    async def open(cls, settings: BackendSettings, netlink: Netlink) -> Host:
+    async def open(cls, settings: BackendSettings, netlink: Netlink, hops: NextHops) -> Host:
         """Mount the instance's bpffs and load the program; changes nothing of the machine's own yet.
 
-        Raises NetdevError and DataPlaneError.
+        `hops` finds the way to other backends. Raises NetdevError and DataPlaneError.
         """
         await link_named(netlink, settings.interface)
         bpffs.mount(settings.bpf_dir)
-        return cls(settings, netlink, BackendDataPlane.open(settings.bpf_dir, settings.address))
+        plane = BackendDataPlane.open(
+            settings.bpf_dir, settings.address, settings.second_chance, settings.table_places
+        )
+        return cls(settings, netlink, plane, hops)
 
     @property
     def attached(self) -> Attached | None:
@@ -89,10 +101,42 @@ class Host:
         left = tuple(kept for kept in self._changes.addresses if kept != address)
         self._keep(replace(self._changes, addresses=left))
 
-    def accept(self, sources: Iterable[IPAddress], vips: Iterable[ServedVip]) -> None:
-        """Take GRE from exactly these sources, for exactly these VIPs."""
-        self._plane.set_services(_service(vip) for vip in vips)
-        self._plane.set_sources(sources)
+    def loaded(self) -> dict[PoolName, LoadedTable]:
+        """Return the tables in the kernel, an earlier agent's included."""
+        return {pool: held.current for pool, held in self._plane.tables().items() if held.current}
+
+    def heard(self) -> frozenset[VipKey]:
+        """Return the VIPs in the kernel that a listener was seen for, by an earlier agent too."""
+        return self._plane.heard()
+
+    async def accept(self, wanted: Accept) -> None:
+        """Take GRE from exactly these members, and know the way to those that are backends."""
+        await self.follow(wanted.peers)
+        kinds: dict[IPAddress, MemberKind] = dict.fromkeys(wanted.sources, MemberKind.NODE)
+        kinds |= {peer.address: MemberKind.BACKEND for peer in wanted.peers}
+        self._plane.set_sources(kinds)
+
+    async def follow(self, peers: Collection[BackendMember]) -> None:
+        """Bring the ways to `peers` up to date."""
+        await self._hops.follow(peer.address for peer in peers)
+        self._plane.set_backends(
+            [BackendEntry(peer.id, peer.address, peer.agent, self._hops.get(peer.address)) for peer in peers]
+        )
+
+    def load(self, wanted: LoadTable) -> None:
+        """Go by this table from now on."""
+        self._plane.load(pool_table(wanted.epoch, wanted.table, wanted.identity))
+
+    def serve(self, wanted: Serve, heard: Iterable[ServedVip]) -> None:
+        """Take inner packets for exactly these VIPs, with a second chance for those that are `heard`."""
+        self._plane.set_self(wanted.self_id)
+        self._plane.set_takes_new(wanted.takes_new)
+        self._plane.set_vips([_entry(vip) for vip in wanted.vips], [vip_key(vip) for vip in heard])
+
+    def drop_pool(self, pool: PoolName) -> None:
+        """Forget a pool's table."""
+        if pool in self._plane.tables():
+            self._plane.drop_pool(pool)
 
     async def attach(self) -> Attached:
         """Set sysctls and hang the programs on the interface, unless this host did so and nothing changed."""
@@ -164,5 +208,10 @@ async def _detach(netlink: Netlink, interface: str, bpf_dir: Path) -> None:
         bpf_dir.rmdir()
 
 
-def _service(vip: ServedVip) -> Service:
-    return Service(vip.address, int(vip.protocol), vip.port, vip.stamp, vip.self_id)
+def vip_key(vip: ServedVip) -> VipKey:
+    """Return what the data plane knows a VIP by."""
+    return vip.address, vip.protocol, vip.port
+
+
+def _entry(vip: ServedVip) -> VipEntry:
+    return VipEntry(vip.address, vip.protocol, vip.port, vip.pool)

@@ -11,6 +11,7 @@ from lbnode.backend.changes import HostChanges
 from lbnode.backend.fleet import AgentFleet
 from lbnode.backend.host import Host, undo
 from lbnode.backend.settings import BackendSettings
+from lbnode.daemon.hops import NextHops
 from lbnode.daemon.lock import locked
 from lbnode.daemon.memory import Memory
 from lbnode.daemon.tree import make_tree
@@ -27,18 +28,23 @@ async def run(settings: BackendSettings) -> None:
     """
     with locked(settings.run_dir, COMMAND):
         async with Netlink() as netlink:
-            host = await Host.open(settings, netlink)
-            with contextlib.closing(host):
-                agent = Agent(
-                    settings,
-                    AgentFleet(
-                        Memory(make_tree(settings.store, settings.fleet), DiskCopy(settings.state_dir))
-                    ),
-                    host,
-                )
-                for number in (signal.SIGTERM, signal.SIGINT):
-                    asyncio.get_running_loop().add_signal_handler(number, agent.stop)
-                await agent.run()
+            dirty = asyncio.Event()
+            hops = NextHops(netlink, dirty.set)
+            hops.start()
+            try:
+                host = await Host.open(settings, netlink, hops)
+                with contextlib.closing(host):
+                    await _run(settings, host, dirty)
+            finally:
+                await hops.close()
+
+
+async def _run(settings: BackendSettings, host: Host, dirty: asyncio.Event) -> None:
+    memory = Memory(make_tree(settings.store, settings.fleet), DiskCopy(settings.state_dir))
+    agent = Agent(settings, AgentFleet(memory), host, dirty)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, agent.stop)
+    await agent.run()
 
 
 async def unload(settings: BackendSettings) -> HostChanges:

@@ -1,8 +1,9 @@
 """What a backend's machine must hold, decided from the fleet's view. Pure.
 
-Decides which VIPs this backend answers for, whose GRE it accepts and which epochs it may acknowledge, and in
-which order the machine gets there: what lets packets in comes first, what shuts them out last. A view without
-identity says nothing (an empty store is no fleet): then what an earlier agent left stays.
+Decides which VIPs this backend answers for, whose GRE it accepts, whom it can pass packets on to, which tables it
+needs and which epochs it may acknowledge, and in which order the machine gets there: what lets packets in comes
+first, what shuts them out last. A view without identity says nothing (an empty store is no fleet): then what an
+earlier agent left stays.
 
 Does not decide who is alive, nor what becomes of a single packet (lbnode/bpf/decap_chance.h).
 """
@@ -12,31 +13,42 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from lbnode.model.epoch import Epoch
-from lbnode.model.fleet import DesiredFleet, Protocol, Vip
+from lbnode.backend.loading import DropPool, Loading, LoadTable
+from lbnode.model.epoch import BackendState, Epoch
+from lbnode.model.fleet import DesiredFleet, Protocol
 from lbnode.model.ids import BackendId, BackendName, EpochNumber, IPAddress, NodeName, PoolName
+from lbnode.model.members import BackendMember
 from lbnode.model.view import FleetView
+
+TAKES_NEW = frozenset({BackendState.ACTIVE, BackendState.FAILED})
+"""A failed backend is sent no new flow; one that comes all the same is answered here (design.md §5.3)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServedVip:
-    """A VIP that this backend answers for; `stamp` is its pool's, `self_id` is 0 without a place there."""
+    """A VIP that this backend answers for."""
 
     address: IPAddress
     protocol: Protocol
     port: int
-    stamp: int
-    self_id: int
+    pool: PoolName
 
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """All that the fleet wants of this machine, whole."""
+    """All that the fleet wants of this machine, whole. `pools` are those whose flows it may hold.
 
+    `takes_new`: pools whose new flows it takes. `leaves`: those in which it drains, or has lost its place.
+    """
+
+    self_id: BackendId | None = None
     vips: frozenset[ServedVip] = frozenset()
     sources: frozenset[IPAddress] = frozenset()
+    peers: tuple[BackendMember, ...] = ()
     nodes: tuple[NodeName, ...] = ()
-    epochs: dict[PoolName, EpochNumber] = field(default_factory=dict)
+    pools: frozenset[PoolName] = frozenset()
+    takes_new: frozenset[PoolName] = frozenset()
+    leaves: frozenset[PoolName] = frozenset()
 
     @property
     def addresses(self) -> frozenset[IPAddress]:
@@ -60,10 +72,19 @@ class RemoveAddress:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Take GRE from exactly `sources`, with inner packets for exactly `vips`."""
+    """Take GRE from exactly `sources` and `peers`, and be able to pass packets on to the latter."""
 
     sources: frozenset[IPAddress]
+    peers: tuple[BackendMember, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Take inner packets for exactly `vips`; `self_id` is this backend's."""
+
     vips: frozenset[ServedVip]
+    takes_new: frozenset[PoolName]
+    self_id: BackendId | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +100,7 @@ class Acknowledge:
     nodes: tuple[NodeName, ...]
 
 
-Command = AddAddress | RemoveAddress | Accept | Attach | Acknowledge
+Command = AddAddress | RemoveAddress | Accept | LoadTable | Serve | DropPool | Attach | Acknowledge
 
 
 @dataclass(slots=True)
@@ -87,8 +108,10 @@ class Plan:
     """The state machine of one agent: views in, commands out. `wanted` is what the last view asked for."""
 
     name: BackendName
+    loading: Loading = field(default_factory=Loading)
     wanted: HostState | None = None
     accepted: Accept | None = None
+    served: Serve | None = None
     acknowledged: Acknowledge | None = None
 
     def handle(
@@ -103,22 +126,45 @@ class Plan:
         self.wanted = wanted = host_state(view, self.name)
         present = frozenset(on_lo)
         commands: list[Command] = [AddAddress(address) for address in _in_order(wanted.addresses - present)]
-        accept = Accept(wanted.sources, wanted.vips)
+        accept = Accept(wanted.sources, wanted.peers)
         if accept != self.accepted:
             self.accepted = accept
             commands.append(accept)
+        needed = wanted.pools | {vip.pool for vip in wanted.vips}
+        tables = self.loading.handle(view, needed)
+        commands += [command for command in tables if isinstance(command, LoadTable)]
+        commands += self._serve(wanted)
+        commands += [command for command in tables if isinstance(command, DropPool)]
         commands.append(Attach())
-        acknowledge = Acknowledge(wanted.epochs, wanted.nodes)
-        if acknowledge != self.acknowledged:
-            self.acknowledged = acknowledge
-            commands.append(acknowledge)
+        commands += self._acknowledge(wanted)
         stale = present & frozenset(owned) - wanted.addresses
         return [*commands, *(RemoveAddress(address) for address in _in_order(stale))]
+
+    def _serve(self, wanted: HostState) -> list[Command]:
+        """VIPs whose pool has a table: the others are nobody's yet."""
+        loaded = self.loading.loaded
+        vips = frozenset(vip for vip in wanted.vips if vip.pool in loaded)
+        serve = Serve(vips, wanted.takes_new & loaded.keys(), wanted.self_id)
+        if serve == self.served:
+            return []
+        self.served = serve
+        return [serve]
+
+    def _acknowledge(self, wanted: HostState) -> list[Command]:
+        loaded = self.loading.loaded
+        epochs = {pool: loaded[pool] for pool in sorted(wanted.pools) if pool in loaded}
+        acknowledge = Acknowledge(epochs, wanted.nodes)
+        if acknowledge == self.acknowledged:
+            return []
+        self.acknowledged = acknowledge
+        return [acknowledge]
 
     def forget(self) -> None:
         """Something could not be carried out: say everything again at the next view."""
         self.accepted = None
+        self.served = None
         self.acknowledged = None
+        self.loading.forget()
 
 
 def host_state(view: FleetView, name: BackendName) -> HostState:
@@ -126,15 +172,28 @@ def host_state(view: FleetView, name: BackendName) -> HostState:
     member = view.backends.get(name)
     self_id = member.id if member is not None else None
     newest = {pool: epoch for pool in view.epochs if (epoch := view.newest(pool)) is not None}
-    mine = {pool for pool in newest if holds_flows(view, pool, self_id)}
+    mine = frozenset(pool for pool in newest if holds_flows(view, pool, self_id))
     served = mine | _promised(view.desired, name)
     vips = view.desired.vips if view.desired is not None else ()
     return HostState(
-        vips=frozenset(_served(vip, newest.get(vip.pool), self_id) for vip in vips if vip.pool in served),
+        self_id=self_id,
+        vips=frozenset(
+            ServedVip(vip.address, vip.protocol, vip.port, vip.pool) for vip in vips if vip.pool in served
+        ),
         sources=frozenset(source for node in view.nodes.values() for source in node.sources),
+        peers=tuple(view.backends[peer] for peer in sorted(view.backends) if peer != name),
         nodes=tuple(sorted(view.nodes)),
-        epochs={pool: newest[pool].number for pool in sorted(mine)},
+        pools=mine,
+        takes_new=frozenset(pool for pool in newest if _state(newest[pool], self_id) in TAKES_NEW),
+        leaves=frozenset(
+            pool for pool in mine if _state(newest[pool], self_id) in (BackendState.DRAINING, None)
+        ),
     )
+
+
+def _state(epoch: Epoch, backend: BackendId | None) -> BackendState | None:
+    """The state in which `backend` sits in a slot, None when it sits in none."""
+    return next((slot.state for slot in epoch.slots if backend and slot.backend == backend), None)
 
 
 def holds_flows(view: FleetView, pool: PoolName, backend: BackendId | None) -> bool:
@@ -153,17 +212,6 @@ def _promised(desired: DesiredFleet | None, name: BackendName) -> set[PoolName]:
     """Pools that the operator put this backend into: it is ready before the first epoch that names it."""
     pools = desired.pools if desired is not None else ()
     return {pool.name for pool in pools if any(member.backend == name for member in pool.members)}
-
-
-def _served(vip: Vip, epoch: Epoch | None, backend: BackendId | None) -> ServedVip:
-    seated = epoch is not None and any(slot.backend == backend for slot in epoch.slots)
-    return ServedVip(
-        address=vip.address,
-        protocol=vip.protocol,
-        port=vip.port,
-        stamp=epoch.stamp if epoch is not None else 0,
-        self_id=backend if backend is not None and seated else 0,
-    )
 
 
 def _in_order(addresses: Iterable[IPAddress]) -> list[IPAddress]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from lbnode.dataplane.backend import TABLE_PLACES
 from lbnode.settings.source import FileSettings
 from lbnode.settings.store import StoreSettings
 
@@ -34,6 +35,13 @@ class BackendSettings(FileSettings):
         ge=576,
         le=65535,
         description="bytes that a packet from a node may have; when absent, the interface's MTU",
+    )
+
+    second_chance: bool = Field(
+        True, description="false: deliver every packet, also of flows that another backend holds (to compare)"
+    )
+    table_places: int = Field(
+        TABLE_PLACES, ge=1, description="buckets of all its pools' tables together, twice: current and next"
     )
 
     @property

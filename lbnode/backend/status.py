@@ -10,17 +10,25 @@ from lbnode.backend.instance import COMMAND
 from lbnode.backend.settings import BackendSettings
 from lbnode.daemon.lock import running_pid
 from lbnode.dataplane.backend import BackendDataPlane, Snapshot
+from lbnode.dataplane.backend_layout import MemberKind
 from lbnode.netdev import Netlink, bpffs, filters
 from lbnode.netdev.addresses import addresses
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """A VIP: `on_lo` is False when packets for it would find no address here."""
+    """A VIP: `on_lo` is False when packets for it would find no address here.
+
+    `epoch` is that of the table in the kernel. `takes_new`: new flows are answered here, not sent to their owners.
+    `second_chance`: packets of flows that others hold are passed on; False until a listener was seen.
+    """
 
     vip: str
-    stamp: int
+    pool: str
+    epoch: int
     self_id: int
+    takes_new: bool
+    second_chance: bool
     on_lo: bool
 
 
@@ -35,6 +43,7 @@ class BackendStatus:
     clamp: bool
     vips: tuple[ServiceStatus, ...]
     sources: tuple[str, ...]
+    backends: tuple[str, ...]
     packets: dict[str, int]
 
 
@@ -52,20 +61,29 @@ async def read_status(settings: BackendSettings) -> BackendStatus:
         xdp=pinned.xdp if pinned is not None else "detached",
         clamp=clamp is not None,
         vips=_vips(pinned, here) if pinned is not None else (),
-        sources=tuple(sorted(map(str, pinned.sources))) if pinned is not None else (),
+        sources=_members(pinned, MemberKind.NODE),
+        backends=_members(pinned, MemberKind.BACKEND),
         packets={name: each.packets for name, each in pinned.counters.items()} if pinned is not None else {},
     )
 
 
+def _members(pinned: Snapshot | None, kind: MemberKind) -> tuple[str, ...]:
+    members = pinned.sources.items() if pinned is not None else ()
+    return tuple(sorted(str(address) for address, found in members if found is kind))
+
+
 def _vips(pinned: Snapshot, here: set[str]) -> tuple[ServiceStatus, ...]:
-    names = {6: "tcp", 17: "udp"}
+    epochs = {pool: held.current.epoch for pool, held in pinned.tables.items() if held.current}
     found = [
         ServiceStatus(
-            vip=f"{service.address}:{service.port}/{names.get(service.protocol, service.protocol)}",
-            stamp=service.stamp,
-            self_id=service.self_id,
-            on_lo=str(service.address) in here,
+            vip=f"{vip.address}:{vip.port}/{vip.protocol.name.lower()}",
+            pool=vip.pool,
+            epoch=epochs.get(vip.pool, 0),
+            self_id=pinned.self_id or 0,
+            takes_new=vip.pool in pinned.takes_new,
+            second_chance=(vip.address, vip.protocol, vip.port) in pinned.heard,
+            on_lo=str(vip.address) in here,
         )
-        for service in pinned.services
+        for vip in pinned.vips
     ]
     return tuple(sorted(found, key=lambda status: status.vip))

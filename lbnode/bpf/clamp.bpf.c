@@ -17,9 +17,10 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#include "decap_layout.h"
-#include "decap_maps.h"
+#include "maps.h"
+#include "vip.h"
 
+#define FAMILY_IP6	   6
 #define TCP_OPTION_END	   0
 #define TCP_OPTION_NOP	   1
 #define TCP_OPTION_MSS	   2
@@ -32,8 +33,9 @@ const volatile __u16 mss_ipv6 = 1412;
 
 /* Where the TCP header of a packet from a VIP is, and what it may offer. */
 struct segment {
-	struct decap_service source; /* the address as a whole */
-	__u32 tcp;		     /* offset in bytes */
+	struct address source;
+	__u32 tcp; /* offset in bytes */
+	__u32 family;
 	__u16 limit;
 };
 
@@ -43,7 +45,8 @@ static __always_inline bool find_ipv4(struct __sk_buff *skb, struct segment *seg
 
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) || ip.protocol != IPPROTO_TCP)
 		return false;
-	segment->source.address.word[3] = ip.saddr;
+	segment->source = (struct address){{0, 0, 0, ip.saddr}};
+	segment->family = FAMILY_IP4;
 	segment->tcp = ETH_HLEN + ip.ihl * 4;
 	segment->limit = mss_ipv4;
 	return true;
@@ -55,7 +58,8 @@ static __always_inline bool find_ipv6(struct __sk_buff *skb, struct segment *seg
 
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) || ip.nexthdr != IPPROTO_TCP)
 		return false;
-	__builtin_memcpy(&segment->source.address, &ip.saddr, sizeof(segment->source.address));
+	__builtin_memcpy(&segment->source, &ip.saddr, sizeof(segment->source));
+	segment->family = FAMILY_IP6;
 	segment->tcp = ETH_HLEN + sizeof(ip);
 	segment->limit = mss_ipv6;
 	return true;
@@ -71,6 +75,15 @@ static __always_inline bool find(struct __sk_buff *skb, struct segment *segment)
 	default:
 		return false;
 	}
+}
+
+static __always_inline bool is_vip(const struct segment *segment)
+{
+	__u32 zero = 0;
+	const struct state *state = bpf_map_lookup_elem(&node_state, &zero);
+
+	return state && find_key(&state->addresses[READ_ONCE(state->control.directory) & 1], &segment->source,
+				 segment->family << VIP_FAMILY_SHIFT);
 }
 
 /* Offset of the MSS option's value in the first `size` bytes of `options`, 0 when there is none. */
@@ -121,7 +134,7 @@ int clamp(struct __sk_buff *skb)
 
 	if (!find(skb, &segment) || bpf_skb_load_bytes(skb, segment.tcp, &tcp, sizeof(tcp)) || !tcp.syn)
 		return TC_ACT_UNSPEC;
-	if (!bpf_map_lookup_elem(&services, &segment.source))
+	if (!is_vip(&segment))
 		return TC_ACT_UNSPEC;
 	size = (tcp.doff * 4 - sizeof(tcp)) & 0x3f;
 	if (size < TCP_OPTION_MSS_LEN || size > sizeof(options))

@@ -1,98 +1,119 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
- * The backend's end of the tunnel: takes the outer header and GRE off packets from the fleet's nodes and
- * hands the rest to the local stack, where the VIP is an address of lo. Everything else on the interface goes
- * on untouched.
+ * The backend's end of the tunnel: takes the outer header and GRE off packets from the fleet's members and
+ * hands the rest to the local stack, where the VIP is an address of lo; a packet of a flow that somebody else
+ * holds goes on to the next backend that may hold it. Everything else on the interface goes on untouched.
  */
 #include <linux/bpf.h>
 
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "count.h"
 #include "decap_chance.h"
 #include "decap_gre.h"
 #include "decap_layout.h"
 #include "decap_maps.h"
 #include "decap_parse.h"
 
-/* The address at which this backend takes GRE. Set before loading: an address that changes is a new program.
- */
-const volatile struct decap_address tunnel;
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Addresses of the nodes' tunnels: who may send to us (design.md §5.1). */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 8192);
-	__type(key, struct decap_address);
-	__type(value, __u32);
-} sources SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, DECAP_OUTCOME_COUNT);
-	__type(key,
-	       enum decap_outcome); /* named in the object's BTF, where the agent finds the counters' names */
-	__type(value, struct decap_counter);
-} counters SEC(".maps");
-
-static __always_inline void count(enum decap_outcome outcome, __u64 bytes)
+/* Everything up to the decision; DECAP_PARSED when there is one to make. */
+static __always_inline enum decap_outcome parse_tunnelled(struct xdp_md *ctx, struct cpu_counts *counts,
+							  struct tunnelled *packet)
 {
-	struct decap_counter *counter = bpf_map_lookup_elem(&counters, &outcome);
-
-	if (!counter)
-		return;
-	counter->packets++;
-	counter->bytes += bytes;
-}
-
-static __always_inline enum decap_outcome judge(struct xdp_md *ctx, struct tunnelled *packet)
-{
-	struct cursor cursor = {(void *)(long)ctx->data, (void *)(long)ctx->data_end,
-				ctx->data_end - ctx->data};
-	const struct ethhdr *ethernet = take(&cursor, sizeof(*ethernet));
+	struct span span = {(void *)(long)ctx->data, (void *)(long)ctx->data_end, ctx->data_end - ctx->data};
+	const __be16 *ethernet = take_from(&span, ETH_HLEN);
 	enum decap_outcome outcome;
+	const __u32 *kind;
 
-	if (!ethernet || ethernet->h_proto != bpf_htons(ETH_P_IP))
+	if (!ethernet || ethernet[ETH_ALEN] != bpf_htons(ETH_P_IP))
 		return DECAP_untouched;
-	outcome = parse_outer_ipv4(&cursor, tunnel.word[3], packet);
-	if (outcome != PARSED)
+	outcome = parse_outer_ipv4(&span, own_address.word[3], packet);
+	if (outcome != DECAP_PARSED)
 		return outcome;
-	if (!bpf_map_lookup_elem(&sources, &packet->source))
+	kind = bpf_map_lookup_elem(&sources, &packet->sender);
+	if (!kind)
 		return DECAP_drop_stranger;
-	outcome = parse_gre(&cursor, packet);
-	if (outcome != PARSED)
-		return outcome;
-	outcome = parse_inner(&cursor, packet);
-	if (outcome != PARSED)
-		return outcome;
-	return decide(packet);
+	if (*kind == MEMBER_BACKEND)
+		count(counts, DECAP_extra_hop, span.left);
+	outcome = parse_gre(&span, packet);
+	return outcome == DECAP_PARSED ? parse_inner(&span, packet) : outcome;
 }
 
-/* Moves the Ethernet header over the outer header and GRE, and the packet's start behind it. */
+/* Moves the Ethernet header over the outer header and GRE, and the packet's start behind it. `size` is a constant at
+ * both places of use. */
+static __always_inline bool strip_bytes(struct xdp_md *ctx, __be16 protocol, __u32 size)
+{
+	void *from = (void *)(long)ctx->data, *to = from + size;
+
+	if (to + ETH_HLEN > (void *)(long)ctx->data_end)
+		return false;
+	*(__u64 *)to = *(__u64 *)from;
+	*(__u32 *)(to + 8) = *(__u32 *)(from + 8);
+	*(__be16 *)(to + 2 * ETH_ALEN) = protocol;
+	return bpf_xdp_adjust_head(ctx, size) == 0;
+}
+
 static __always_inline bool strip(struct xdp_md *ctx, const struct tunnelled *packet)
 {
-	__u32 outer = sizeof(struct iphdr) + sizeof(struct gre_base) + (packet->keyed ? sizeof(__be32) : 0);
-	struct ethhdr *ethernet = (void *)(long)ctx->data;
-	struct ethhdr *moved = (void *)ethernet + outer;
+	return packet->is_keyed ? strip_bytes(ctx, packet->protocol, OUTER_SIZE + KEY_SIZE)
+				: strip_bytes(ctx, packet->protocol, OUTER_SIZE);
+}
 
-	if ((void *)(moved + 1) > (void *)(long)ctx->data_end)
-		return false;
-	__builtin_memcpy(moved, ethernet, 2 * ETH_ALEN);
-	moved->h_proto = packet->protocol;
-	return bpf_xdp_adjust_head(ctx, outer) == 0;
+/* Writes the outer header anew, for the next backend. A packet that was restarted, or sent to its owner, says so. */
+static __always_inline enum decap_outcome pass_on(struct xdp_md *ctx, const struct tunnelled *packet,
+						  const struct way *way, enum decap_outcome outcome)
+{
+	__u32 size = OUTER_SIZE + (way->key ? KEY_SIZE : 0);
+	bool is_marked = packet->is_marked || outcome == DECAP_forwarded_restarted ||
+			 outcome == DECAP_forwarded_syn;
+	struct address source = ipv4_address(own_address.word[3]);
+	struct outer_ipv4 *outer;
+
+	if (packet->inner.size + size > way->tunnel->mtu)
+		return DECAP_drop_too_big;
+	if (bpf_xdp_adjust_head(ctx, (int)packet->outer_size - (int)size))
+		return DECAP_drop_failed;
+	outer = (void *)(long)ctx->data;
+	if ((void *)(outer + 1) > (void *)(long)ctx->data_end)
+		return DECAP_drop_inconsistent;
+	write_outer(outer, &packet->inner, way, &source, size);
+	outer->gre_protocol = packet->protocol;
+	if (is_marked)
+		outer->gre_flags |= bpf_htons(GRE_MARK);
+	return outcome;
+}
+
+static __always_inline int send_to(struct xdp_md *ctx, __u32 ifindex)
+{
+	return ifindex == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(ifindex, 0);
 }
 
 SEC("xdp")
 int decap(struct xdp_md *ctx)
 {
-	__u64 bytes = ctx->data_end - ctx->data;
-	struct tunnelled packet = {};
-	enum decap_outcome outcome = judge(ctx, &packet);
+	__u32 zero = 0, bytes = ctx->data_end - ctx->data;
+	const struct state *state = bpf_map_lookup_elem(&node_state, &zero);
+	struct cpu_counts *counts = own_counts();
+	struct tunnelled packet;
+	enum decap_outcome outcome;
+	struct way way;
 
-	if (outcome != DECAP_untouched && outcome < DECAP_drop_stranger && !strip(ctx, &packet))
+	if (!state || !counts)
+		return XDP_DROP;
+	outcome = parse_tunnelled(ctx, counts, &packet);
+	if (outcome == DECAP_PARSED)
+		outcome = decide(ctx, state, counts, &packet, &way);
+	if (outcome >= DECAP_FIRST_DROP)
+		goto out;
+	if (outcome >= DECAP_FIRST_FORWARDED)
+		outcome = pass_on(ctx, &packet, &way, outcome);
+	else if (outcome != DECAP_untouched && !strip(ctx, &packet))
 		outcome = DECAP_drop_failed;
-	count(outcome, bytes);
-	return outcome < DECAP_drop_stranger ? XDP_PASS : XDP_DROP;
+out:
+	count(counts, outcome, bytes);
+	if (outcome >= DECAP_FIRST_DROP)
+		return XDP_DROP;
+	return outcome >= DECAP_FIRST_FORWARDED ? send_to(ctx, way.tunnel->ifindex) : XDP_PASS;
 }
-
-char LICENSE[] SEC("license") = "Dual BSD/GPL";

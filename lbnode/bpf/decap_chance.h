@@ -1,32 +1,104 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * The second chance: what a backend does with a packet that a member sent it, in the order of design.md §5.
- * As yet every packet for a VIP is delivered and the outcome tells the cases apart; the steps that pass a
- * packet on to the next alternate come between the steady state and the delivery.
+ * Nothing is remembered from one packet to the next. lbnode/dataplane/backend_model.py says the same in Python.
  */
 #ifndef EVENKEEL_DECAP_CHANCE_H
 #define EVENKEEL_DECAP_CHANCE_H
 
+#include "chance_list.h"
+#include "chance_socket.h"
 #include "decap_gre.h"
 #include "decap_maps.h"
+#include "hash.h"
+#include "table.h"
+#include "vip.h"
 
-static __always_inline enum decap_outcome decide(const struct tunnelled *packet)
+/* All that a decision looks at besides the packet. */
+struct world {
+	const struct state *state;
+	struct cpu_counts *counts;
+	const struct vip *vip;
+	const struct pool *pool;
+	__u64 current; /* my epoch's table and stamp; 0: none is loaded */
+};
+
+/* The list that my own epoch has for the packet: its owner, then the alternates. */
+static __always_inline __u64 own_list(const struct world *world, const struct tunnelled *packet)
 {
-	struct decap_service address = {.address = packet->service.address};
-	const struct decap_membership *membership = NULL;
+	const struct bucket *bucket =
+		find_place(world->current, find_bucket(world->vip, world->pool, &packet->inner));
 
-	if (packet->service.protocol)
-		membership = bpf_map_lookup_elem(&services, &packet->service);
-	if (!membership)
-		return bpf_map_lookup_elem(&services, &address) ? DECAP_delivered_portless
-								: DECAP_drop_not_vip;
-	if (packet->marked)
-		return DECAP_delivered_marked;
-	if (packet->keyed)
-		return DECAP_delivered_keyed;
-	if (packet->stamp == membership->stamp)
+	return bucket ? READ_ONCE(*(const __u64 *)bucket) & 0xffffffffffffULL : 0;
+}
+
+static __always_inline bool is_next(const struct world *world, __u64 list, __u32 self, struct way *way)
+{
+	const struct tunnels *tunnels = find_tunnels(world->state);
+
+	way->stamp = world->current;
+	return tunnels && list && find_next(tunnels, world->counts, list, self, way);
+}
+
+/* Steps 3 to 7. */
+static __always_inline enum decap_outcome give_chance(struct xdp_md *ctx, const struct world *world,
+						      const struct agent *agent,
+						      const struct tunnelled *packet, struct way *way)
+{
+	enum decap_outcome held;
+
+	if (packet->inner.is_syn) {
+		if (packet->is_marked || agent->takes_new[world->vip->pool & (POOL_PLACES - 1)])
+			return DECAP_delivered_syn;
+		if (!is_next(world, own_list(world, packet) & 0xffff, agent->self, way))
+			return DECAP_delivered_syn;
+		return DECAP_forwarded_syn;
+	}
+	held = find_holder(ctx, packet);
+	if (held != NOBODY)
+		return held;
+	if (is_next(world, list_of_key(packet->key), agent->self, way))
+		return way->key ? DECAP_forwarded_keyed : DECAP_forwarded_keyless;
+	if (packet->is_marked || packet->stamp == (__u16)world->current)
+		return DECAP_delivered_last;
+	return is_next(world, own_list(world, packet), agent->self, way) ? DECAP_forwarded_restarted
+									 : DECAP_delivered_last;
+}
+
+/* What is for a VIP's address, but for none of its VIPs. */
+static __always_inline enum decap_outcome decide_portless(const struct state *state,
+							  const struct packet *inner)
+{
+	const struct directory *directory = &state->addresses[READ_ONCE(state->control.directory) & 1];
+	__u32 key = (__u32)inner->family << VIP_FAMILY_SHIFT;
+
+	return find_key(directory, &inner->destination, key) ? DECAP_delivered_portless : DECAP_drop_not_vip;
+}
+
+/* `way` is set, and its key in network byte order, when the outcome is to forward. */
+static __always_inline enum decap_outcome decide(struct xdp_md *ctx, const struct state *state,
+						 struct cpu_counts *counts, const struct tunnelled *packet,
+						 struct way *way)
+{
+	const struct vip *vip = packet->has_ports ? find_vip(state, &packet->inner) : NULL;
+	struct world world = {.state = state, .counts = counts, .vip = vip};
+	const struct agent *agent;
+	__u32 zero = 0;
+
+	if (!vip)
+		return decide_portless(state, &packet->inner);
+	if (!packet->tcp)
+		return DECAP_delivered_udp;
+	if (!second_chance)
+		return DECAP_delivered_no_chance;
+	world.pool = &state->pool[vip->pool & (POOL_PLACES - 1)];
+	world.current = READ_ONCE(world.pool->current);
+	if (!packet->is_keyed && !packet->is_marked && packet->stamp == (__u16)world.current)
 		return DECAP_delivered_in_sync;
-	return DECAP_delivered_other_epoch;
+	agent = bpf_map_lookup_elem(&agent_state, &zero);
+	if (!agent || !world.current || !agent->is_heard[vip->row & (COUNT_ROWS - 1)])
+		return DECAP_delivered_no_chance;
+	return give_chance(ctx, &world, agent, packet, way);
 }
 
 #endif

@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * GRE as the fleet's nodes send it: RFC 2784 without key, RFC 2890 with key, and one reserved bit as mark.
+ * GRE as the fleet sends it: RFC 2784 without key, RFC 2890 with key, and one reserved bit as mark.
  */
 #ifndef EVENKEEL_DECAP_GRE_H
 #define EVENKEEL_DECAP_GRE_H
 
-#include <linux/types.h>
-#include <stdbool.h>
+#include "encap.h"
+#include "parse.h"
 
-#include "decap_layout.h"
-
-#define GRE_KEYED  0x2000 /* bit 2: a key follows */
-#define GRE_MARKED 0x0008 /* bit 12, one of those that receivers ignore: "restarted" */
+#define GRE_MARK 0x0008 /* bit 12, one of those that receivers ignore: "restarted" */
 /*
  * Refused: bits 1 and 3 to 5, which must be zero (RFC 2784), a checksum (bit 0), which no node sends, and
  * every version but 0. Bits 6 to 12 are ignored, but for the mark.
@@ -23,16 +20,19 @@ struct gre_base {
 	__be16 protocol;
 };
 
-/* All that a node says of a packet, and what it carries. Filled by the parsers, judged by decide(). */
+/* All that the sender says of a packet, and what it carries. Filled by the parsers, judged by decide(). */
 struct tunnelled {
-	struct decap_address source; /* of the outer header */
-	struct decap_service
-		service; /* what the inner packet is for; port and protocol zero where it has no ports */
-	__u32 key;	 /* alternates: the first's id in the upper 16 bits; 0 when there is none */
-	__u16 stamp;	 /* low 16 bits of the sender's epoch */
-	__be16 protocol; /* EtherType of the inner packet */
-	bool keyed;
-	bool marked;
+	struct address sender; /* outer source */
+	struct packet inner;
+	const void *ip;		    /* inner headers; tcp is NULL unless the packet is whole TCP */
+	const struct tcp_head *tcp; /* its 20 bytes are there */
+	__u32 key;		    /* alternates: the first's id in the upper 16 bits; 0 when there is none */
+	__u16 stamp;		    /* low 16 bits of the sender's epoch */
+	__be16 protocol;	    /* EtherType of the inner packet */
+	__u8 outer_size;	    /* of outer header and GRE, in bytes */
+	bool has_ports;
+	bool is_keyed;
+	bool is_marked;
 };
 
 #endif

@@ -1,28 +1,45 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * What the backend's programs share with the agent: keys and values of their maps, names of their counters.
- * The agent takes the names from the object's BTF; a test compares its structures with the object's.
+ * What the backend's programs share with the agent beside the node's structures (layout.h): the names of
+ * their counters, and what only a backend knows. The agent takes names and offsets from the object's BTF.
  */
 #ifndef EVENKEEL_DECAP_LAYOUT_H
 #define EVENKEEL_DECAP_LAYOUT_H
 
-#include <linux/types.h>
+#include "layout.h"
 
-/* What became of a packet: one counter each. Packets of the first six reach the local stack. */
+/*
+ * What became of a packet: one counter each. Those up to delivered_last reach the local stack, the next ones
+ * another backend. The last lines are no outcomes: what else was seen on the way to one.
+ */
 #define DECAP_OUTCOMES(X)                                                                                    \
-	X(untouched)		 /* no GRE for this backend: passed on as it came */                         \
-	X(delivered_in_sync)	 /* keyless, unmarked, stamp = my epoch: the steady state */                 \
-	X(delivered_other_epoch) /* keyless, unmarked, from another epoch than mine */                       \
-	X(delivered_keyed)	 /* its bucket has earlier owners */                                         \
-	X(delivered_marked)	 /* restarted along another backend's epoch */                               \
-	X(delivered_portless)	 /* ICMP, a fragment or a port without VIP, at a VIP's address */            \
-	X(drop_stranger)	 /* the outer source is no member of the fleet */                            \
-	X(drop_truncated)	 /* ends before its headers, or before the lengths that they name */         \
-	X(drop_outer)		 /* outer header with options, or a fragment: no node sends that */          \
-	X(drop_gre)		 /* another version of GRE, a checksum, routing, a sequence number */        \
-	X(drop_inner)		 /* carries neither IPv4 nor IPv6, or a badly formed header */               \
-	X(drop_not_vip)		 /* the inner destination is no VIP of this backend */                       \
-	X(drop_failed)		 /* the kernel would not move the packet's start */
+	X(untouched)		/* no GRE for this backend: passed on as it came */                          \
+	X(delivered_in_sync)	/* keyless, unmarked, stamp = my epoch: the steady state */                  \
+	X(delivered_syn)	/* a new flow, and this backend takes them */                                \
+	X(delivered_held)	/* a socket holds the flow: established or closing */                        \
+	X(delivered_handshake)	/* it acknowledges what this backend answered to the flow's SYN */           \
+	X(delivered_cookie)	/* it brings back a SYN cookie of this backend */                            \
+	X(delivered_time_wait)	/* near the end of a flow that was closed here */                            \
+	X(delivered_udp)	/* neither SYN nor socket tells whose UDP is */                              \
+	X(delivered_portless)	/* ICMP, a fragment or a port without VIP, at a VIP's address */             \
+	X(delivered_no_chance)	/* second chance is off: everywhere, or for this VIP */                      \
+	X(delivered_last)	/* nobody is left to be asked: the local stack answers */                    \
+	X(forwarded_syn)	/* a new flow, to its owner: this backend takes none */                      \
+	X(forwarded_keyed)	/* to the next alternate, which knows one more */                            \
+	X(forwarded_keyless)	/* to the last alternate */                                                  \
+	X(forwarded_restarted)	/* the list is empty, the sender's epoch another one: along mine, marked */  \
+	X(drop_stranger)	/* the outer source is no member of the fleet */                             \
+	X(drop_truncated)	/* ends before its headers, or before the lengths that they name */          \
+	X(drop_outer)		/* outer header with options, or a fragment: no node sends that */           \
+	X(drop_gre)		/* another version of GRE, a checksum, routing, a sequence number */         \
+	X(drop_inner)		/* carries neither IPv4 nor IPv6, or a badly formed header */                \
+	X(drop_not_vip)		/* the inner destination is no VIP of this backend */                        \
+	X(drop_too_big)		/* to be passed on, and longer than the next hop takes */                    \
+	X(drop_failed)		/* the kernel would not move the packet's start */                           \
+	X(drop_inconsistent)	/* the maps contradict each other: cannot happen */                          \
+	X(extra_hop)		/* came from another backend */                                              \
+	X(skipped_self)		/* this backend was next in the list: a loop refused */                      \
+	X(skipped_unknown)	/* next in the list, and this backend knows no way there */
 
 #define DECAP_ENUM(name) DECAP_##name,
 enum decap_outcome {
@@ -30,34 +47,29 @@ enum decap_outcome {
 };
 #undef DECAP_ENUM
 
-struct decap_counter {
-	__u64 packets;
-	__u64 bytes; /* of whole frames as they came */
+#define DECAP_FIRST_FORWARDED DECAP_forwarded_syn
+#define DECAP_FIRST_DROP      DECAP_drop_stranger
+
+/* Who may send to this backend. */
+enum member_kind {
+	MEMBER_NODE = 1,
+	MEMBER_BACKEND = 2,
 };
 
-/* An address of either family, in network byte order; IPv4 stands in the last word and the others are zero.
- */
-struct decap_address {
-	__be32 word[4];
+/* What only a backend knows. */
+struct agent {
+	__u64 self;		       /* this backend's id, 0 while it has none */
+	__u8 takes_new[POOL_PLACES];   /* by the pool's number: this backend takes new flows of it */
+	__u8 is_heard[COUNT_ROWS];     /* by the VIP's row: a listener for it was seen here */
 };
 
-/* A VIP. With port and protocol zero: the address as a whole, an entry that every VIP's address has. */
-struct decap_service {
-	struct decap_address address;
-	__be16 port;
-	__u8 protocol;
-	__u8 pad;
+/* Makes the compiler put the enums into the object's BTF. */
+struct decap_vocabulary {
+	enum decap_outcome outcome;
+	enum member_kind member_kind;
 };
 
-/* What the agent knows of the VIP's pool; all zero for an address as a whole. */
-struct decap_membership {
-	__u16 stamp; /* low 16 bits of the agent's newest epoch of the pool */
-	__u16 self;  /* this backend's id while it has a place in the pool, else 0 */
-};
-
-_Static_assert(sizeof(struct decap_counter) == 16, "decap_counter has no holes");
-_Static_assert(sizeof(struct decap_address) == 16, "decap_address has no holes");
-_Static_assert(sizeof(struct decap_service) == 20, "decap_service has no holes");
-_Static_assert(sizeof(struct decap_membership) == 4, "decap_membership has no holes");
+_Static_assert(sizeof(struct agent) == 8 + POOL_PLACES + COUNT_ROWS, "agent has no holes");
+_Static_assert((int)DECAP_OUTCOME_COUNT <= (int)OUTCOME_ROWS, "rows of the outcomes");
 
 #endif

@@ -89,9 +89,13 @@ def _lines(found: BackendStatus) -> Iterator[str]:
     agent = f"running as process {found.agent_pid}" if found.agent_pid is not None else "not running"
     yield f"backend {found.name}: agent {agent}"
     yield f"interface {found.interface}: xdp {found.xdp}, mss clamp {'on' if found.clamp else 'off'}"
-    yield f"accepts GRE from: {', '.join(found.sources) or 'nobody'}"
+    yield f"accepts GRE from nodes: {', '.join(found.sources) or 'none'}"
+    yield f"accepts GRE from backends: {', '.join(found.backends) or 'none'}"
     for vip in found.vips:
-        place = f"id {vip.self_id}" if vip.self_id else "no place in its pool"
-        yield f"vip {vip.vip}: {place}, epoch stamp {vip.stamp}{'' if vip.on_lo else ', NOT on lo'}"
+        place = f"id {vip.self_id}" if vip.self_id else "no id yet"
+        new = "takes new flows" if vip.takes_new else "new flows go to their owners"
+        chance = "second chance" if vip.second_chance else "no second chance"
+        where = "" if vip.on_lo else ", NOT on lo"
+        yield f"vip {vip.vip}: pool {vip.pool}, {place}, epoch {vip.epoch}, {new}, {chance}{where}"
     for name, packets in found.packets.items():
         yield f"{name.replace('_', ' ')}: {packets} packets"

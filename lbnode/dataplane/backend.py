@@ -1,30 +1,22 @@
-"""The backend's end of the tunnel in the kernel: decapsulation on a link's way in, the MSS clamp's program.
+"""The backend's end of the tunnel in the kernel: decapsulation and second chance on a link's way in, the MSS clamp.
 
 Everything is pinned in one directory on bpffs and attached by bpf_link, so it goes on when the agent stops,
 crashes or is replaced. The next agent adopts the maps and puts its own program on the link. Maps whose layout
-differs (another release's) are not adopted but filled anew before the program changes: no packet meets an
+or size differs (another release's) are not adopted but filled anew before the program changes: no packet meets an
 empty map.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from lbnode.dataplane.backend_layout import (
-    Address,
-    Counter,
-    Service,
-    layout_digest,
-    outcome_names,
-    pack_address,
-    pack_services,
-)
-from lbnode.dataplane.backend_maps import read_counters, read_services, read_sources, write
+from lbnode.dataplane.backend_layout import Address, BackendLayout, MemberKind, pack_address
+from lbnode.dataplane.backend_maps import BackendMemory
 from lbnode.dataplane.backend_pins import (
     LINK_PIN,
     adopt_maps,
@@ -36,13 +28,19 @@ from lbnode.dataplane.backend_pins import (
     remove_maps,
 )
 from lbnode.dataplane.errors import DataPlaneError
-from lbnode.dataplane.libbpf import BpfObject, Map, Program, XdpLink, XdpMode, xdp_mode
+from lbnode.dataplane.libbpf import BpfObject, Map, Program, XdpLink, XdpMode, possible_cpus, xdp_mode
+from lbnode.dataplane.memory import MAPS as NODE_MAPS
+from lbnode.dataplane.memory import NodeMemory
+from lbnode.dataplane.values import BackendEntry, Count, PoolTable, PoolTables, VipEntry
+from lbnode.dataplane.vips import VipKey
+from lbnode.model.ids import BackendId, PoolName
 
 OBJECTS = Path(__file__).resolve().parent.parent / "bpf" / "build"
 DECAP_OBJECT = OBJECTS / "decap.bpf.o"
 CLAMP_OBJECT = OBJECTS / "clamp.bpf.o"
 
-SOURCE_VALUE = (1).to_bytes(4, "little")
+TABLE_PLACES = 1 << 19
+"""Buckets of all tables together: three pools of the default size, current and next."""
 
 TUNNEL_OVERHEAD = 28
 """Outer IPv4 header and GRE with key, which always counts (design.md §4)."""
@@ -74,9 +72,13 @@ class Attachment:
 class Snapshot:
     """What the kernel holds for one backend, whether or not its agent runs."""
 
-    sources: frozenset[Address]
-    services: frozenset[Service]
-    counters: dict[str, Counter]
+    self_id: BackendId | None
+    sources: Mapping[Address, MemberKind]
+    vips: tuple[VipEntry, ...]
+    heard: frozenset[VipKey]
+    takes_new: frozenset[PoolName]
+    tables: Mapping[PoolName, PoolTables]
+    counters: Mapping[str, Count]
     xdp: str
 
 
@@ -87,71 +89,117 @@ def clamped_mss(path_mtu: int) -> tuple[int, int]:
 
 
 class BackendDataPlane:
-    """Decapsulation and clamp of one backend. Set sources and services before `attach`: nothing is lost."""
+    """Decapsulation, second chance and clamp of one backend. Set everything before `attach`: nothing is lost."""
 
-    def __init__(self, directory: Path, decap: BpfObject, maps: dict[str, Map], digest: str) -> None:
+    def __init__(
+        self, directory: Path, program: Program, maps: dict[str, Map], digest: str, memory: BackendMemory
+    ) -> None:
+        self.program = program
         self._directory = directory
-        self._program = decap.program("decap")
         self._maps = maps
         self._digest = digest
-        self._names = outcome_names(decap.btf)
+        self._memory = memory
 
     @classmethod
-    def open(cls, directory: Path, tunnel: IPv4Address) -> BackendDataPlane:
+    def open(
+        cls,
+        directory: Path,
+        tunnel: IPv4Address,
+        second_chance: bool = True,
+        table_places: int = TABLE_PLACES,
+    ) -> BackendDataPlane:
         """Load the program for packets to `tunnel`, on the maps pinned in `directory` or on new ones.
 
         What is attached goes on unchanged until `attach`. Raises DataPlaneError.
         """
         with BpfObject.open(DECAP_OBJECT) as decap:
-            digest = layout_digest(decap.btf)
+            layout = BackendLayout.of(decap.btf)
+            digest = f"{layout.digest}-{table_places}"
             pins = maps_directory(directory, digest)
-            decap.set_constant("tunnel", pack_address(tunnel))
             adopted = adopt_maps(pins, decap)
+            if adopted is None:
+                _size(decap, table_places, layout.node["TABLE_ROW"])
+            _set_constants(decap, tunnel, second_chance)
             decap.load()
-            maps = adopted or pin_maps(pins, decap)
-            return cls(directory, decap, maps, digest)
+            maps = adopted or _new_maps(pins, decap, layout, table_places)
+            memory = BackendMemory(maps, layout, adopted is not None)
+            return cls(directory, decap.program("decap"), maps, digest, memory)
 
     @classmethod
     def read(cls, directory: Path) -> Snapshot | None:
         """Return what is pinned in `directory`, by whomever; None when nothing with this layout is."""
         with BpfObject.open(DECAP_OBJECT) as decap:
-            pins = maps_directory(directory, layout_digest(decap.btf))
-            names = outcome_names(decap.btf)
-        maps = open_maps(pins)
+            layout = BackendLayout.of(decap.btf)
+        found = sorted(directory.glob(maps_directory(directory, layout.digest).name + "-*"))
+        maps = open_maps(found[0]) if found else None
         if maps is None:
             return None
         try:
+            memory = BackendMemory(maps, layout, is_adopted=False)
             return Snapshot(
-                sources=read_sources(maps["sources"]),
-                services=read_services(maps["services"]),
-                counters=read_counters(maps["counters"], names),
+                self_id=memory.self_id,
+                sources=memory.sources(),
+                vips=memory.vips.entries(),
+                heard=memory.heard(),
+                takes_new=memory.takes_new(),
+                tables=memory.tables.loaded(),
+                counters=memory.counters(),
                 xdp=pinned_mode(directory),
             )
         finally:
             for opened in maps.values():
                 opened.close()
 
-    def set_sources(self, sources: Iterable[Address]) -> None:
+    def set_self(self, number: BackendId | None) -> None:
+        """Say which id this backend has."""
+        self._memory.self_id = number
+
+    def set_sources(self, sources: Mapping[Address, MemberKind]) -> None:
         """Accept GRE from exactly these addresses."""
-        write(self._maps["sources"], {pack_address(source): SOURCE_VALUE for source in sources})
+        self._memory.set_sources(sources)
 
-    def set_services(self, services: Iterable[Service]) -> None:
-        """Take inner packets for exactly these VIPs, and clamp the MSS of what comes from their addresses."""
-        write(self._maps["services"], pack_services(tuple(services)))
+    def set_backends(self, entries: Sequence[BackendEntry]) -> None:
+        """Make `entries` all the backends that packets can be passed on to."""
+        self._memory.backends.set(entries)
 
-    def sources(self) -> frozenset[Address]:
+    def load(self, table: PoolTable) -> None:
+        """Let this be the pool's newest epoch, at once for every packet."""
+        if self._memory.tables.stage(table):
+            self._memory.vips.renew()
+        self._memory.tables.switch(table.pool)
+
+    def set_vips(self, entries: Sequence[VipEntry], heard: Iterable[VipKey] = ()) -> None:
+        """Take inner packets for exactly these VIPs (their pools must be loaded), with second chance for `heard`."""
+        self._memory.vips.set(entries)
+        self._memory.set_heard(heard)
+
+    def set_takes_new(self, pools: Iterable[PoolName]) -> None:
+        """Take new flows of exactly these pools; others go to their owners."""
+        self._memory.set_takes_new(pools)
+
+    def drop_pool(self, pool: PoolName) -> None:
+        """Forget a pool and its table; its VIPs must have been taken away."""
+        self._memory.tables.drop(pool)
+
+    def tables(self) -> dict[PoolName, PoolTables]:
+        """Return which epochs the kernel holds."""
+        return self._memory.tables.loaded()
+
+    def sources(self) -> dict[Address, MemberKind]:
         """Return whose GRE the kernel accepts now."""
-        return read_sources(self._maps["sources"])
+        return self._memory.sources()
 
-    def services(self) -> frozenset[Service]:
-        """Return the VIPs that the kernel takes packets for now, without the entries for addresses as a
-        whole.
-        """
-        return read_services(self._maps["services"])
+    def vips(self) -> tuple[VipEntry, ...]:
+        """Return the VIPs that the kernel takes packets for now."""
+        return self._memory.vips.entries()
 
-    def counters(self) -> dict[str, Counter]:
+    def heard(self) -> frozenset[VipKey]:
+        """Return the VIPs with a second chance."""
+        return self._memory.heard()
+
+    def counters(self) -> dict[str, Count]:
         """Return what became of the packets so far, by the outcome's name."""
-        return read_counters(self._maps["counters"], self._names)
+        return self._memory.counters()
 
     def attach(self, ifindex: int, mode: AttachMode) -> Attachment:
         """Run the program on what comes in by the interface, in place of what an earlier agent attached
@@ -169,13 +217,14 @@ class BackendDataPlane:
             ipv4, ipv6 = clamped_mss(path_mtu)
             clamp.set_constant("mss_ipv4", ipv4)
             clamp.set_constant("mss_ipv6", ipv6)
-            clamp.reuse("services", self._maps["services"])
+            for name in NODE_MAPS:
+                clamp.reuse(name, self._maps[name])
             clamp.load()
             return clamp.program("clamp")
 
     def close(self) -> None:
         """Let go of the descriptors; what is pinned and attached stays."""
-        self._program.close()
+        self.program.close()
         for held in self._maps.values():
             held.close()
 
@@ -187,7 +236,7 @@ class BackendDataPlane:
         with contextlib.closing(XdpLink.open_pinned(path)) as link:
             running = xdp_mode(ifindex) if link.ifindex == ifindex else None
             if running is not None and mode.value in (AttachMode.AUTO.value, running.name.lower()):
-                link.update(self._program)
+                link.update(self.program)
                 return Attachment(
                     running, "" if running is XdpMode.NATIVE else "as an earlier agent attached it"
                 )
@@ -205,7 +254,7 @@ class BackendDataPlane:
             return self._attach_as(ifindex, XdpMode.GENERIC, str(error))
 
     def _attach_as(self, ifindex: int, mode: XdpMode, reason: str) -> Attachment:
-        with contextlib.closing(XdpLink.attach(self._program, ifindex, mode)) as link:
+        with contextlib.closing(XdpLink.attach(self.program, ifindex, mode)) as link:
             link.pin(self._directory / LINK_PIN)
         return Attachment(mode, reason)
 
@@ -214,3 +263,21 @@ def unload(directory: Path) -> bool:
     """Take decapsulation off its interface and remove all pins in `directory`; False when there were none."""
     link, maps = remove_link(directory), remove_maps(directory)
     return link or maps
+
+
+def _new_maps(pins: Path, decap: BpfObject, layout: BackendLayout, table_places: int) -> dict[str, Map]:
+    """Pin the maps that loading `decap` made, and prepare them."""
+    maps = pin_maps(pins, decap)
+    control = NodeMemory(maps, layout.node).control
+    control["layout"], control["table_places"] = layout.node.digest, table_places
+    return maps
+
+
+def _size(decap: BpfObject, table_places: int, row: int) -> None:
+    decap.resize("tables", -(-table_places // row))
+    decap.resize("counts", possible_cpus())
+
+
+def _set_constants(decap: BpfObject, tunnel: IPv4Address, second_chance: bool) -> None:
+    decap.set_constant("own_address", pack_address(tunnel))
+    decap.set_constant("second_chance", int(second_chance))

@@ -1,52 +1,95 @@
-"""What stands in the backend's maps, as values."""
+"""What stands in the backend's maps, as values: the node's own classes over its structures, and what is added here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
 
 from lbnode.dataplane.backend_layout import (
-    COUNTER,
     Address,
-    Counter,
-    Service,
+    BackendLayout,
+    MemberKind,
+    pack_address,
+    pack_kind,
     unpack_address,
-    unpack_service,
 )
-from lbnode.dataplane.libbpf import Map, possible_cpus
+from lbnode.dataplane.grace import Grace
+from lbnode.dataplane.libbpf import Map
+from lbnode.dataplane.memory import NodeMemory
+from lbnode.dataplane.rows import CounterRows
+from lbnode.dataplane.tables import Tables
+from lbnode.dataplane.tunnels import Backends
+from lbnode.dataplane.values import Count
+from lbnode.dataplane.vips import VipKey, Vips
+from lbnode.model.ids import BackendId, PoolName
 
 
-def read_sources(table: Map) -> frozenset[Address]:
-    """Return whose GRE is accepted."""
-    return frozenset(unpack_address(key) for key in _entries(table))
+class BackendMemory:
+    """The maps of one backend. `is_adopted`: packets may still be under way in what was there before."""
 
+    def __init__(self, maps: Mapping[str, Map], layout: BackendLayout, is_adopted: bool) -> None:
+        self._names = layout.outcomes
+        self._sources = maps["sources"]
+        self._agent: Any = np.frombuffer(maps["agent_state"].mmap(), dtype=layout.agent, count=1)[0]
+        memory = NodeMemory(maps, layout.node)
+        grace = Grace()
+        if is_adopted:
+            grace.wait()
+        self._rows = CounterRows(memory, grace)
+        self.tables = Tables(memory, grace)
+        self.backends = Backends(memory, grace, self._rows)
+        self.vips = Vips(memory, grace, self._rows, self.tables)
 
-def read_services(table: Map) -> frozenset[Service]:
-    """Return the VIPs, without the entries for addresses as a whole."""
-    found = (unpack_service(key, value) for key, value in _entries(table).items())
-    return frozenset(service for service in found if service.protocol)
+    @property
+    def self_id(self) -> BackendId | None:
+        """This backend's id, None while it has none."""
+        return BackendId(int(self._agent["self"])) or None
 
+    @self_id.setter
+    def self_id(self, number: BackendId | None) -> None:
+        self._agent["self"] = number or 0
 
-def read_counters(table: Map, names: Iterable[str]) -> dict[str, Counter]:
-    """Return the counters by name, summed over the CPUs; `names` in the order of their indices."""
-    return {name: _sum(table.lookup(index)) for index, name in enumerate(names)}
+    def sources(self) -> dict[Address, MemberKind]:
+        """Return whose GRE is accepted."""
+        return {
+            unpack_address(key): MemberKind(int.from_bytes(value, "little"))
+            for key in self._sources.keys()  # noqa: SIM118 - a map of the kernel, not a dict
+            if (value := self._sources.lookup(key)) is not None
+        }
 
+    def set_sources(self, wanted: Mapping[Address, MemberKind]) -> None:
+        """Accept exactly `wanted`: what is new first, so that what stays is there at every moment."""
+        present = self.sources()
+        for address, kind in wanted.items():
+            if present.get(address) is not kind:
+                self._sources.update(pack_address(address), pack_kind(kind))
+        for address in present.keys() - wanted.keys():
+            self._sources.delete(pack_address(address))
 
-def write(table: Map, wanted: Mapping[bytes, bytes]) -> None:
-    """Make the map hold exactly `wanted`: what is new first, so that what stays is there at every moment."""
-    present = _entries(table)
-    for key, value in wanted.items():
-        if present.get(key) != value:
-            table.update(key, value)
-    for key in present.keys() - wanted.keys():
-        table.delete(key)
+    def takes_new(self) -> frozenset[PoolName]:
+        """Return the pools whose new flows this backend takes."""
+        flags = self._agent["takes_new"]
+        return frozenset(pool for pool in self.tables.loaded() if flags[self.tables.number(pool)])
 
+    def set_takes_new(self, pools: Iterable[PoolName]) -> None:
+        """Take new flows of exactly these pools; all must have a table."""
+        numbers = {self.tables.number(pool) for pool in pools}
+        for number in range(len(self._agent["takes_new"])):
+            if bool(self._agent["takes_new"][number]) != (number in numbers):
+                self._agent["takes_new"][number] = number in numbers
 
-def _entries(table: Map) -> dict[bytes, bytes]:
-    keys = table.keys()
-    found = {key: table.lookup(key) for key in keys}
-    return {key: value for key, value in found.items() if value is not None}
+    def heard(self) -> frozenset[VipKey]:
+        """Return the VIPs for which a listener was seen here."""
+        return frozenset(key for key, row in self.vips.rows().items() if self._agent["is_heard"][row])
 
+    def set_heard(self, heard: Iterable[VipKey]) -> None:
+        """Give a second chance for exactly these of the VIPs."""
+        wanted = frozenset(heard)
+        for key, row in self.vips.rows().items():
+            self._agent["is_heard"][row] = key in wanted
 
-def _sum(value: bytes | None) -> Counter:
-    each = list(COUNTER.iter_unpack(value or bytes(COUNTER.size * possible_cpus())))
-    return Counter(sum(packets for packets, _ in each), sum(size for _, size in each))
+    def counters(self) -> dict[str, Count]:
+        """Return packets and bytes by outcome, and what else is counted, since the maps were made."""
+        return dict(zip(self._names, self._rows.read(list(range(len(self._names)))), strict=True))

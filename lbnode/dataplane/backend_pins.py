@@ -12,8 +12,9 @@ from pathlib import Path
 
 from lbnode.dataplane.errors import DataPlaneError, PinError
 from lbnode.dataplane.libbpf import BpfObject, Map, XdpLink, xdp_mode
+from lbnode.dataplane.memory import MAPS as NODE_MAPS
 
-MAPS = ("services", "sources", "counters")
+MAPS = (*NODE_MAPS, "sources", "agent_state")
 MAPS_PREFIX = "decap-maps-"
 LINK_PIN = "decap-link"
 

@@ -84,7 +84,7 @@ class Backend:
     def serve(self) -> subprocess.Popen[bytes]:
         """Start the agent and wait until the VIP is served."""
         agent = self.start()
-        eventually("the VIP is served", lambda: re.search(r"accepting .*vips=2", self.log))
+        eventually("the VIP is served", lambda: re.search(r"serving .*vips=2", self.log))
         return agent
 
     def run(self, verb: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -434,12 +434,13 @@ def test_status_is_readable_whether_or_not_the_agent_runs(backend: Backend) -> N
     agent = backend.serve()
     running = backend.run("status").stdout
     assert f"backend b1: agent running as process {agent.pid}" in running
-    assert f"accepts GRE from: {NODE}" in running
+    assert f"accepts GRE from nodes: {NODE}" in running
     agent.kill()
     agent.wait()
     after = backend.run("status").stdout
     assert after.splitlines()[0] == "backend b1: agent not running"
-    assert f"vip {VIP}:{PORT}/tcp: id {fleets.ID1}, epoch stamp 3" in after.splitlines()
+    place = f"pool web, id {fleets.ID1}, epoch 3, takes new flows, no second chance"
+    assert f"vip {VIP}:{PORT}/tcp: {place}" in after.splitlines()
 
 
 def test_unload_refuses_while_the_agent_runs(backend: Backend) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 from uuid import UUID
 
+from lbnode.core.history import build_table, earlier_epochs
 from lbnode.model.epoch import BackendState, Epoch, EpochSlot, FormerOccupant
 from lbnode.model.fleet import (
     Backend,
@@ -34,8 +35,9 @@ def epoch(
     *occupants: BackendId,
     former: tuple[BackendId, ...] = (),
     state: BackendState = BackendState.ACTIVE,
+    window_from: int | None = None,
 ) -> Epoch:
-    """An epoch of pool `web` whose slots are taken by `occupants` in `state`."""
+    """An epoch of pool `web` whose slots are taken by `occupants`, all with agents, in `state`."""
     return Epoch(
         fleet=FLEET,
         pool=WEB,
@@ -46,12 +48,14 @@ def epoch(
         hash_mode=HashMode.FLOW,
         hash_algorithm=HashAlgorithm.MULTIPLY,
         key_id=1,
-        slots=tuple(EpochSlot(SlotNumber(i), 1, backend, state) for i, backend in enumerate(occupants)),
+        slots=tuple(
+            EpochSlot(SlotNumber(i), 1, backend, state, agent=True) for i, backend in enumerate(occupants)
+        ),
         former=tuple(
-            FormerOccupant(SlotNumber(0), backend, BackendState.DRAINING, EpochNumber(number))
+            FormerOccupant(SlotNumber(0), backend, BackendState.DRAINING, EpochNumber(number), agent=True)
             for backend in former
         ),
-        window_from=EpochNumber(number),
+        window_from=EpochNumber(window_from or number),
         digest="",
     )
 
@@ -66,6 +70,10 @@ def view(
         (Pool(WEB, tuple(PoolMember(name) for name in members)),),
         (Vip(VIP, Protocol.TCP, 80, WEB), Vip(VIP, Protocol.UDP, 53, WEB)),
     )
+    sealed: dict[EpochNumber, Epoch] = {}
+    for each in sorted(epochs, key=lambda each: each.number):
+        known = {**sealed, each.number: each}
+        sealed[each.number] = replace(each, digest=build_table(each, earlier_epochs(known, each)).digest())
     newest = max((each.number for each in epochs), default=None)
     using = EpochNumber(current) if current is not None else newest
     return FleetView(
@@ -79,7 +87,7 @@ def view(
             B1: BackendMember(B1, ID1, ip_address("10.0.1.1"), True),
             B2: BackendMember(B2, ID2, ip_address("10.0.1.2"), True),
         },
-        epochs={WEB: {each.number: each for each in epochs}} if epochs else {},
+        epochs={WEB: sealed} if sealed else {},
         current={WEB: using} if using is not None else {},
         connected=True,
     )

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Whom to ask next. A list is up to three backends' ids in one word, the first in the lowest 16 bits (as a
+ * bucket lies in memory: owner, first, second); 0 is none. It only ever gets shorter: that is why no packet
+ * circles.
+ */
+#ifndef EVENKEEL_CHANCE_LIST_H
+#define EVENKEEL_CHANCE_LIST_H
+
+#include <bpf/bpf_endian.h>
+
+#include "count.h"
+#include "decap_layout.h"
+#include "table.h"
+
+#define LIST_PLACES 3
+#define ID_BITS	    16
+
+static __always_inline __u64 list_of_key(__u32 key)
+{
+	return key >> ID_BITS | (__u64)(key & 0xffff) << ID_BITS;
+}
+
+/* The ids of a list's first two places as a GRE key, without this backend and without gaps; `last` behind them. */
+static __always_inline __be32 key_of(__u64 list, __u32 self, __u32 last)
+{
+	__u32 first = list & 0xffff, second = list >> ID_BITS & 0xffff;
+
+	if (second == self || second == first)
+		second = 0;
+	if (!first || first == self) {
+		first = second;
+		second = 0;
+	}
+	if (!first)
+		first = last;
+	else if (!second)
+		second = last;
+	return bpf_htonl(first << ID_BITS | second);
+}
+
+/* The way to a backend; NULL, and counted, for this one and for one that cannot be reached. */
+static __always_inline const struct tunnel *find_tunnel(const struct tunnels *tunnels,
+							struct cpu_counts *counts, __u32 id, __u32 self)
+{
+	const struct tunnel *tunnel;
+
+	if (id == self) {
+		count(counts, DECAP_skipped_self, 0);
+		return NULL;
+	}
+	tunnel = &tunnels->backend[id & (BACKEND_PLACES - 1)];
+	if (!tunnel->row || !(tunnel->flags & TUNNEL_NEXT_HOP)) {
+		count(counts, DECAP_skipped_unknown, 0);
+		return NULL;
+	}
+	return tunnel;
+}
+
+/*
+ * Sets the way to the next backend in `list`, the key to those after it; false when nobody is left. A backend without
+ * the agent cannot pass a packet on: it comes last, whatever its place.
+ */
+static __always_inline bool find_next(const struct tunnels *tunnels, struct cpu_counts *counts, __u64 list,
+				      __u32 self, struct way *way)
+{
+	const struct tunnel *last = NULL;
+	__u32 last_id = 0;
+
+	way->key = 0;
+	for (int i = 0; i < LIST_PLACES; i++, list >>= ID_BITS) {
+		__u32 id = list & 0xffff;
+		const struct tunnel *tunnel = id ? find_tunnel(tunnels, counts, id, self) : NULL;
+
+		if (!tunnel)
+			continue;
+		if (tunnel->flags & TUNNEL_AGENT) {
+			way->tunnel = tunnel;
+			way->key = key_of(list >> ID_BITS, self, last_id);
+			return true;
+		}
+		if (!last) {
+			last = tunnel;
+			last_id = id;
+		}
+	}
+	way->tunnel = last;
+	return last;
+}
+
+#endif

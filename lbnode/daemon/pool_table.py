@@ -1,0 +1,25 @@
+"""From an epoch and its table to what the data plane takes: the same for nodes and agents."""
+
+from __future__ import annotations
+
+from lbnode.dataplane.values import PoolTable
+from lbnode.model.epoch import Epoch
+from lbnode.model.members import FleetIdentity
+from ring.bucket import derive_keys
+from ring.table import Table
+
+
+def pool_table(epoch: Epoch, table: Table, identity: FleetIdentity) -> PoolTable:
+    """Return the table and everything that a packet's way to its bucket depends on."""
+    return PoolTable(
+        pool=epoch.pool,
+        epoch=epoch.number,
+        digest=table.digest(),
+        size=epoch.table_size,
+        mode=epoch.hash_mode,
+        algorithm=epoch.hash_algorithm,
+        keys=derive_keys(bytes.fromhex(identity.keys[epoch.key_id]), epoch.seed),
+        owners=table.owners,
+        first=table.first,
+        second=table.second,
+    )
