@@ -18,6 +18,7 @@
 	X(forwarded)	     /* to a backend, GRE without key */                                             \
 	X(forwarded_keyed)   /* to a backend, GRE with key: the bucket has earlier owners */                 \
 	X(pass_not_ip)	     /* no IPv4 in this Ethernet frame (VLAN, ARP, IPv6, …): to the stack */       \
+	X(pass_not_ours)     /* for another MAC than the interface's: flooding, broadcast: to the stack */   \
 	X(pass_malformed)    /* a bad IPv4 header: to the stack, which counts it too */                      \
 	X(pass_not_vip)	     /* the address is not ours: to the stack */                                     \
 	X(pass_wrong_port)   /* our address, no such VIP, and `wrong_port: pass` */                          \
@@ -45,6 +46,7 @@ enum capacity {
 	TABLE_ROW = 1 << 19, /* places in one element of `tables`: 4 MiB, the most that older kernels take */
 	POOL_PLACES = 1024,
 	SOURCE_PLACES = 256,
+	INTERFACE_PLACES = 256,
 	BACKEND_PLACES = 65536, /* ids are 16 bits */
 	COUNT_ROWS = 16384,	/* a CPU's counters: outcomes, then VIPs and backends */
 	OUTCOME_ROWS = 64,
@@ -168,6 +170,8 @@ struct state {
 	struct directory vips[2];
 	struct directory addresses[2]; /* asked only for what is for no VIP */
 	struct pool pool[POOL_PLACES];
+	/* By the interface's index, modulo: its MAC in the upper 48 bits; 0: every MAC is taken. */
+	__u64 own_mac[INTERFACE_PLACES];
 };
 
 /* Tables lie side by side in a row, none in two. */

@@ -25,6 +25,11 @@ static __always_inline int send(struct xdp_md *ctx, __u32 ifindex)
 	return ifindex == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(ifindex, 0);
 }
 
+static __always_inline __u64 find_own_mac(const struct xdp_md *ctx, const struct state *state)
+{
+	return READ_ONCE(state->own_mac[ctx->ingress_ifindex & (INTERFACE_PLACES - 1)]);
+}
+
 static __always_inline const struct address *find_source(const struct state *state, __u32 bucket)
 {
 	return &state->source[bucket & state->control.source_mask & (SOURCE_PLACES - 1)];
@@ -59,7 +64,7 @@ static __noinline enum outcome refuse(struct xdp_md *ctx, const struct state *st
 {
 	struct cursor cursor = {(void *)(long)ctx->data, (void *)(long)ctx->data_end};
 	struct packet packet;
-	enum outcome due = parse(&cursor, &packet);
+	enum outcome due = parse(&cursor, find_own_mac(ctx, state), &packet);
 
 	if (due < FIRST_DROP)
 		return due;
@@ -86,7 +91,8 @@ int node(struct xdp_md *ctx)
 	tunnels = find_tunnels(state);
 	if (!tunnels)
 		return XDP_DROP;
-	vip = parse(&cursor, &packet) == PARSED ? find_vip(state, &packet) : NULL;
+	outcome = parse(&cursor, find_own_mac(ctx, state), &packet);
+	vip = outcome == PARSED ? find_vip(state, &packet) : NULL;
 	if (!vip) {
 		outcome = refuse(ctx, state);
 		count(counts, outcome, bytes);

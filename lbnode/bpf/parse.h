@@ -140,12 +140,17 @@ static __always_inline enum outcome parse_ipv4(struct cursor *cursor, struct pac
 	return parse_transport(cursor, packet, packet->size - header);
 }
 
-static __always_inline enum outcome parse(struct cursor *cursor, struct packet *packet)
+#define MAC_SHIFT 16 /* a MAC is the first six bytes of a word: what remains of it, shifted */
+
+/* `own` is the MAC of the interface, shifted; 0: frames for every MAC are taken. */
+static __always_inline enum outcome parse(struct cursor *cursor, __u64 own, struct packet *packet)
 {
 	const __be16 *ethernet = take(cursor, ETH_HLEN);
 
 	if (!ethernet || ethernet[ETH_ALEN] != bpf_htons(ETH_P_IP))
 		return OUTCOME_pass_not_ip;
+	if (*(const __u64 *)ethernet << MAC_SHIFT != own && own)
+		return OUTCOME_pass_not_ours;
 	return parse_ipv4(cursor, packet);
 }
 

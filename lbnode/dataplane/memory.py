@@ -36,6 +36,7 @@ class NodeMemory:
         self.addresses: Records = whole["addresses"]
         self.pools: Records = whole["pool"]
         self.current = self._column(words, ("pool", "current"), layout["POOL_PLACES"])
+        self.own_macs = self._column(words, ("own_mac",), layout["INTERFACE_PLACES"])
         self.chosen_directory = self._column(words, ("control", "directory"), 1)
         self.chosen_tunnels = self._column(words, ("control", "tunnels"), 1)
         self.tunnels: Records = np.frombuffer(

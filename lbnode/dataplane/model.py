@@ -98,6 +98,8 @@ class NodeModel:
     vips: Sequence[VipEntry]
     sources: Sequence[IPv4Address]
     ingress: int = 1
+    own_mac: bytes = b""
+    """Of the interface `ingress`; empty: frames for every MAC are taken."""
     _pools: dict[PoolName, PoolTable] = field(init=False, default_factory=dict)
     _backends: dict[BackendId, BackendEntry] = field(init=False, default_factory=dict)
 
@@ -109,6 +111,8 @@ class NodeModel:
         """Return what the node does with `frame`, which came in by the interface `ingress`."""
         if len(frame) < ETHERNET_SIZE or frame[12:14] != struct.pack("!H", ETHERTYPE_IPV4):
             return _left("pass_not_ip", frame)
+        if self.own_mac and frame[:6] != self.own_mac:
+            return _left("pass_not_ours", frame)
         packet = Packet.parse(frame[ETHERNET_SIZE:])
         if packet is None:
             return _left("pass_malformed", frame)

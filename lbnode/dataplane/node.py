@@ -6,7 +6,7 @@ Maps and links are pinned: closing this object, or losing the process, changes n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lbnode.dataplane.attachments import Attachments
 from lbnode.dataplane.errors import DataPlaneError, LayoutError, PinError
 from lbnode.dataplane.grace import Grace
+from lbnode.dataplane.interfaces import set_interfaces
 from lbnode.dataplane.layout import Layout
 from lbnode.dataplane.libbpf import BpfObject, Map, Program, possible_cpus
 from lbnode.dataplane.memory import MAPS, NodeMemory
@@ -86,6 +87,14 @@ class NodeDataPlane:
     def set_source(self, addresses: Sequence[IPAddress]) -> None:
         """Use these as sources of the outer header, spread over the buckets."""
         set_sources(self._memory, addresses)
+
+    def set_interfaces(self, macs: Mapping[int, bytes]) -> None:
+        """Take only frames for the interface's own MAC on these interfaces, by index; on others, every frame.
+
+        A switch that has forgotten a MAC sends its frames to all ports: another node's packets are no business of
+        this one. Broadcast and multicast are left to the stack too. To be called again whenever a MAC changes.
+        """
+        set_interfaces(self._memory, macs)
 
     def set_backends(self, entries: Sequence[BackendEntry]) -> None:
         """Make `entries` all the backends there are; packets for others are dropped, by name."""

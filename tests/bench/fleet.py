@@ -22,6 +22,7 @@ PORT = 443
 SECRET = bytes(range(32))
 FIRST_VIP = IPv4Address("198.51.100.0")
 SOURCE = IPv4Address("10.255.0.1")
+OWN_MAC = bytes.fromhex("0200000000aa")
 LOOPBACK = 1
 """The interface that BPF_PROG_TEST_RUN says a packet came in by."""
 
@@ -66,6 +67,7 @@ def install(fleet: Fleet, node: NodeDataPlane) -> None:
     for table in fleet.tables:
         node.stage(table)
         node.switch(table.pool)
+    node.set_interfaces({LOOPBACK: OWN_MAC})
     node.set_source([fleet.source])
     node.set_backends(fleet.backends)
     node.set_vips(fleet.vips)

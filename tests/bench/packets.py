@@ -15,7 +15,17 @@ from lbnode.dataplane.values import Limits
 from lbnode.model.fleet import HashAlgorithm, Protocol
 from lbnode.netdev import bpffs
 from tests.bench.clock import Driver, Traffic, quiet_core
-from tests.bench.fleet import FIRST_VIP, KEYED_SHARE, LOOPBACK, PORT, VIPS, Fleet, install, make_fleet
+from tests.bench.fleet import (
+    FIRST_VIP,
+    KEYED_SHARE,
+    LOOPBACK,
+    OWN_MAC,
+    PORT,
+    VIPS,
+    Fleet,
+    install,
+    make_fleet,
+)
 
 ACK, SYN = 0x10, 0x02
 PACKETS = 1 << 20
@@ -40,7 +50,7 @@ class PacketCost:
 
 def tcp_frame(flags: int) -> bytes:
     """Return a TCP packet without data to the first VIP."""
-    ethernet = bytes(12) + struct.pack("!H", 0x0800)
+    ethernet = OWN_MAC + bytes(6) + struct.pack("!H", 0x0800)
     ip = struct.pack("!BBHHHBBHI", 0x45, 0, 40, 1, 0x4000, 61, Protocol.TCP, 0, 0) + FIRST_VIP.packed
     return ethernet + ip + struct.pack("!HHIIBBHHH", 40000, PORT, 1, 1, 0x50, flags, 512, 0, 0)
 
@@ -69,7 +79,7 @@ def filled(fleet: Fleet, limits: Limits) -> Iterator[NodeDataPlane]:
 
 def check(driver: Driver, node: NodeDataPlane, fleet: Fleet, traffic: Traffic) -> None:
     """Compare what the program makes of the traffic with the model; raises AssertionError at the first difference."""
-    model = NodeModel(fleet.tables, fleet.backends, fleet.vips, [fleet.source], LOOPBACK)
+    model = NodeModel(fleet.tables, fleet.backends, fleet.vips, [fleet.source], LOOPBACK, OWN_MAC)
     keyed = 0
     for number in range(CHECKED):
         expected = model.process(traffic.packet(number))

@@ -11,9 +11,16 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, GRE, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
-from tests.bpf.node_world import BY_SOURCE_VIP, NO_VIP, OPEN_VIP, SIP_VIP, UNREADY_VIP, VIP
+from tests.bpf.node_world import BY_SOURCE_VIP, NO_VIP, OPEN_VIP, OWN_MAC, SIP_VIP, UNREADY_VIP, VIP
 
-ETHERNET = Ether(dst="02:00:00:00:00:aa", src="02:00:00:00:00:01")
+ETHERNET = Ether(dst=OWN_MAC.hex(":"), src="02:00:00:00:00:01")
+OTHER_MACS = (
+    "02:00:00:00:00:ab",
+    "03:00:00:00:00:aa",
+    "ff:ff:ff:ff:ff:ff",
+    "01:00:5e:00:00:05",
+    "00:00:00:00:00:00",
+)
 SMALLEST_FRAME = 14
 """BPF_PROG_TEST_RUN takes nothing shorter."""
 ADDRESSES = (VIP, BY_SOURCE_VIP, SIP_VIP, OPEN_VIP, UNREADY_VIP, NO_VIP)
@@ -47,6 +54,8 @@ def odd() -> Iterator[bytes]:
         yield frame(ip / GRE() / IP() / tcp)
         yield bytes(ETHERNET / Dot1Q(vlan=5) / ip / tcp)
         yield frame(ip / tcp) + bytes(10)
+        for mac in OTHER_MACS:
+            yield bytes(Ether(dst=mac, src="02:00:00:00:00:01") / ip / tcp)
         yield from _with_options(chance, str(address), tcp)
         yield from _fragments(chance, str(address), tcp)
         yield from _sizes(ip, tcp)
@@ -101,17 +110,19 @@ def mutated(frames: list[bytes], count: int) -> Iterator[bytes]:
     for _ in range(count):
         changed = bytearray(chance.choice(frames))
         for _ in range(chance.randint(1, 4)):
-            changed[chance.randrange(12, min(len(changed), 54))] = chance.choice(
+            changed[chance.randrange(4, min(len(changed), 54))] = chance.choice(
                 (0, 1, 0x45, 0xFF, chance.randrange(256))
             )
         yield bytes(changed)
 
 
 def noise(count: int) -> Iterator[bytes]:
-    """Frames of chance, half of them claiming to be IPv4."""
+    """Frames of chance, half of them claiming to be IPv4, and half of them for us."""
     chance = random.Random(4)
     for _ in range(count):
         data = bytearray(chance.randbytes(chance.randrange(SMALLEST_FRAME, 200)))
         if chance.random() < 0.5:
             data[12:14] = b"\x08\x00"
+        if chance.random() < 0.5:
+            data[:6] = OWN_MAC
         yield bytes(data)

@@ -25,6 +25,8 @@ SIZE = 257
 SECRET = bytes(range(32))
 SMALL = Limits(table_places=8192)
 
+OWN_MAC = bytes.fromhex("0200000000aa")
+
 VIP = IPv4Address("192.0.2.10")
 BY_SOURCE_VIP = IPv4Address("192.0.2.20")
 SIP_VIP = IPv4Address("192.0.2.30")
@@ -87,7 +89,7 @@ def make_table(name: str, epoch: int = 70001, size: int = SIZE) -> PoolTable:
 def make_model() -> NodeModel:
     """Return the model of what `fill` writes."""
     tables = [make_table(name) for name in MODES if name != NOT_YET]
-    return NodeModel(tables, BACKENDS, VIPS, SOURCES, LOOPBACK)
+    return NodeModel(tables, BACKENDS, VIPS, SOURCES, LOOPBACK, OWN_MAC)
 
 
 def fill(node: NodeDataPlane) -> None:
@@ -96,6 +98,7 @@ def fill(node: NodeDataPlane) -> None:
         node.stage(make_table(name))
         if name != NOT_YET:
             node.switch(PoolName(name))
+    node.set_interfaces({LOOPBACK: OWN_MAC})
     node.set_source(SOURCES)
     node.set_backends(BACKENDS)
     node.set_vips(VIPS)
