@@ -27,5 +27,5 @@ def set_interfaces(memory: NodeMemory, macs: Mapping[int, bytes]) -> None:
         place = ifindex % len(wanted)
         wanted[place] = _ANY if place in taken else int.from_bytes(mac, "little") << 16
         taken.add(place)
-    for place in np.flatnonzero(wanted != memory.own_macs):
-        memory.own_macs[place] = wanted[place]
+    for changed in np.flatnonzero(wanted != memory.own_macs):
+        memory.own_macs[changed] = wanted[changed]
