@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
+import yaml
 from rich.console import Console
 from rich.table import Table
 
+from lbnode.cli import lab_drill
+from lbnode.cli.lab_drill import DEFAULT_NAME, Name, reported
 from lbnode.lab import configs, record, shell, teardown
 from lbnode.lab.assembly import bring_up
-from lbnode.lab.demo import FAILED, FLOWS, run_demo, temporary_lab
-from lbnode.lab.drill import Audience, run_drill
+from lbnode.lab.demo import FLOWS, run_demo
 from lbnode.lab.errors import LabError
-from lbnode.lab.events import DrillKind, events_of
-from lbnode.lab.interruption import raised_as_interrupts
 from lbnode.lab.plan import VIP, Plan, Store
-from lbnode.lab.report import DrillReport
 from lbnode.lab.running import RunningLab
-from lbnode.lab.screen import Screen, Silence, closing_line, table
-
-DEFAULT_NAME = "demo"
-INTERRUPTED = 130
+from lbnode.lab.screen import Screen
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,7 +30,7 @@ app = typer.Typer(
     3 the lab could not do it.
     """,
 )
-Name = Annotated[str, typer.Option("--name", "-n", help="Which lab: several live side by side.")]
+app.add_typer(lab_drill.app, name="drill")
 
 
 @app.command()
@@ -46,6 +40,13 @@ def up(
     backends: Annotated[int, typer.Option(help="Servers.")] = 4,
     clients: Annotated[int, typer.Option(help="Clients.")] = 1,
     store: Annotated[Store, typer.Option(help="Where the fleet keeps its memory.")] = Store.ZOOKEEPER,
+    table: Annotated[
+        str, typer.Option(help="The pool's tables: `maglev` for a plain rebuild, to compare.")
+    ] = "",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of every agent: second_chance=false."),
+    ] = None,
     keep_failed: Annotated[
         bool,
         typer.Option("--keep-failed", help="If it fails, leave it as it is: logs are in /run/evenkeel/labs."),
@@ -56,8 +57,8 @@ def up(
     Example: `lbctl lab up`, then `lbctl lab exec client -- curl http://192.0.2.10/`
     """
     console = Console()
-    with _reported(), Screen(console) as screen:
-        plan = Plan(name, nodes, backends, clients, store)
+    with reported(), Screen(console) as screen:
+        plan = Plan(name, nodes, backends, clients, store, table, read_settings(settings or ()))
         lab = RunningLab(bring_up(plan, screen.tell, keep_failed=keep_failed))
     option = "" if name == DEFAULT_NAME else f" --name {name}"
     node = configs.rpc_address(lab.directory(lab.nodes[0].name))
@@ -71,13 +72,25 @@ def up(
         console.print(f"  {line}", highlight=False, soft_wrap=True)
 
 
+def read_settings(written: Iterable[str]) -> dict[str, str | int | float | bool]:
+    """Return `key=value` settings with the values read as YAML. Raises LabError."""
+    found: dict[str, str | int | float | bool] = {}
+    for setting in written:
+        key, equals, value = setting.partition("=")
+        read = yaml.safe_load(value) if equals else None
+        if not key or not isinstance(read, (str, int, float, bool)):
+            raise LabError(f"--set {setting}: it must be key=value, like second_chance=false")
+        found[key] = read
+    return found
+
+
 @app.command()
 def down(
     name: Name = DEFAULT_NAME,
     everything: Annotated[bool, typer.Option("--all", help="Every lab of this machine.")] = False,
 ) -> None:
     """Take a lab apart, whatever state it is in. Taking apart what is not there is fine."""
-    with _reported():
+    with reported():
         names = teardown.known() if everything else [name]
         for lab in names:
             print(f"lab {lab}: {'taken apart' if teardown.take_down(lab) else 'was not there'}")
@@ -108,57 +121,17 @@ def execute(
 
     Examples: `lbctl lab exec client -- curl -s http://192.0.2.10/`, `lbctl lab exec router -- ip route`
     """
-    with _reported():
+    with reported():
         words = command[1:] if command[0] == "--" else command
         shell.become(record.load(name).plan.namespace(host), words)
 
 
 @app.command()
-def drill(
-    what: Annotated[DrillKind, typer.Argument(help="What shall come and go.")],
-    name: Name = DEFAULT_NAME,
-    flows: Annotated[int, typer.Option(min=1, help="TCP connections.")] = FLOWS,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="The report as one line of JSON, and nothing else.")
-    ] = False,
-) -> None:
-    """Let nodes come and go while connections run, and tell what the connections saw.
-
-    Works on the lab that is up (the added node stays in it), or builds one for the drill.
-
-    Exit status: 0 no flow broke · 1 flows broke · 2 no flow changed node, so nothing was proved ·
-    3 the lab failed.
-    """
-    console = Console(stderr=as_json)
-    with _reported():
-        if as_json:
-            report = _drill(what, name, flows, Silence(), lambda _: None)
-            print(report.as_json())
-        else:
-            with Screen(console) as screen:
-                report = _drill(what, name, flows, screen, screen.tell)
-            console.print(table(report))
-            console.print(closing_line(report), highlight=False)
-    raise typer.Exit(report.verdict)
-
-
-@app.command()
 def demo(flows: Annotated[int, typer.Option(min=1, help="TCP connections.")] = FLOWS) -> None:
     """The main job once, explained: build a lab, drill its nodes, take it apart (`make demo`)."""
-    with _reported():
+    with reported():
         status = run_demo(Console(), flows)
     raise typer.Exit(status)
-
-
-def _drill(
-    what: DrillKind, name: str, flows: int, audience: Audience, tell: Callable[[str], None]
-) -> DrillReport:
-    """Drill the lab `name`; one that is not up is built first and taken apart afterwards."""
-    if name in teardown.known() and record.load(name).ready:
-        lab = RunningLab(record.load(name))
-        return run_drill(lab, events_of(what, lab), flows, audience)
-    with temporary_lab(Plan(name), tell) as lab:
-        return run_drill(lab, events_of(what, lab), flows, audience)
 
 
 def _describe(name: str) -> dict[str, str | int]:
@@ -176,17 +149,3 @@ def _describe(name: str) -> dict[str, str | int]:
         "clients": plan.clients,
         "store": plan.store.value,
     }
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    """Errors of the lab and interrupts as words on stderr and an exit status."""
-    try:
-        with raised_as_interrupts():
-            yield
-    except LabError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(FAILED) from None
-    except KeyboardInterrupt:
-        print("interrupted: what this command had made is gone", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None

@@ -57,16 +57,44 @@ def add_node(lab: LabRecord) -> LabRecord:
     return _started(grown, node.name, services.start_node(grown.plan, node))
 
 
+def add_backend(lab: LabRecord) -> LabRecord:
+    """Add one more backend to a lab that is up, and start its server and agent; the fleet does not know it yet."""
+    grown = replace(lab, plan=replace(lab.plan, backends=lab.plan.backends + 1))
+    backend = grown.plan.of(Role.BACKEND)[-1]
+    network.build_host(grown.plan, backend)
+    return start_agent(start_server(grown, backend), backend)
+
+
+def start_node(lab: LabRecord, node: Host) -> LabRecord:
+    """Start a node's daemon."""
+    return _started(lab, node.name, services.start_node(lab.plan, node))
+
+
+def start_agent(lab: LabRecord, backend: Host) -> LabRecord:
+    """Start a backend's agent."""
+    return _started(lab, backend.name, services.start_agent(lab.plan, backend))
+
+
+def start_server(lab: LabRecord, backend: Host) -> LabRecord:
+    """Start a backend's web server."""
+    return _started(lab, server_of(backend), services.start_server(lab.plan, backend))
+
+
+def start_store(lab: LabRecord, host: Host) -> LabRecord:
+    """Start ZooKeeper on its host; it serves after `services.await_zookeeper`."""
+    return _started(lab, host.name, services.start_zookeeper(lab.plan, host))
+
+
 def restart_node(lab: LabRecord, node: Host) -> LabRecord:
     """SIGKILL a node's daemon and start it again."""
     processes.kill(lab.processes[node.name])
-    return _started(lab, node.name, services.start_node(lab.plan, node))
+    return start_node(lab, node)
 
 
 def restart_server(lab: LabRecord, backend: Host) -> LabRecord:
     """SIGKILL a backend's web server and start it again: its connections are lost."""
     processes.kill(lab.processes[server_of(backend)])
-    return _started(lab, server_of(backend), services.start_server(lab.plan, backend))
+    return start_server(lab, backend)
 
 
 def server_of(backend: Host) -> str:
@@ -89,10 +117,9 @@ def _build(plan: Plan, tell: Tell) -> LabRecord:
         lab = _started(lab, host.name, process)
     tell("backends: web servers and lbbackend; nodes: lbnode")
     for backend in plan.of(Role.BACKEND):
-        lab = _started(lab, server_of(backend), services.start_server(plan, backend))
-        lab = _started(lab, backend.name, services.start_agent(plan, backend))
+        lab = start_agent(start_server(lab, backend), backend)
     for node in plan.of(Role.NODE):
-        lab = _started(lab, node.name, services.start_node(plan, node))
+        lab = start_node(lab, node)
     _apply_fleet(RunningLab(lab), tell)
     _await_traffic(RunningLab(lab), tell)
     lab = replace(lab, ready=True)

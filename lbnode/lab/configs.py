@@ -67,7 +67,11 @@ def node_config(plan: Plan, node: Host, directory: Path, store_directory: Path) 
 
 def backend_config(plan: Plan, backend: Host, directory: Path, store_directory: Path) -> dict[str, Any]:
     """What `lbbackend run` reads on `backend`."""
-    return {**_daemon_config(plan, backend, directory, store_directory), "path_mtu": MTU}
+    return {
+        **_daemon_config(plan, backend, directory, store_directory),
+        "path_mtu": MTU,
+        **plan.agent_settings,
+    }
 
 
 def fleet_config(plan: Plan) -> dict[str, Any]:
@@ -81,6 +85,7 @@ def fleet_config(plan: Plan) -> dict[str, Any]:
                 "name": POOL,
                 "backends": [host.name for host in backends],
                 "health": {"port": HTTP_PORT, "interval_s": 0.5, "timeout_s": 0.5},
+                **({"table": plan.table} if plan.table else {}),
             }
         ],
         "vips": [

@@ -17,7 +17,7 @@ from lbnode.lab import configs, record, teardown
 from lbnode.lab.assembly import Tell, bring_up
 from lbnode.lab.drill import run_drill
 from lbnode.lab.errors import LabError
-from lbnode.lab.events import DrillKind, events_of
+from lbnode.lab.events import node_events
 from lbnode.lab.interruption import raised_as_interrupts
 from lbnode.lab.plan import Plan
 from lbnode.lab.running import RunningLab
@@ -54,7 +54,7 @@ def run_demo(console: Console, flows: int = FLOWS) -> int:
         console.print("\n[bold]The fleet[/], as any of its nodes tells it (lbctl status)\n")
         console.print(_status(lab), highlight=False, markup=False)
         console.print("[bold]The drill[/]")
-        report = run_drill(lab, events_of(DrillKind.NODES, lab), flows, screen)
+        report = run_drill(lab, node_events(lab), flows, screen)
         console.print()
         console.print(table(report))
         screen.tell("taking the lab apart")

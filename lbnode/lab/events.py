@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 from abc import ABC, abstractmethod
-from enum import StrEnum
 
 from lbnode.lab import assembly, network
 from lbnode.lab.errors import LabError
@@ -156,19 +155,6 @@ class CutLinks(Event):
 
     def undo(self, lab: RunningLab) -> None:
         network.plug(lab.plan, self._node)
-
-
-class DrillKind(StrEnum):
-    """What is drilled."""
-
-    NODES = "nodes"
-
-
-def events_of(kind: DrillKind, lab: RunningLab) -> list[Event]:
-    """The events of a drill, in order. Raises LabError for a lab that is too small."""
-    match kind:
-        case DrillKind.NODES:
-            return node_events(lab)
 
 
 def node_events(lab: RunningLab) -> list[Event]:

@@ -32,3 +32,13 @@ def unplug(plan: Plan, host: Host) -> None:
 def plug(plan: Plan, host: Host) -> None:
     """Undo `unplug`."""
     run_script(plan.router, wiring.plug_lines(host))
+
+
+def isolate(plan: Plan, host: Host) -> None:
+    """Cut a host off from the fleet's memory alone: the router drops what it and the store tell each other."""
+    run_script(plan.router, wiring.isolate_lines(host))
+
+
+def join(plan: Plan, host: Host) -> None:
+    """Undo `isolate`."""
+    run_script(plan.router, wiring.join_lines(host))

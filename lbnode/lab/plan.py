@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
 
@@ -27,6 +27,7 @@ FIRST_HOST = 10
 VIP = IPv4Address("192.0.2.10")
 HTTP_PORT = 80
 DRILL_PORT = 7000
+CHURN_PORT = 7001
 POOL = "web"
 ROUTER_AS = 65000
 NODE_AS = 65001
@@ -99,13 +100,19 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A lab's name and sizes. Raises LabError when they cannot be built."""
+    """A lab's name and sizes. Raises LabError when they cannot be built.
+
+    `table` names the pool's way of building tables (empty: the product's own); `agent_settings` are added to the
+    settings of every backend's agent.
+    """
 
     lab: str
     nodes: int = 3
     backends: int = 4
     clients: int = 1
     store: Store = Store.ZOOKEEPER
+    table: str = ""
+    agent_settings: dict[str, str | int | float | bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_name(self.lab)

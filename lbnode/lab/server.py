@@ -2,8 +2,8 @@
 --name b1`.
 
 Port 80 speaks HTTP/1.1 and names itself: `GET /` answers the name, `GET /bytes/N` sends N bytes, `POST` or
-`PUT` anything answers the name, the count and the SHA-256 of what came. Port 7000 speaks the drill's
-protocol (`echo`).
+`PUT` anything answers the name, the count and the SHA-256 of what came. Port 7000 speaks the nodes drill's
+protocol (`echo`), port 7001 that of the churn drill (`churn.wire`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import hashlib
 import signal
 from collections.abc import Sequence
 
+from lbnode.lab.churn.serving import ChurnServer
 from lbnode.lab.echo import Answer, EchoError, Frames, pack_answer, unpack_request
-from lbnode.lab.plan import DRILL_PORT, HTTP_PORT
+from lbnode.lab.plan import CHURN_PORT, DRILL_PORT, HTTP_PORT
 
 BACKLOG = 4096
 CHUNK = 1 << 16
@@ -107,13 +108,14 @@ class HttpServer:
         ).encode()
 
 
-async def serve(name: str, http_port: int, drill_port: int, host: str = "0.0.0.0") -> None:
-    """Serve both protocols until cancelled."""
+async def serve(name: str, http_port: int, drill_port: int, churn_port: int, host: str = "0.0.0.0") -> None:
+    """Serve all three protocols until cancelled."""
     loop = asyncio.get_running_loop()
     http = await asyncio.start_server(HttpServer(name).serve, host, http_port, backlog=BACKLOG)
     drill = await loop.create_server(lambda: EchoServer(name), host, drill_port, backlog=BACKLOG)
-    async with http, drill:
-        await asyncio.gather(http.serve_forever(), drill.serve_forever())
+    churn = await loop.create_server(lambda: ChurnServer(name), host, churn_port, backlog=BACKLOG)
+    async with http, drill, churn:
+        await asyncio.gather(http.serve_forever(), drill.serve_forever(), churn.serve_forever())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -122,10 +124,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--name", required=True, help="what the server calls itself")
     parser.add_argument("--http-port", type=int, default=HTTP_PORT)
     parser.add_argument("--drill-port", type=int, default=DRILL_PORT)
+    parser.add_argument("--churn-port", type=int, default=CHURN_PORT)
     chosen = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        asyncio.run(serve(chosen.name, chosen.http_port, chosen.drill_port))
+        asyncio.run(serve(chosen.name, chosen.http_port, chosen.drill_port, chosen.churn_port))
     except KeyboardInterrupt:
         pass
 

@@ -108,6 +108,21 @@ def unplug_line(host: Host) -> str:
     return f"ip link set {host.name} nomaster"
 
 
+def isolate_lines(host: Host) -> list[str]:
+    """Run in the router's namespace: it forwards nothing between the host and the store's segment any more."""
+    return [f"ip rule add {pair} blackhole" for pair in _ways_to_store(host)]
+
+
+def join_lines(host: Host) -> list[str]:
+    """Undo `isolate_lines`."""
+    return [f"ip rule del {pair} blackhole" for pair in _ways_to_store(host)]
+
+
+def _ways_to_store(host: Host) -> tuple[str, str]:
+    store = SEGMENTS[Role.STORE].network
+    return f"from {host.address} to {store}", f"from {store} to {host.address}"
+
+
 def set_sysctls(values: Mapping[str, int | str]) -> str:
     """One command for all values."""
     return "sysctl -q -w " + " ".join(f"{name}={value}" for name, value in values.items())

@@ -1,0 +1,164 @@
+"""`lbctl lab drill`: put a fleet to the test, and tell what its connections saw."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Console
+
+from lbnode.lab import record, teardown
+from lbnode.lab.churn.drill import ChurnOrder, run_churn
+from lbnode.lab.churn.schedule import Kind
+from lbnode.lab.churn.screen import ChurnScreen, ChurnSilence, closing_lines, tables
+from lbnode.lab.demo import FAILED, FLOWS, temporary_lab
+from lbnode.lab.drill import run_drill
+from lbnode.lab.errors import LabError
+from lbnode.lab.events import node_events
+from lbnode.lab.interruption import raised_as_interrupts
+from lbnode.lab.plan import Plan
+from lbnode.lab.running import RunningLab
+from lbnode.lab.screen import Screen, Silence, closing_line, table
+
+DEFAULT_NAME = "demo"
+INTERRUPTED = 130
+CHURN_NODES, CHURN_BACKENDS = 4, 6
+T = TypeVar("T")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="""Let things happen to a fleet while connections run, and tell what the connections saw.
+
+    Works on the lab that is up (what was added stays in it), or builds one for the drill.
+
+    Exit status: 0 no flow broke · 1 flows broke · 2 nothing was proved · 3 the lab failed.
+    """,
+)
+Name = Annotated[str, typer.Option("--name", "-n", help="Which lab: several live side by side.")]
+AsJson = Annotated[bool, typer.Option("--json", help="The report as one line of JSON, and nothing else.")]
+
+
+class Switch(StrEnum):
+    """On or off."""
+
+    ON = "on"
+    OFF = "off"
+
+
+@app.command()
+def nodes(
+    name: Name = DEFAULT_NAME,
+    flows: Annotated[int, typer.Option(min=1, help="TCP connections.")] = FLOWS,
+    as_json: AsJson = False,
+) -> None:
+    """Let nodes come and go, one after the other.
+
+    Exit status 2: no flow changed node.
+    """
+    with reported():
+        if as_json:
+            silence = Silence()
+            report = _on_lab(
+                Plan(name), _say_nothing, lambda lab: run_drill(lab, node_events(lab), flows, silence)
+            )
+            print(report.as_json())
+        else:
+            console = Console()
+            with Screen(console) as screen:
+                report = _on_lab(
+                    Plan(name), screen.tell, lambda lab: run_drill(lab, node_events(lab), flows, screen)
+                )
+            console.print(table(report))
+            console.print(closing_line(report), highlight=False)
+    raise typer.Exit(report.verdict)
+
+
+@app.command()
+def churn(
+    name: Name = DEFAULT_NAME,
+    flows: Annotated[int, typer.Option(min=1, help="TCP connections that are alive at any time.")] = 2000,
+    events: Annotated[int, typer.Option(min=1, help="How many things happen.")] = 60,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same events and the same flows.")] = 1,
+    pace: Annotated[float, typer.Option(min=0.5, help="Seconds from one event to the next.")] = 4.0,
+    only: Annotated[
+        list[Kind] | None, typer.Option(help="Let only this happen; may be said several times.")
+    ] = None,
+    second_chance: Annotated[
+        Switch, typer.Option(help="off: backends pass nothing on. For a lab that the drill builds.")
+    ] = Switch.ON,
+    table_: Annotated[
+        str, typer.Option("--table", help="maglev: plain rebuilds. For a lab that the drill builds.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Let nodes, backends and the fleet's memory come, go, fail and be replaced, all at once.
+
+    Connections live 5 to 60 seconds and are replaced as they end. Each is one socket and ends with an exchange
+    that is checked byte by byte. Those of a backend that the drill lets fail are named before.
+
+    Exit status 2: too few flows changed node or owner, or a kind of event had no effect.
+
+    Example: `lbctl lab drill churn --flows 2000 --events 60 --seed 7 --json`
+    """
+    order = ChurnOrder(flows, events, seed, pace, tuple(only or Kind))
+    settings = {"second_chance": False} if second_chance is Switch.OFF else {}
+    plan = Plan(name, CHURN_NODES, CHURN_BACKENDS, table=table_, agent_settings={**settings})
+    with reported():
+        _check_buildable(plan)
+        if as_json:
+            silence = ChurnSilence()
+            report = _on_lab(plan, _say_nothing, lambda lab: run_churn(lab, order, silence))
+            print(report.as_json())
+        else:
+            console = Console()
+            with ChurnScreen(console) as screen:
+                report = _on_lab(plan, screen.tell, lambda lab: run_churn(lab, order, screen))
+            for shown in tables(report):
+                console.print(shown)
+            for line in closing_lines(report):
+                console.print(line, highlight=False)
+    raise typer.Exit(report.verdict)
+
+
+def _check_buildable(plan: Plan) -> None:
+    """What only a new lab can have must not be asked of one that is up."""
+    if _is_up(plan.lab) and (plan.table or plan.agent_settings):
+        raise LabError(
+            f"lab {plan.lab}: --second-chance and --table are for a lab that the drill builds: "
+            "choose another --name, or say them to lbctl lab up (--set second_chance=false, --table)"
+        )
+
+
+def _on_lab(plan: Plan, tell: Callable[[str], None], drill: Callable[[RunningLab], T]) -> T:
+    """Drill the lab of that name; one that is not up is built first and taken apart afterwards."""
+    if _is_up(plan.lab):
+        return drill(RunningLab(record.load(plan.lab)))
+    with temporary_lab(plan, tell) as lab:
+        return drill(lab)
+
+
+def _is_up(name: str) -> bool:
+    return name in teardown.known() and record.load(name).ready
+
+
+def _say_nothing(_line: str) -> None:
+    pass
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Errors of the lab and interrupts as words on stderr and an exit status."""
+    try:
+        with raised_as_interrupts():
+            yield
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(FAILED) from None
+    except KeyboardInterrupt:
+        print("interrupted: what this command had made is gone", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None

@@ -1,0 +1,367 @@
+"""The churn drill: flows come and go by themselves, happenings begin when their time has come, and everything is
+judged afterwards from what was seen.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import yaml
+
+from lbnode.lab import network
+from lbnode.lab.churn import evidence
+from lbnode.lab.churn.crowd import Look, Order
+from lbnode.lab.churn.crowd_process import CrowdProcess
+from lbnode.lab.churn.evidence import Spans
+from lbnode.lab.churn.flow import Ended
+from lbnode.lab.churn.happenings import HAPPENINGS
+from lbnode.lab.churn.judgement import FailedBackend, judge
+from lbnode.lab.churn.memory import Holds, Memory, ports_by_bucket
+from lbnode.lab.churn.report import Change, ChurnReport, EventReport, Hold, Moved
+from lbnode.lab.churn.schedule import Kind, Planned, plan
+from lbnode.lab.churn.sightings import OTHER_TABLE, Sightings
+from lbnode.lab.churn.stage import Stage, Steps, until
+from lbnode.lab.churn.watch_process import WatchProcess
+from lbnode.lab.drill import await_nodes
+from lbnode.lab.errors import LabError
+from lbnode.lab.plan import CHURN_PORT, POOL, VIP, Host, Role, Store
+from lbnode.lab.running import RunningLab
+from lbnode.model.epoch import BackendState
+from lbnode.rpc.client import FleetClient
+
+STALL_S = 15.0
+"""A longer stall is a break: a silent cut costs up to 8 s, and a second one may follow before TCP has recovered."""
+SOURCE_PORTS = range(16000, 65000)
+PORTS_A_FLOW = 6
+TICK_S = 0.1
+CHANCES_S = 1.0
+OPEN_S = 30.0
+ENDING_S = 75.0
+AFTERMATH_S = 5.0
+"""Second chances so long after a happening still count as its own."""
+READY_S = 30.0
+SEED_NODES, SEED_BACKENDS = 3, 3
+FORWARDED = "forwarded_"
+"""What the names of the counters of packets that a backend passed on begin with (lbnode/bpf/decap_layout.h)."""
+EXTRA_HOP = "extra_hop"
+
+
+@dataclass(frozen=True, slots=True)
+class ChurnOrder:
+    """What is to be drilled. `pace_s`: seconds from one happening to the next; `kinds`: what may happen."""
+
+    flows: int = 2000
+    events: int = 60
+    seed: int = 1
+    pace_s: float = 4.0
+    kinds: tuple[Kind, ...] = tuple(Kind)
+
+
+class Audience(Protocol):
+    """Who watches a churn drill: a screen, or nobody."""
+
+    def tell(self, line: str) -> None:
+        """What is being done."""
+
+    def began(self, planned: Planned) -> None:
+        """Something has begun to happen."""
+
+    def ended(self, planned: Planned, took_s: float, failed: str) -> None:
+        """It is over; `failed` says why it had no effect."""
+
+    def saw(self, look: Look, going_on: Sequence[str]) -> None:
+        """So it looks; a few times a second."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """A happening that is under way."""
+
+    planned: Planned
+    steps: Steps
+    began: float
+
+
+@dataclass(slots=True)
+class _Log:
+    """What is written down while the drill runs. `chances`: when, and how many packets had been passed on by then."""
+
+    began: float
+    events: list[EventReport] = field(default_factory=list)
+    absences: list[tuple[str, float, float]] = field(default_factory=list)
+    chances: list[tuple[float, int]] = field(default_factory=list)
+
+    def chances_at(self, at: float) -> int:
+        """Packets that had been passed on by then, as far as is known."""
+        return next((count for seen_at, count in reversed(self.chances) if seen_at <= at), 0)
+
+
+def run_churn(lab: RunningLab, order: ChurnOrder, audience: Audience) -> ChurnReport:
+    """Drill the lab, which must be up. Raises LabError when it is too small or does not work as a lab must."""
+    isolated = _isolated(lab)
+    await_nodes(lab)
+    client = lab.plan.host("client")
+    with ExitStack() as stack:
+        crowd = stack.enter_context(CrowdProcess(client.namespace))
+        watch = stack.enter_context(WatchProcess(lab.plan.lab, POOL))
+        stage = Stage(lab, crowd, isolated.name)
+        drill = _Churn(stage, watch, order, audience)
+        drill.prepare()
+        stack.enter_context(_cut_off(lab, isolated))
+        return drill.run(client)
+
+
+class _Churn:
+    """One run."""
+
+    def __init__(self, stage: Stage, watch: WatchProcess, order: ChurnOrder, audience: Audience) -> None:
+        self._stage = stage
+        self._watch = watch
+        self._order = order
+        self._audience = audience
+        self._memory = Memory(stage.lab)
+        self._holds = Holds()
+        self._log = _Log(time.monotonic())
+
+    def prepare(self) -> None:
+        """Give the drill a VIP of its own, and wait until it is served."""
+        self._audience.tell(f"VIP for the drill: {VIP}:{CHURN_PORT}")
+        _exhaust(self._stage.tell(_add_vip))
+        _exhaust(until(self._serves, READY_S, f"churn: {VIP}:{CHURN_PORT} to be served"), self._stage.look)
+
+    def run(self, client: Host) -> ChurnReport:
+        order, crowd = self._order, self._stage.crowd
+        buckets = self._choose_ports(client)
+        self._audience.tell(f"opening {order.flows} connections")
+        ports = list(buckets)
+        crowd.begin(Order(order.flows, order.seed, str(client.address), ports, str(VIP), CHURN_PORT, STALL_S))
+        _exhaust(until(lambda: crowd.look().alive >= order.flows * 0.95, OPEN_S, "churn: open the flows"))
+        self._log.began = time.monotonic()
+        self._happen(self._planned())
+        self._audience.tell("the last exchanges: half-closed connections live to their end")
+        crowd.finish()
+        _exhaust(until(self._all_ended, ENDING_S, "churn: the last flows to end"))
+        return self._report(buckets)
+
+    def _serves(self) -> bool:
+        status = self._stage.status
+        vips = status.vips if status is not None else ()
+        return any(
+            vip.port == CHURN_PORT and len(vip.announced_by) == len(self._stage.lab.nodes) for vip in vips
+        )
+
+    def _choose_ports(self, client: Host) -> dict[int, int]:
+        """Return ports and buckets for the flows: several times as many as there are flows at a time."""
+        chance = random.Random(f"{self._order.seed} ports")
+        candidates = chance.sample(SOURCE_PORTS, len(SOURCE_PORTS))
+        buckets = ports_by_bucket(self._stage.lab, client.address, candidates)
+        wanted = self._order.flows * PORTS_A_FLOW
+        if len(buckets) < wanted:
+            raise LabError(f"churn: {self._order.flows} flows: at most {len(buckets) // PORTS_A_FLOW}")
+        return dict(list(buckets.items())[:wanted])
+
+    def _planned(self) -> tuple[Planned, ...]:
+        lab, order = self._stage.lab, self._order
+        nodes = [node.name for node in lab.nodes if node.name != self._stage.isolated]
+        backends = [backend.name for backend in lab.plan.of(Role.BACKEND)]
+        return plan(order.seed, order.events, order.pace_s, nodes, backends, order.kinds)
+
+    def _happen(self, planned: Sequence[Planned]) -> None:
+        """Let everything happen in its time; one whose host is still busy waits for it, in order."""
+        waiting, running = list(planned), list[_Running]()
+        try:
+            while waiting or running:
+                self._look(running)
+                busy = {target for each in running for target in each.planned.targets}
+                for each in list(waiting):
+                    late = time.monotonic() - self._log.began >= each.at_s
+                    if late and not busy.intersection(each.targets):
+                        waiting.remove(each)
+                        running.append(self._begin(each))
+                    busy.update(each.targets)
+                running = [each for each in running if self._goes_on(each)]
+                time.sleep(TICK_S)
+        finally:
+            for unfinished in running:
+                unfinished.steps.close()
+
+    def _look(self, running: Sequence[_Running]) -> None:
+        stage = self._stage
+        away = set(stage.away)
+        stage.look()
+        self._count_chances()
+        self._memory.look([node.name for node in stage.lab.nodes if node.name != stage.isolated][:2])
+        for pool in stage.status.pools if stage.status is not None else ():
+            if pool.name == POOL:
+                self._holds.look(pool.held)
+        now = time.monotonic()
+        self._log.absences += [(node, now - 1.0, now + 1.0) for node in away]
+        self._audience.saw(stage.crowd.look(), [each.planned.what for each in running])
+
+    def _begin(self, planned: Planned) -> _Running:
+        self._audience.began(planned)
+        steps = HAPPENINGS[planned.kind](self._stage, planned)
+        return _Running(planned, steps, time.monotonic())
+
+    def _goes_on(self, running: _Running) -> bool:
+        """Let a happening take its next step; write down what came of it when it is over."""
+        failed = ""
+        try:
+            next(running.steps)
+            return True
+        except StopIteration:
+            pass
+        except LabError as error:
+            failed = str(error)
+        took_s = time.monotonic() - running.began
+        began_s = running.began - self._log.began
+        self._log.events.append(EventReport(running.planned, began_s, took_s, 0, failed))
+        self._audience.ended(running.planned, took_s, failed)
+        return False
+
+    def _count_chances(self) -> None:
+        """Note how many packets the backends have passed on so far, once a second."""
+        now = time.monotonic()
+        if not self._log.chances or now >= self._log.chances[-1][0] + CHANCES_S:
+            self._log.chances.append((now, sum(_second_chances(self._watch.look().backends).values())))
+
+    def _all_ended(self) -> bool:
+        self._count_chances()
+        look = self._stage.crowd.look()
+        self._audience.saw(look, ["last exchanges"])
+        return look.whole + sum(look.broken.values()) >= look.opened
+
+    # -- the report
+
+    def _report(self, buckets: Mapping[int, int]) -> ChurnReport:
+        stage, order = self._stage, self._order
+        self._memory.look([node.name for node in stage.lab.nodes])
+        sightings = self._watch.save(stage.lab.directory("") / "churn.npz")
+        counted = self._watch.look().backends
+        look, ended = stage.crowd.look(), stage.crowd.ended()
+        judgement = judge(ended, buckets, self._failed(sightings), sightings)
+        seconds = time.monotonic() - self._log.began
+        return ChurnReport(
+            seed=order.seed,
+            alive=order.flows,
+            flows=len(ended),
+            kinds={str(kind): count for kind, count in Counter(flow.kind for flow in ended).items()},
+            exchanges=sum(flow.exchanges for flow in ended),
+            longest_wait_s=max((flow.longest_wait_s for flow in ended), default=0.0),
+            broken=judgement.broken,
+            victims=judgement.victims,
+            refused=judgement.refused,
+            moved=_moved(ended, buckets, sightings, stage.isolated),
+            second_chances=_second_chances(counted),
+            extra_hops=sum(outcomes.get(EXTRA_HOP, 0) for outcomes in counted.values()),
+            holds=self._holds.all(),
+            changes=tuple(self._changes(sightings, self._holds.all())),
+            events=tuple(
+                sorted(map(self._with_chances, self._log.events), key=lambda event: event.planned.number)
+            ),
+            isolated=stage.isolated,
+            isolated_share=evidence.shares(sightings.packets).get(stage.isolated, 0.0),
+            differing=tuple(
+                f"{switch.node}: epoch {switch.epoch % OTHER_TABLE}"
+                for switch in evidence.differing(sightings.switches, {stage.isolated})
+            ),
+            epochs=len(sightings.tables),
+            seconds=seconds,
+            crowd_cpu=look.cpu_s / seconds,
+            began_at=self._log.began,
+        )
+
+    def _with_chances(self, event: EventReport) -> EventReport:
+        began = self._log.began + event.began_s
+        until_ = began + event.took_s + AFTERMATH_S
+        return replace(event, second_chances=self._log.chances_at(until_) - self._log.chances_at(began))
+
+    def _failed(self, sightings: Sightings) -> list[FailedBackend]:
+        found = []
+        for failure in self._stage.failures:
+            backend = self._memory.id_of(failure.backend)
+            nodes = self._present(sightings, failure.at)
+            left_at = evidence.free_of(backend, failure.at, nodes, sightings)
+            found.append(
+                FailedBackend(failure.backend, backend, failure.at, left_at or float("inf"), failure.named)
+            )
+        return found
+
+    def _changes(self, sightings: Sightings, holds: Sequence[Hold]) -> Iterator[Change]:
+        for order in self._stage.orders:
+            epoch = self._memory.epoch_of(order)
+            nodes = self._present(sightings, order.at) - {self._stage.isolated}
+            at = None if epoch is None else evidence.everywhere_at(epoch, nodes, sightings.switches)
+            promise = order.promise
+            held = any(promise.backend in hold.what.split() for hold in holds)
+            seconds = None if at is None else max(0.0, at - order.at)
+            yield Change(promise.what, epoch, seconds, held, promise.state is not BackendState.FAILED)
+
+    def _present(self, sightings: Sightings, at: float) -> set[str]:
+        """The nodes that were there at a time, with their daemons running and in reach."""
+        away = {node for node, since, until_ in self._log.absences if since <= at <= until_}
+        return {n for n in sightings.nodes if evidence.first_seen(n, sightings.switches) < at} - away
+
+
+def _moved(ended: Sequence[Ended], buckets: Mapping[int, int], sightings: Sightings, isolated: str) -> Moved:
+    spans = Spans(
+        np.array([buckets[flow.port] for flow in ended], dtype=np.uint32),
+        np.array([flow.opened_at for flow in ended]),
+        np.array([flow.ended_at for flow in ended]),
+    )
+    node = evidence.changed_node(spans, sightings)
+    owner = evidence.changed_owner(spans, sightings, {isolated})
+    return Moved(float(node.mean()), float(owner.mean()), float((node & owner).mean()))
+
+
+def _second_chances(backends: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Packets passed on by all backends together, by the counter's name."""
+    found: Counter[str] = Counter()
+    for outcomes in backends.values():
+        found.update({name: count for name, count in outcomes.items() if name.startswith(FORWARDED)})
+    return dict(found)
+
+
+def _isolated(lab: RunningLab) -> Host:
+    """The node that is cut off from the fleet's memory: the last one that does not lead."""
+    if lab.plan.store is not Store.ZOOKEEPER:
+        raise LabError("drill churn: it needs a lab with ZooKeeper: lbctl lab up --store zookeeper")
+    if len(lab.nodes) < SEED_NODES or lab.plan.backends < SEED_BACKENDS:
+        raise LabError(
+            f"drill churn: it needs {SEED_NODES} nodes and {SEED_BACKENDS} backends: "
+            f"lbctl lab up --nodes {SEED_NODES} --backends {SEED_BACKENDS}"
+        )
+    with lab.client(lab.nodes[0].name) as client:
+        leader = client.status().leader
+    return next(node for node in reversed(lab.nodes) if node.name != leader)
+
+
+@contextmanager
+def _cut_off(lab: RunningLab, node: Host) -> Iterator[None]:
+    network.isolate(lab.plan, node)
+    try:
+        yield
+    finally:
+        network.join(lab.plan, node)
+
+
+def _add_vip(client: FleetClient) -> None:
+    fleet = yaml.safe_load(client.export())
+    if all(vip["port"] != CHURN_PORT for vip in fleet["vips"]):
+        fleet["vips"].append({"address": str(VIP), "port": CHURN_PORT, "protocol": "tcp", "pool": POOL})
+        client.apply(yaml.safe_dump(fleet, sort_keys=False))
+
+
+def _exhaust(steps: Steps, look: Any = lambda: None) -> None:
+    """Do nothing else until the steps have been taken."""
+    look()
+    for _ in steps:
+        time.sleep(TICK_S)
+        look()

@@ -1,0 +1,89 @@
+"""Which flows broke, and which of those were named as victims of a failed backend before. Pure.
+
+A victim is no break if it was told in time: by a reset or the end of its connection, within a second of the moment
+when no kernel gave its backend any bucket any more, and of its next segment after that. A segment that was
+already under way is sent again by TCP, after at most as long as it has been waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lbnode.lab.churn.evidence import owned_by
+from lbnode.lab.churn.flow import Ended, Outcome
+from lbnode.lab.churn.sightings import Sightings
+
+TOLD_WITHIN_S = 1.0
+TOLD = frozenset({Outcome.RESET, Outcome.CLOSED})
+OPENING_S = 15.0
+"""A flow that could not be opened may have tried this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedBackend:
+    """A backend that the drill failed at `at`: `left_at` is when no kernel gave it any bucket any more."""
+
+    name: str
+    id: int
+    at: float
+    left_at: float
+    named: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A flow that broke although its backend, as far as the drill is concerned, lived."""
+
+    flow: Ended
+    bucket: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """`victims` were named and told in time; `refused` asked a failing backend for a new connection."""
+
+    broken: tuple[Broken, ...]
+    victims: int
+    refused: int
+
+
+def judge(
+    ended: Sequence[Ended], buckets: Mapping[int, int], failed: Sequence[FailedBackend], sightings: Sightings
+) -> Judgement:
+    """Sort out the flows that did not end whole; `buckets` is port → bucket."""
+    broken: list[Broken] = []
+    victims = refused = 0
+    for flow in ended:
+        if flow.outcome is Outcome.WHOLE:
+            continue
+        bucket = buckets[flow.port]
+        cause = next((each for each in failed if flow.number in each.named), None)
+        if cause is not None and flow.outcome in TOLD and flow.ended_at <= _latest(flow, cause):
+            victims += 1
+        elif cause is None and any(_met(flow, bucket, each, sightings) for each in failed):
+            refused += 1
+        else:
+            why = (
+                flow.outcome if cause is None else f"{flow.outcome}: victim of {cause.name}, not told in time"
+            )
+            broken.append(Broken(flow, bucket, why))
+    return Judgement(tuple(broken), victims, refused)
+
+
+def _latest(flow: Ended, cause: FailedBackend) -> float:
+    """By when the victim must have been told; one that had nothing to send may be told at any time."""
+    if flow.asked_at == 0.0:
+        return float("inf")
+    return max(flow.asked_at, 2 * cause.left_at - flow.asked_at) + TOLD_WITHIN_S
+
+
+def _met(flow: Ended, bucket: int, failed: FailedBackend, sightings: Sightings) -> bool:
+    """True when a flow was opened to a backend that had failed, before the fleet knew it."""
+    if not failed.at - OPENING_S <= flow.opened_at <= failed.left_at + TOLD_WITHIN_S:
+        return False
+    if flow.server:
+        return flow.server == failed.name and flow.opened_at >= failed.at - TOLD_WITHIN_S
+    since, until = max(flow.opened_at, failed.at), failed.left_at
+    return flow.ended_at >= failed.at and owned_by(bucket, failed.id, since - TOLD_WITHIN_S, until, sightings)
