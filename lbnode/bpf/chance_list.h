@@ -34,7 +34,7 @@ static __always_inline __be32 key_of(__u64 list, __u32 self, __u32 last)
 	}
 	if (!first)
 		first = last;
-	else if (!second)
+	else if (!second && first != last)
 		second = last;
 	return bpf_htonl(first << ID_BITS | second);
 }

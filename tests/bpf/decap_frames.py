@@ -16,9 +16,18 @@ CLIENT6 = IPv6Address("2001:db8:c::7")
 PORTS = struct.Struct("!HH")
 
 
-def ports(destination: int, source: int = 40000, payload: bytes = b"hello, backend") -> bytes:
-    """Return the start of a TCP or UDP header, followed by bytes that no parser looks at."""
-    return PORTS.pack(source, destination) + bytes(16) + payload
+def ports(
+    destination: int, source: int = 40000, payload: bytes = b"hello, backend", flags: int = 0x10, seq: int = 0
+) -> bytes:
+    """Return a TCP header (or the start of a UDP one), followed by bytes that no parser looks at."""
+    return (
+        PORTS.pack(source, destination)
+        + seq.to_bytes(4, "big")
+        + bytes(4)
+        + bytes([0x50, flags])
+        + bytes(6)
+        + payload
+    )
 
 
 def ipv4(

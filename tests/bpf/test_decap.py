@@ -1,23 +1,19 @@
-"""The backend's decapsulation, through the real verifier and kernel, against its model: byte by byte."""
+"""The backend's program, through the real verifier and kernel, against its model: byte by byte."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
+from pathlib import Path
 
 import pytest
 
-from lbnode.dataplane.backend import DECAP_OBJECT
-from lbnode.dataplane.backend_layout import (
-    COUNTER,
-    Service,
-    outcome_names,
-    pack_address,
-    pack_services,
-)
-from lbnode.dataplane.libbpf import BpfObject, Map, Program
+from lbnode.dataplane.backend import BackendDataPlane
+from lbnode.dataplane.backend_model import BackendModel, Result
+from lbnode.dataplane.model import Verdict
+from tests.bpf import decap_world
 from tests.bpf.decap_frames import (
     ICMP,
     IPV6,
@@ -30,87 +26,131 @@ from tests.bpf.decap_frames import (
     ipv6,
     ports,
 )
-from tests.bpf.decap_model import XDP_DROP, XDP_PASS, Verdict, World, judge
-
-SELF = IPv4Address("10.0.0.2")
-NODE = IPv4Address("10.0.0.1")
-STRANGER = IPv4Address("10.0.0.66")
-VIP = IPv4Address("192.0.2.80")
-VIP6 = IPv6Address("2001:db8::80")
-STAMP = 0xBEEF
-
-WORLD = World(
-    tunnel=SELF,
-    sources={NODE},
-    stamps={(VIP, TCP, 80): STAMP, (VIP, UDP, 53): STAMP + 1, (VIP6, TCP, 80): STAMP},
+from tests.bpf.decap_world import (
+    AGENT,
+    FAR_AGENT,
+    LOST,
+    ME,
+    NO_AGENT,
+    NODE,
+    PEER,
+    SELF,
+    SMALL_MTU,
+    STAMP,
+    STRANGER,
+    UNKNOWN,
+    VIP,
 )
+
+VIP6 = IPv6Address("2001:db8::80")
+SYN = 0x02
+EVENTS = ("extra_hop", "skipped_self", "skipped_unknown")
+
+WORLD = decap_world.model()
 WRAP = Tunnel(NODE, SELF, stamp=STAMP)
-STAMPED_NEXT = replace(WRAP, stamp=STAMP + 1)
+OLD = replace(WRAP, stamp=STAMP - 1)
 WRAP6 = replace(WRAP, protocol=IPV6)
 INNER = ipv4(VIP, TCP, ports(80))
 INNER6 = ipv6(VIP6, TCP, ports(80))
 
 
 class Decapsulation:
-    """The loaded program on maps that hold WORLD."""
+    """The loaded program on maps that hold what a model does."""
 
-    def __init__(self, loaded: BpfObject) -> None:
-        self._program: Program = loaded.program("decap")
-        self._counters: Map = loaded.map("counters")
-        self._names = outcome_names(loaded.btf)
+    def __init__(self, plane: BackendDataPlane) -> None:
+        self._plane = plane
 
-    def counts(self) -> dict[str, tuple[int, int]]:
-        found = {}
-        for index, name in enumerate(self._names):
-            each = list(COUNTER.iter_unpack(self._counters.lookup(index) or b""))
-            found[name] = (sum(packets for packets, _ in each), sum(size for _, size in each))
-        return found
+    def names(self) -> list[str]:
+        return list(self._plane.counters())
 
-    def run(self, frame: bytes) -> Verdict:
-        """Return what the kernel did; exactly one counter must have moved, by one packet of that size."""
-        before = self.counts()
-        run = self._program.test_run(frame)
-        moved = {
-            name: (packets - before[name][0], size - before[name][1])
-            for name, (packets, size) in self.counts().items()
-            if packets != before[name][0]
-        }
-        (outcome,) = moved
-        assert moved[outcome] == (1, len(frame))
-        assert run.retval == (XDP_DROP if outcome.startswith("drop") else XDP_PASS)
-        return Verdict(outcome, run.data)
+    def run(self, frame: bytes) -> Result:
+        """Return what the kernel did; exactly one outcome must have been counted, by one packet of that size."""
+        before = self._plane.counters()
+        run = self._plane.program.test_run(frame)
+        after = self._plane.counters()
+        moved = {name: after[name].packets - before[name].packets for name in after}
+        (outcome,) = (name for name, packets in moved.items() if packets and name not in EVENTS)
+        assert after[outcome].bytes - before[outcome].bytes == len(frame)
+        assert moved[outcome] == 1
+        seen = tuple(name for name in EVENTS for _ in range(moved[name]))
+        return Result(outcome, Verdict(run.retval), run.data, seen)
+
+
+def expected(frame: bytes, model: BackendModel = WORLD) -> Result:
+    """What the model says, as far as the kernel can be asked."""
+    result = model.process(frame)
+    return replace(result, seen=tuple(sorted(result.seen, key=EVENTS.index)), backend=None)
 
 
 @pytest.fixture(scope="module")
-def decap() -> Iterator[Decapsulation]:
-    with BpfObject.open(DECAP_OBJECT) as loaded:
-        loaded.set_constant("tunnel", pack_address(SELF))
-        loaded.load()
-        for source in WORLD.sources:
-            loaded.map("sources").update(pack_address(source), bytes(4))
-        services = tuple(
-            Service(address, protocol, port, stamp, self_id=7)
-            for (address, protocol, port), stamp in WORLD.stamps.items()
-        )
-        for key, value in pack_services(services).items():
-            loaded.map("services").update(key, value)
-        yield Decapsulation(loaded)
+def decap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Decapsulation]:
+    with decap_world.backend_of(WORLD, tmp_path_factory.mktemp("decap") / "bpf") as plane:
+        yield Decapsulation(plane)
+
+
+def key(first: int, second: int = 0) -> int:
+    return first << 16 | second
+
+
+def asking(first: int, second: int = 0, wrap: Tunnel = WRAP, inner: bytes = INNER) -> bytes:
+    """A packet that names whom to ask next."""
+    return replace(wrap, key=key(first, second)).frame(inner)
+
+
+def bucket_source(owner: int) -> int:
+    """A client's port whose flow my own epoch gives to `owner`."""
+    for port in range(1024, 60000):
+        packet = WORLD._parse(OLD.frame(ipv4(VIP, TCP, ports(80, port))))
+        if WORLD._listed(WORLD.tables[decap_world.WEB], packet.inner)[0] == owner:
+            return port
+    raise AssertionError(f"no flow is owned by {owner}")
 
 
 CASES: dict[str, tuple[str, bytes]] = {
     "keyless, in sync": ("delivered_in_sync", WRAP.frame(INNER)),
+    "keyless, in sync, from another backend": ("delivered_in_sync", replace(WRAP, source=PEER).frame(INNER)),
     "keyless, the sender is at another epoch": (
-        "delivered_other_epoch",
-        replace(WRAP, stamp=STAMP - 1).frame(INNER),
+        "forwarded_restarted",
+        OLD.frame(ipv4(VIP, TCP, ports(80, bucket_source(AGENT)))),
     ),
-    "each VIP has its own stamp": ("delivered_in_sync", STAMPED_NEXT.frame(ipv4(VIP, UDP, ports(53)))),
-    "keyed": ("delivered_keyed", replace(WRAP, key=0x0007_0009).frame(INNER)),
-    "keyed with nobody": ("delivered_keyed", replace(WRAP, key=0).frame(INNER)),
-    "marked": ("delivered_marked", replace(WRAP, flags=MARKED).frame(INNER)),
-    "marked and keyed": ("delivered_marked", replace(WRAP, flags=MARKED, key=1).frame(INNER)),
+    "at another epoch, and nobody else owns the flow": (
+        "delivered_last",
+        replace(OLD, flags=MARKED).frame(ipv4(VIP, TCP, ports(80, bucket_source(ME)))),
+    ),
+    "marked, nobody left": ("delivered_last", replace(OLD, flags=MARKED).frame(INNER)),
+    "marked and in sync, nobody left": ("delivered_last", replace(WRAP, flags=MARKED).frame(INNER)),
+    "two to ask": ("forwarded_keyed", asking(AGENT, FAR_AGENT)),
+    "two to ask, the first by another interface": ("forwarded_keyed", asking(FAR_AGENT, AGENT)),
+    "one to ask": ("forwarded_keyless", asking(AGENT)),
+    "one to ask, in the second place": ("forwarded_keyless", asking(0, AGENT)),
+    "the mark stays": ("forwarded_keyed", asking(AGENT, FAR_AGENT, replace(WRAP, flags=MARKED))),
+    "I am next": ("forwarded_keyless", asking(ME, AGENT)),
+    "I am the one after the next": ("forwarded_keyless", asking(AGENT, ME)),
+    "only I am to be asked": ("delivered_last", asking(ME)),
+    "only I am to be asked, marked": ("delivered_last", asking(ME, ME, replace(OLD, flags=MARKED))),
+    "the same twice": ("forwarded_keyed", asking(AGENT, AGENT)),
+    "nobody knows the next": ("forwarded_keyless", asking(UNKNOWN, AGENT)),
+    "there is no way to the next": ("forwarded_keyless", asking(LOST, AGENT)),
+    "the last may be unknown here": ("forwarded_keyed", asking(AGENT, UNKNOWN)),
+    "a backend without agent comes last": ("forwarded_keyed", asking(NO_AGENT, AGENT)),
+    "a backend without agent alone": ("forwarded_keyless", asking(NO_AGENT)),
+    "a backend without agent before one that nobody knows": ("forwarded_keyless", asking(NO_AGENT, UNKNOWN)),
+    "too long for the next hop": ("drop_too_big", asking(SMALL_MTU, AGENT)),
+    "keyed with nobody, in sync": ("delivered_last", asking(0)),
+    "a new flow": ("delivered_syn", OLD.frame(ipv4(VIP, TCP, ports(80, flags=SYN)))),
+    "a new flow, keyed all the same": ("delivered_syn", asking(AGENT, 0, WRAP, ipv4(VIP, TCP, ports(80, flags=SYN)))),
+    "a new flow that I do not take": ("forwarded_syn", OLD.frame(ipv4(VIP, TCP, ports(82, 40002, flags=SYN)))),
+    "a new flow that I do not take, marked": (
+        "delivered_syn",
+        replace(OLD, flags=MARKED).frame(ipv4(VIP, TCP, ports(82, 40002, flags=SYN))),
+    ),
+    "a VIP that nobody here listens for": (
+        "delivered_no_chance",
+        asking(AGENT, 0, WRAP, ipv4(VIP, TCP, ports(81))),
+    ),
+    "UDP": ("delivered_udp", OLD.frame(ipv4(VIP, UDP, ports(53)))),
+    "UDP, keyed": ("delivered_udp", asking(AGENT, 0, WRAP, ipv4(VIP, UDP, ports(53)))),
     "bits 6 to 11 of GRE are ignored": ("delivered_in_sync", replace(WRAP, flags=0x03F0).frame(INNER)),
-    "IPv6 inside": ("delivered_in_sync", WRAP6.frame(INNER6)),
-    "IPv6 inside, keyed": ("delivered_keyed", replace(WRAP6, key=5).frame(INNER6)),
     "padding behind the packet": ("delivered_in_sync", WRAP.frame(INNER) + bytes(9)),
     "inner options before the ports": (
         "delivered_in_sync",
@@ -119,10 +159,10 @@ CASES: dict[str, tuple[str, bytes]] = {
     "inner ICMP": ("delivered_portless", WRAP.frame(ipv4(VIP, ICMP, bytes(8)))),
     "inner first fragment": ("delivered_portless", WRAP.frame(ipv4(VIP, TCP, ports(80), fragment=0x2000))),
     "inner later fragment": ("delivered_portless", WRAP.frame(ipv4(VIP, TCP, ports(80), fragment=0x0010))),
-    "a port of the VIP's address without VIP": ("delivered_portless", WRAP.frame(ipv4(VIP, TCP, ports(81)))),
+    "a port of the VIP's address without VIP": ("delivered_portless", WRAP.frame(ipv4(VIP, TCP, ports(83)))),
     "the VIP's port with another protocol": ("delivered_portless", WRAP.frame(ipv4(VIP, UDP, ports(80)))),
     "not a VIP": ("drop_not_vip", WRAP.frame(ipv4(SELF, TCP, ports(80)))),
-    "IPv6 not a VIP": ("drop_not_vip", WRAP6.frame(ipv6(IPv6Address("2001:db8::81"), TCP, ports(80)))),
+    "IPv6 not a VIP": ("drop_not_vip", WRAP6.frame(INNER6)),
     "a stranger": ("drop_stranger", replace(WRAP, source=STRANGER).frame(INNER)),
     "a stranger's nonsense": ("drop_stranger", replace(WRAP, source=STRANGER, flags=0x8000).frame(b"")),
     "outer options": ("drop_outer", WRAP.frame(INNER, options=bytes(4))),
@@ -164,26 +204,36 @@ CASES: dict[str, tuple[str, bytes]] = {
 
 @pytest.mark.parametrize(("outcome", "frame"), CASES.values(), ids=CASES.keys())
 def test_kernel_and_model_agree_on(decap: Decapsulation, outcome: str, frame: bytes) -> None:
-    verdict = judge(frame, WORLD)
+    verdict = expected(frame)
     assert verdict.outcome == outcome
     assert decap.run(frame) == verdict
 
 
 def test_the_cases_cover_every_outcome_that_a_packet_can_cause(decap: Decapsulation) -> None:
     named = {outcome for outcome, _ in CASES.values()}
-    assert set(decap.counts()) - named == {"drop_failed"}
+    needs_a_socket = {f"delivered_{how}" for how in ("held", "handshake", "cookie", "time_wait")}
+    assert set(decap.names()) - named == {"drop_failed", "drop_inconsistent", *EVENTS, *needs_a_socket}
 
 
 def test_what_is_delivered_is_the_inner_packet_unchanged(decap: Decapsulation) -> None:
-    for wrap in (WRAP, replace(WRAP, key=0xFFFF_0001), replace(WRAP, flags=MARKED)):
-        assert decap.run(wrap.frame(INNER)).frame == ethernet(INNER)
-    assert decap.run(WRAP6.frame(INNER6)).frame == ethernet(INNER6, kind=IPV6)
+    for frame in (WRAP.frame(INNER), asking(ME), replace(WRAP, flags=MARKED).frame(INNER)):
+        assert decap.run(frame).frame == ethernet(INNER)
+
+
+def test_with_the_second_chance_off_everything_is_delivered(decap: Decapsulation, tmp_path: Path) -> None:
+    model = decap_world.without_second_chance()
+    with decap_world.backend_of(model, tmp_path / "bpf") as plane:
+        plain = Decapsulation(plane)
+        for _, frame in CASES.values():
+            result = plain.run(frame)
+            assert result == expected(frame, model)
+            assert not result.outcome.startswith("forwarded")
 
 
 def test_every_prefix_of_a_packet_is_judged_as_the_model_does(decap: Decapsulation) -> None:
-    for whole in (WRAP.frame(INNER), replace(WRAP, key=9).frame(INNER), WRAP6.frame(INNER6)):
+    for whole in (WRAP.frame(INNER), asking(AGENT, FAR_AGENT), WRAP6.frame(INNER6)):
         for size in range(14, len(whole)):
-            assert decap.run(whole[:size]) == judge(whole[:size], WORLD)
+            assert decap.run(whole[:size]) == expected(whole[:size])
 
 
 def test_a_packet_whose_lengths_follow_its_truncation_is_judged_as_the_model_does(
@@ -191,7 +241,7 @@ def test_a_packet_whose_lengths_follow_its_truncation_is_judged_as_the_model_doe
 ) -> None:
     for size in range(len(INNER)):
         frame = WRAP.frame(INNER[:size])
-        assert decap.run(frame) == judge(frame, WORLD)
+        assert decap.run(frame) == expected(frame)
 
 
 def test_kernel_and_model_agree_on_mutations(decap: Decapsulation) -> None:
@@ -200,7 +250,7 @@ def test_kernel_and_model_agree_on_mutations(decap: Decapsulation) -> None:
     seen: set[str] = set()
     for _ in range(5000):
         frame = mutated(chance, chance.choice(seeds))
-        verdict = judge(frame, WORLD)
+        verdict = expected(frame)
         assert decap.run(frame) == verdict, frame.hex()
         seen.add(verdict.outcome)
     assert len(seen) >= 11
@@ -225,4 +275,4 @@ def test_random_bytes_never_abort(decap: Decapsulation) -> None:
     chance = random.Random(47)
     for _ in range(2000):
         frame = chance.randbytes(chance.randint(14, 200))
-        assert decap.run(frame) == judge(frame, WORLD)
+        assert decap.run(frame) == expected(frame)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
 from lbnode.dataplane.backend import CLAMP_OBJECT
-from lbnode.dataplane.backend_layout import Service, pack_services
+from lbnode.dataplane.directory import build
+from lbnode.dataplane.layout import Layout
 from lbnode.dataplane.libbpf import BpfObject, Program
+from lbnode.dataplane.memory import MAPS, NodeMemory
 from tests.bpf.decap_frames import IPV6, UDP, ethernet, ipv4, ipv6
 
 VIP = IPv4Address("192.0.2.80")
@@ -66,11 +69,27 @@ def frame6(flags: int, options: bytes) -> bytes:
 @pytest.fixture(scope="module")
 def clamp() -> Iterator[Program]:
     with BpfObject.open(CLAMP_OBJECT) as loaded:
+        layout = Layout.of(loaded.btf)
         loaded.load()
-        vips = tuple(Service(address, 6, 80, 0, 0) for address in (VIP, VIP6))
-        for key, value in pack_services(vips).items():
-            loaded.map("services").update(key, value)
+        know(NodeMemory({name: loaded.map(name) for name in MAPS}, layout), VIP, VIP6)
         yield loaded.program("clamp")
+
+
+def know(memory: NodeMemory, *addresses: IPv4Address | IPv6Address) -> None:
+    """Write the directory of our own addresses, of both families (`Vips` knows IPv4 alone as yet)."""
+    shift = memory.layout["VIP_FAMILY_SHIFT"]
+    keys = [
+        (*struct.unpack("<4I", address.packed.rjust(16, b"\0")), address.version << shift)
+        for address in addresses
+    ]
+    built = build(keys, memory.layout["VIP_PLACES"])
+    record = memory.addresses[int(memory.chosen_directory[0])]
+    record["seed"], record["mask"] = built.seed, built.mask
+    for group, displacement in built.displacement.items():
+        record["displacement"][group] = displacement
+    for place, words in zip(built.places, keys, strict=True):
+        record["place"][place]["address"]["word"] = words[:4]
+        record["place"][place]["key"] = words[4]
 
 
 def passed(clamp: Program, data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""What Python packs for the backend's maps is what the object says it is."""
+"""What Python reads and writes in the backend's maps is what the object says it is."""
 
 from __future__ import annotations
 
@@ -9,20 +9,17 @@ import pytest
 
 from lbnode.dataplane.backend import CLAMP_OBJECT, DECAP_OBJECT, clamped_mss
 from lbnode.dataplane.backend_layout import (
-    ADDRESS,
-    COUNTER,
-    MEMBERSHIP,
-    SERVICE,
-    Service,
-    layout_digest,
+    BackendLayout,
+    MemberKind,
     outcome_names,
     pack_address,
-    pack_services,
+    pack_kind,
     unpack_address,
-    unpack_service,
 )
 from lbnode.dataplane.btf import Btf
+from lbnode.dataplane.layout import Layout
 from lbnode.dataplane.libbpf import BpfObject
+from lbnode.dataplane.node import OBJECT as NODE_OBJECT
 
 
 @pytest.fixture(scope="module")
@@ -31,54 +28,39 @@ def btf() -> Iterator[Btf]:
         yield decap.btf
 
 
-def test_structures_have_the_sizes_that_python_packs(btf: Btf) -> None:
-    assert btf.struct_size("decap_address") == ADDRESS.size
-    assert btf.struct_size("decap_service") == SERVICE.size
-    assert btf.struct_size("decap_membership") == MEMBERSHIP.size
-    assert btf.struct_size("decap_counter") == COUNTER.size
+def test_all_programs_mean_the_same_by_the_structures_they_share(btf: Btf) -> None:
+    shared = Layout.of(btf)
+    for path in (NODE_OBJECT, CLAMP_OBJECT):
+        with BpfObject.open(path) as other:
+            assert Layout.of(other.btf) == shared
 
 
-def test_fields_stand_where_python_packs_them(btf: Btf) -> None:
-    def places(name: str) -> list[tuple[str, int, int]]:
-        return [(member.name, member.offset, member.size) for member in btf.members(name)]
-
-    assert places("decap_service") == [
-        ("address", 0, 16),
-        ("port", 16, 2),
-        ("protocol", 18, 1),
-        ("pad", 19, 1),
-    ]
-    assert places("decap_membership") == [("stamp", 0, 2), ("self", 2, 2)]
-    assert places("decap_counter") == [("packets", 0, 8), ("bytes", 8, 8)]
+def test_the_agents_own_structure_has_no_holes(btf: Btf) -> None:
+    agent = BackendLayout.of(btf).agent
+    assert agent.names == ("self", "takes_new", "is_heard")
+    assert agent.itemsize == btf.struct_size("agent")
 
 
-def test_every_drop_comes_after_everything_that_passes(btf: Btf) -> None:
-    drops = [name.startswith("drop_") for name in outcome_names(btf)]
-    assert drops == sorted(drops)
-    assert not drops[0]
-    assert drops[-1]
+def test_kinds_of_members_have_the_values_of_the_object(btf: Btf) -> None:
+    named = {f"MEMBER_{kind.name}": kind.value for kind in MemberKind}
+    assert btf.enum("member_kind") == named
+    assert pack_kind(MemberKind.BACKEND) == b"\x02\0\0\0"
 
 
-def test_both_objects_mean_the_same_by_the_map_they_share() -> None:
-    with BpfObject.open(DECAP_OBJECT) as decap, BpfObject.open(CLAMP_OBJECT) as clamp:
-        for name in ("decap_address", "decap_service", "decap_membership"):
-            assert clamp.btf.members(name) == decap.btf.members(name)
+def test_outcomes_stand_in_the_order_deliver_forward_drop(btf: Btf) -> None:
+    kinds = [name.split("_")[0] for name in outcome_names(btf)]
+    order = ["untouched", "delivered", "forwarded", "drop", "extra", "skipped"]
+    assert kinds == sorted(kinds, key=order.index)
 
 
 def test_the_layout_has_a_digest_that_names_its_pins(btf: Btf) -> None:
-    assert len(layout_digest(btf)) == 8
-    assert layout_digest(btf) == layout_digest(btf)
+    assert len(BackendLayout.of(btf).digest) == 8
+    assert BackendLayout.of(btf).digest == BackendLayout.of(btf).digest
 
 
 @pytest.mark.parametrize("address", [IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1")])
 def test_an_address_of_either_family_survives_packing(address: IPv4Address | IPv6Address) -> None:
     assert unpack_address(pack_address(address)) == address
-
-
-def test_a_vip_brings_an_entry_for_its_address_as_a_whole() -> None:
-    service = Service(IPv4Address("192.0.2.1"), protocol=6, port=443, stamp=0x1234, self_id=9)
-    entries = {unpack_service(key, value) for key, value in pack_services((service,)).items()}
-    assert entries == {service, Service(IPv4Address("192.0.2.1"), protocol=0, port=0, stamp=0, self_id=0)}
 
 
 def test_the_mss_fits_the_tunnel_as_the_design_says() -> None:

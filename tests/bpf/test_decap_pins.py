@@ -11,17 +11,20 @@ from typing import TypeVar
 import pytest
 
 from lbnode.dataplane.backend import AttachMode, BackendDataPlane, unload
-from lbnode.dataplane.backend_layout import Service
+from lbnode.dataplane.backend_layout import MemberKind
 from lbnode.dataplane.backend_pins import LINK_PIN, MAPS, MAPS_PREFIX
 from lbnode.dataplane.errors import AttachError
 from lbnode.dataplane.libbpf import XdpMode
 from lbnode.netdev import bpffs
+from tests.bpf import decap_world
 from tests.integration import cable as cables
 from tests.integration.cable import Cable, inside, ip_json
 
 T = TypeVar("T")
 SELF, NODE = IPv4Address("10.0.0.2"), IPv4Address("10.0.0.1")
-SERVICE = Service(IPv4Address("192.0.2.80"), protocol=6, port=80, stamp=3, self_id=7)
+SOURCES = {NODE: MemberKind.NODE}
+VIP = decap_world.WEB_VIP
+KEY = (VIP.address, VIP.protocol, VIP.port)
 
 
 @pytest.fixture
@@ -57,8 +60,9 @@ def with_plane(directory: Path, cable: Cable, work: Callable[[BackendDataPlane],
 
 
 def set_up(plane: BackendDataPlane, ifindex: int) -> None:
-    plane.set_sources([NODE])
-    plane.set_services([SERVICE])
+    plane.set_sources(SOURCES)
+    plane.load(decap_world.table(VIP.pool, 1))
+    plane.set_vips([VIP], [KEY])
     plane.attach(ifindex, AttachMode.AUTO)
 
 
@@ -69,7 +73,8 @@ def test_the_next_agent_adopts_maps_and_puts_its_program_on_the_link(directory: 
     assert first is not None
 
     def adopt(plane: BackendDataPlane) -> None:
-        assert (plane.sources(), plane.services()) == ({NODE}, {SERVICE})
+        assert (plane.sources(), plane.vips(), plane.heard()) == (SOURCES, (VIP,), {KEY})
+        assert plane.tables()[VIP.pool].current is not None
         assert plane.attach(ifindex, AttachMode.AUTO).mode is XdpMode.NATIVE
 
     with_plane(directory, cable, adopt)
@@ -77,16 +82,25 @@ def test_the_next_agent_adopts_maps_and_puts_its_program_on_the_link(directory: 
 
 
 def test_a_whole_desired_set_replaces_the_one_before(directory: Path, cable: Cable) -> None:
-    other = Service(IPv4Address("192.0.2.81"), protocol=17, port=53, stamp=4, self_id=0)
-
     def work(plane: BackendDataPlane) -> None:
-        plane.set_sources([NODE])
-        plane.set_services([SERVICE])
-        plane.set_sources([SELF])
-        plane.set_services([other])
-        assert (plane.sources(), plane.services()) == ({SELF}, {other})
+        set_up(plane, index_of(cable))
+        other = {SELF: MemberKind.BACKEND}
+        plane.set_sources(other)
+        plane.set_vips([decap_world.UDP_VIP])
+        assert (plane.sources(), plane.vips(), plane.heard()) == (other, (decap_world.UDP_VIP,), frozenset())
 
     with_plane(directory, cable, work)
+
+
+def test_tables_of_another_size_get_maps_of_their_own(directory: Path, cable: Cable) -> None:
+    with_plane(directory, cable, lambda plane: set_up(plane, index_of(cable)))
+
+    def grow() -> None:
+        with closing(BackendDataPlane.open(directory, SELF, table_places=1 << 20)) as plane:
+            set_up(plane, index_of(cable))
+
+    inside(cable.near, grow)
+    assert len([*directory.glob(MAPS_PREFIX + "*")]) == 1
 
 
 def test_maps_of_another_layout_go_only_once_the_new_program_runs(directory: Path, cable: Cable) -> None:
@@ -95,7 +109,7 @@ def test_maps_of_another_layout_go_only_once_the_new_program_runs(directory: Pat
     other = pins.rename(directory / (MAPS_PREFIX + "00000000"))
 
     def upgrade(plane: BackendDataPlane) -> None:
-        assert plane.sources() == frozenset()
+        assert plane.sources() == {}
         assert other.exists()
         set_up(plane, index_of(cable))
         assert not other.exists()
@@ -156,5 +170,5 @@ def test_what_is_pinned_can_be_read_without_an_agent(directory: Path, cable: Cab
     with_plane(directory, cable, lambda plane: set_up(plane, index_of(cable)))
     found = inside(cable.near, lambda: BackendDataPlane.read(directory))
     assert found is not None
-    assert (found.sources, found.services, found.xdp) == ({NODE}, {SERVICE}, "native")
+    assert (found.sources, found.vips, found.xdp) == (SOURCES, (VIP,), "native")
     assert set(found.counters) >= {"untouched", "delivered_in_sync", "drop_stranger"}

@@ -1,0 +1,309 @@
+"""The backend's program in Python: frame in; outcome, what else is counted, verdict and frame out. Pure.
+
+Written from design.md §4 and §5 and the RFCs, not from the C; `tests/bpf` runs both over the same frames, and lets
+packets wander through several of these to show that none circles. Whether this machine holds a packet's flow is
+an argument: the kernel's sockets are not modelled.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+
+from lbnode.dataplane.backend_layout import MemberKind
+from lbnode.dataplane.model import ETHERTYPE_IPV4, GRE, IPV4_SIZE, MORE_OR_OFFSET, Verdict, ipv4_header
+from lbnode.dataplane.values import BackendEntry, PoolTable, VipEntry
+from lbnode.model.fleet import Protocol
+from lbnode.model.ids import BackendId, IPAddress, PoolName
+from ring.bucket import Flow, bucket_of
+
+ETHERNET_SIZE = 14
+ETHERTYPE_IPV6 = 0x86DD
+IPV6_SIZE = 40
+KEYED, MARKED = 0x2000, 0x0008
+REFUSED = 0xFC07 & ~KEYED
+"""RFC 2784: bits 0 to 5 but for RFC 2890's key, and the version."""
+SMALLEST = {Protocol.TCP: 20, Protocol.UDP: 8}
+SYN, ACK = 0x02, 0x10
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """The packet in the tunnel. `flow` and `flags` (of TCP) are None and 0 when it shows no ports."""
+
+    destination: IPAddress
+    size: int
+    dscp: int
+    flow: Flow | None = None
+    protocol: int = 0
+    port: int = 0
+    flags: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnelled:
+    """What a member sent: `ids` are the key's, without zeros."""
+
+    stamp: int
+    keyed: bool
+    marked: bool
+    ids: tuple[int, ...]
+    kind: int
+    header: int
+    inner: Inner
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What becomes of a frame. `seen`: what else is counted, in order. `backend`: who gets it, if another does."""
+
+    outcome: str
+    verdict: Verdict
+    frame: bytes
+    seen: tuple[str, ...] = ()
+    backend: BackendId | None = None
+
+
+Sockets = Callable[[Inner], str]
+"""How this machine holds a flow ("held", "handshake", "cookie", "time_wait"), or an empty string."""
+
+
+class _EndError(Exception):
+    """Parsing ends here, with this outcome."""
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Bytes with an end that headers may move forward, never back."""
+
+    data: bytes
+
+    def take(self, size: int, otherwise: str = "drop_truncated") -> bytes:
+        if len(self.data) < size:
+            raise _EndError(otherwise)
+        head, self.data = self.data[:size], self.data[size:]
+        return head
+
+    def narrow(self, size: int) -> None:
+        if size > len(self.data):
+            raise _EndError("drop_truncated")
+        self.data = self.data[:size]
+
+
+@dataclass(slots=True)
+class BackendModel:
+    """One backend: its address, id, members, tables, peers and VIPs. `heard`: VIPs with a second chance."""
+
+    address: IPv4Address
+    self_id: BackendId
+    sources: Mapping[IPAddress, MemberKind]
+    tables: Mapping[PoolName, PoolTable]
+    peers: Mapping[BackendId, BackendEntry]
+    vips: Sequence[VipEntry]
+    heard: Collection[VipEntry]
+    takes_new: Collection[PoolName]
+    second_chance: bool = True
+    ingress: int = 1
+    seen: list[str] = field(default_factory=list)
+
+    def process(self, frame: bytes, sockets: Sockets = lambda _inner: "") -> Result:
+        """Return what the backend does with `frame`; `sockets` tells what it holds."""
+        self.seen = []
+        try:
+            packet = self._parse(frame)
+            outcome, ids, marked = self._decide(packet, sockets)
+        except _EndError as end:
+            return self._left(str(end), frame)
+        if not outcome.startswith("forwarded"):
+            return self._left(outcome, frame, packet)
+        return self._forward(outcome, packet, ids, marked, frame)
+
+    # -- what came
+
+    def _parse(self, frame: bytes) -> Tunnelled:
+        reader = _Reader(frame)
+        if reader.take(ETHERNET_SIZE, "untouched")[12:] != ETHERTYPE_IPV4.to_bytes(2, "big"):
+            raise _EndError("untouched")
+        outer = reader.take(IPV4_SIZE, "untouched")
+        if outer[9] != GRE or outer[16:20] != self.address.packed:
+            raise _EndError("untouched")
+        if outer[0] != 0x45 or _word(outer, 6) & MORE_OR_OFFSET:
+            raise _EndError("drop_outer")
+        if _word(outer, 2) < IPV4_SIZE:
+            raise _EndError("drop_truncated")
+        reader.narrow(_word(outer, 2) - IPV4_SIZE)
+        member = self.sources.get(IPv4Address(outer[12:16]))
+        if member is None:
+            raise _EndError("drop_stranger")
+        if member is MemberKind.BACKEND:
+            self.seen.append("extra_hop")
+        return _parse_gre(reader, _word(outer, 4))
+
+    # -- what becomes of it
+
+    def _decide(self, packet: Tunnelled, sockets: Sockets) -> tuple[str, list[int], bool]:
+        """Return the outcome, whom to send to and then to ask, and the mark."""
+        inner = packet.inner
+        vip = self._vip(inner)
+        if vip is None:
+            ours = any(vip.address == inner.destination for vip in self.vips)
+            return ("delivered_portless" if ours else "drop_not_vip"), [], False
+        if inner.protocol != Protocol.TCP:
+            return "delivered_udp", [], False
+        table = self.tables.get(vip.pool)
+        stamp = table.epoch & 0xFFFF if table is not None else 0
+        if not self.second_chance:
+            return "delivered_no_chance", [], False
+        if not packet.keyed and not packet.marked and packet.stamp == stamp:
+            return "delivered_in_sync", [], False
+        if table is None or vip not in self.heard:
+            return "delivered_no_chance", [], False
+        if inner.flags & (SYN | ACK) == SYN:
+            return self._place_new(packet, vip, table)
+        return self._chance(packet, table, sockets)
+
+    def _vip(self, inner: Inner) -> VipEntry | None:
+        key = (inner.destination, inner.protocol, inner.port)
+        known = {(vip.address, int(vip.protocol), vip.port): vip for vip in self.vips}
+        return known.get(key) if inner.flow is not None else None
+
+    def _place_new(self, packet: Tunnelled, vip: VipEntry, table: PoolTable) -> tuple[str, list[int], bool]:
+        if packet.marked or vip.pool in self.takes_new:
+            return "delivered_syn", [], False
+        ways = self._ways([self._listed(table, packet.inner)[0]])
+        return ("forwarded_syn", ways, True) if ways else ("delivered_syn", [], False)
+
+    def _chance(self, packet: Tunnelled, table: PoolTable, sockets: Sockets) -> tuple[str, list[int], bool]:
+        held = sockets(packet.inner)
+        if held:
+            return f"delivered_{held}", [], False
+        ways = self._ways(packet.ids)
+        if ways:
+            return ("forwarded_keyed" if ways[1:] else "forwarded_keyless"), ways, packet.marked
+        if packet.marked or packet.stamp == table.epoch & 0xFFFF:
+            return "delivered_last", [], False
+        ways = self._ways(self._listed(table, packet.inner))
+        return ("forwarded_restarted", ways, True) if ways else ("delivered_last", [], False)
+
+    def _listed(self, table: PoolTable, inner: Inner) -> list[int]:
+        """Owner and alternates by this backend's own epoch."""
+        assert inner.flow is not None
+        place = bucket_of(table.keys, table.algorithm.value, table.mode.value, inner.flow, table.size)
+        return [int(column[place]) for column in (table.owners, table.first, table.second)]
+
+    def _ways(self, ids: Sequence[int]) -> list[int]:
+        """The next backend and those to ask after it: without this one, those without agent last.
+
+        Only the next one must be reachable from here; the others are its own affair.
+        """
+        keyless: list[int] = []
+        for place, number in enumerate(ids):
+            if not number or not self._reachable(number):
+                continue
+            if self.peers[BackendId(number)].agent:
+                rest = [other for other in ids[place + 1 :] if other and other != self.self_id]
+                return [number, *_without_repeats([*rest, *keyless[:1]])[:2]]
+            keyless.append(number)
+        return keyless[:1]
+
+    def _reachable(self, number: int) -> bool:
+        if number == self.self_id:
+            self.seen.append("skipped_self")
+            return False
+        peer = self.peers.get(BackendId(number))
+        if peer is None or peer.next_hop is None:
+            self.seen.append("skipped_unknown")
+            return False
+        return True
+
+    # -- what goes
+
+    def _left(self, outcome: str, frame: bytes, packet: Tunnelled | None = None) -> Result:
+        seen = tuple(self.seen)
+        if outcome.startswith("drop"):
+            return Result(outcome, Verdict.DROP, frame, seen)
+        if packet is None:
+            return Result(outcome, Verdict.PASS, frame, seen)
+        stripped = frame[:12] + packet.kind.to_bytes(2, "big") + frame[ETHERNET_SIZE + packet.header :]
+        return Result(outcome, Verdict.PASS, stripped, seen)
+
+    def _forward(self, outcome: str, packet: Tunnelled, ids: list[int], marked: bool, frame: bytes) -> Result:
+        peer = self.peers[BackendId(ids[0])]
+        assert peer.next_hop is not None
+        assert isinstance(peer.address, IPv4Address)
+        key = struct.pack("!HH", *(*ids[1:], 0, 0)[:2]) if ids[1:] else b""
+        flags = (KEYED if key else 0) | (MARKED if marked else 0)
+        gre = struct.pack("!HH", flags, packet.kind) + key
+        size = IPV4_SIZE + len(gre) + packet.inner.size
+        if size > (peer.next_hop.mtu or 0xFFFF):
+            return self._left("drop_too_big", frame)
+        stamp = self._stamp(packet.inner)
+        outer = ipv4_header(self.address, peer.address, size, stamp, packet.inner.dscp)
+        ethernet = (
+            peer.next_hop.destination_mac + peer.next_hop.source_mac + ETHERTYPE_IPV4.to_bytes(2, "big")
+        )
+        verdict = Verdict.TX if peer.next_hop.ifindex == self.ingress else Verdict.REDIRECT
+        whole = ethernet + outer + gre + frame[ETHERNET_SIZE + packet.header :]
+        return Result(outcome, verdict, whole, tuple(self.seen), peer.id)
+
+    def _stamp(self, inner: Inner) -> int:
+        vip = self._vip(inner)
+        assert vip is not None
+        return self.tables[vip.pool].epoch & 0xFFFF
+
+
+def _parse_gre(reader: _Reader, stamp: int) -> Tunnelled:
+    gre = reader.take(4)
+    flags, kind = struct.unpack("!HH", gre)
+    if flags & REFUSED:
+        raise _EndError("drop_gre")
+    ids = struct.unpack("!HH", reader.take(4)) if flags & KEYED else ()
+    if kind not in (ETHERTYPE_IPV4, ETHERTYPE_IPV6):
+        raise _EndError("drop_inner")
+    inner = _parse_ipv4(reader) if kind == ETHERTYPE_IPV4 else _parse_ipv6(reader)
+    header = IPV4_SIZE + (8 if flags & KEYED else 4)
+    return Tunnelled(stamp, bool(flags & KEYED), bool(flags & MARKED), ids, kind, header, inner)
+
+
+def _parse_ipv4(reader: _Reader) -> Inner:
+    head = reader.take(IPV4_SIZE)
+    size, total = (head[0] & 15) * 4, _word(head, 2)
+    if head[0] >> 4 != 4 or size < IPV4_SIZE or total < size:
+        raise _EndError("drop_inner")
+    reader.narrow(total - IPV4_SIZE)
+    source, destination = IPv4Address(head[12:16]), IPv4Address(head[16:20])
+    inner = Inner(destination, total, head[1] & 0xFC)
+    if _word(head, 6) & MORE_OR_OFFSET:
+        return inner
+    reader.take(size - IPV4_SIZE)
+    return _with_ports(reader, inner, source, head[9])
+
+
+def _parse_ipv6(reader: _Reader) -> Inner:
+    head = reader.take(IPV6_SIZE)
+    if head[0] >> 4 != 6:
+        raise _EndError("drop_inner")
+    reader.narrow(_word(head, 4))
+    source, destination = IPv6Address(head[8:24]), IPv6Address(head[24:40])
+    inner = Inner(destination, IPV6_SIZE + _word(head, 4), _word(head, 0) >> 4 & 0xFC)
+    return _with_ports(reader, inner, source, head[6])
+
+
+def _with_ports(reader: _Reader, inner: Inner, source: IPAddress, protocol: int) -> Inner:
+    if protocol not in SMALLEST:
+        return inner
+    head = reader.take(SMALLEST[Protocol(protocol)])
+    client, port = struct.unpack_from("!HH", head)
+    flow = Flow.between(source, client, inner.destination, port, protocol)
+    flags = head[13] if protocol == Protocol.TCP else 0
+    return Inner(inner.destination, inner.size, inner.dscp, flow, protocol, port, flags)
+
+
+def _without_repeats(ids: Sequence[int]) -> list[int]:
+    return list(dict.fromkeys(ids))
+
+
+def _word(data: bytes, offset: int) -> int:
+    return int.from_bytes(data[offset : offset + 2], "big")

@@ -1,0 +1,104 @@
+"""A backend with peers of every kind: its model, and the same written into a real one's maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from ipaddress import IPv4Address, ip_address
+from pathlib import Path
+
+import numpy as np
+
+from lbnode.dataplane.backend import BackendDataPlane
+from lbnode.dataplane.backend_layout import MemberKind
+from lbnode.dataplane.backend_model import BackendModel
+from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, VipEntry
+from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
+from lbnode.model.ids import BackendId, EpochNumber, IPAddress, PoolName
+from lbnode.netdev import bpffs
+from ring.bucket import derive_keys
+
+SELF = IPv4Address("10.0.0.2")
+NODE = IPv4Address("10.0.0.1")
+PEER = IPv4Address("10.0.0.8")
+STRANGER = IPv4Address("10.0.0.66")
+VIP = IPv4Address("192.0.2.80")
+EPOCH = 0x1BEEF
+STAMP = EPOCH & 0xFFFF
+LOOPBACK, ELSEWHERE = 1, 77
+SIZE = 251
+
+ME, AGENT, FAR_AGENT, NO_AGENT, LOST, SMALL_MTU = map(BackendId, (7, 8, 9, 10, 11, 12))
+UNKNOWN = BackendId(999)
+WEB, GONE, SILENT = map(PoolName, ("web", "gone", "silent"))
+
+
+def _hop(ifindex: int, mtu: int = 1600) -> NextHop:
+    return NextHop(ifindex, bytes.fromhex("020000000002"), bytes.fromhex(f"0200000000{ifindex:02x}"), mtu)
+
+
+PEERS = {
+    entry.id: entry
+    for entry in (
+        BackendEntry(AGENT, PEER, True, _hop(LOOPBACK)),
+        BackendEntry(FAR_AGENT, ip_address("10.9.0.9"), True, _hop(ELSEWHERE)),
+        BackendEntry(NO_AGENT, ip_address("10.0.0.10"), False, _hop(LOOPBACK)),
+        BackendEntry(LOST, ip_address("10.0.0.11"), True, None),
+        BackendEntry(SMALL_MTU, ip_address("10.0.0.12"), True, _hop(LOOPBACK, 80)),
+    )
+}
+WEB_VIP = VipEntry(VIP, Protocol.TCP, 80, WEB)
+UDP_VIP = VipEntry(VIP, Protocol.UDP, 53, WEB)
+GONE_VIP = VipEntry(VIP, Protocol.TCP, 82, GONE)
+SILENT_VIP = VipEntry(VIP, Protocol.TCP, 81, SILENT)
+VIPS = (WEB_VIP, UDP_VIP, GONE_VIP, SILENT_VIP)
+
+
+def table(pool: PoolName, seed: int, algorithm: HashAlgorithm = HashAlgorithm.MULTIPLY) -> PoolTable:
+    """A table in which every bucket lists any three of the backends, or none."""
+    chance = np.random.default_rng(seed)
+    ids = np.array([0, ME, AGENT, FAR_AGENT, NO_AGENT, LOST, SMALL_MTU, UNKNOWN], dtype=np.uint16)
+    owners, first, second = (chance.choice(ids, SIZE) for _ in range(3))
+    keys = derive_keys(bytes(range(32)), seed)
+    mode = HashMode.FLOW
+    return PoolTable(pool, EpochNumber(EPOCH), SIZE, mode, algorithm, keys, owners, first, second, "")
+
+
+def model(second_chance: bool = True, self_id: BackendId = ME) -> BackendModel:
+    """The backend that all tests speak of."""
+    sources: dict[IPAddress, MemberKind] = {NODE: MemberKind.NODE, PEER: MemberKind.BACKEND}
+    tables = {pool: table(pool, seed) for seed, pool in enumerate((WEB, SILENT), 1)}
+    tables[GONE] = table(GONE, 3, HashAlgorithm.SIPHASH)
+    heard = (WEB_VIP, GONE_VIP)
+    return BackendModel(
+        SELF, self_id, sources, tables, PEERS, VIPS, heard, (WEB, SILENT), second_chance, LOOPBACK
+    )
+
+
+def fill(plane: BackendDataPlane, wanted: BackendModel) -> None:
+    """Write all that the model knows into the kernel, as the agent does."""
+    plane.set_self(wanted.self_id)
+    plane.set_sources(wanted.sources)
+    plane.set_backends(list(wanted.peers.values()))
+    for each in wanted.tables.values():
+        plane.load(each)
+    plane.set_vips(wanted.vips, [(vip.address, vip.protocol, vip.port) for vip in wanted.heard])
+    plane.set_takes_new(wanted.takes_new)
+
+
+@contextmanager
+def backend_of(wanted: BackendModel, directory: Path) -> Iterator[BackendDataPlane]:
+    """A data plane, attached nowhere, that holds what the model does."""
+    bpffs.mount(directory)
+    try:
+        with closing(BackendDataPlane.open(directory, wanted.address, wanted.second_chance)) as plane:
+            fill(plane, wanted)
+            yield plane
+    finally:
+        bpffs.unmount(directory)
+
+
+def without_second_chance() -> BackendModel:
+    """The same backend with the second chance turned off."""
+    return replace(model(), second_chance=False)

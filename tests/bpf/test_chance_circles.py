@@ -1,0 +1,154 @@
+"""Packets that try to circle: several backends with tables that contradict each other, and nobody holds the flow."""
+
+from __future__ import annotations
+
+import random
+from ipaddress import IPv4Address
+
+import numpy as np
+import pytest
+
+from lbnode.dataplane.backend_layout import MemberKind
+from lbnode.dataplane.backend_model import BackendModel, Result
+from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, VipEntry
+from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
+from lbnode.model.ids import BackendId, EpochNumber, IPAddress, PoolName
+from ring.bucket import derive_keys
+from tests.bpf.decap_frames import MARKED, TCP, Tunnel, ipv4, ports
+
+WEB = PoolName("web")
+VIP = IPv4Address("192.0.2.80")
+NODE = IPv4Address("10.0.0.200")
+HOP = NextHop(1, bytes(5) + b"\1", bytes(5) + b"\2", 1600)
+KEYS = derive_keys(bytes(32), 1)
+ROUNDS = 4000
+MOST_VISITS = 6
+MOST_IN_SYNC = 3
+
+SYN, ACK = 0x02, 0x10
+
+
+def address(number: int) -> IPv4Address:
+    return IPv4Address(f"10.0.0.{number}")
+
+
+def one_bucket(epoch: int, owners: tuple[int, int, int]) -> PoolTable:
+    """A table of one bucket: its owner and two alternates."""
+    columns = [np.array([each], dtype=np.uint16) for each in owners]
+    return PoolTable(WEB, EpochNumber(epoch), 1, HashMode.FLOW, HashAlgorithm.MULTIPLY, KEYS, *columns)
+
+
+def fleet(tables: dict[int, PoolTable], agents: set[int], takes_new: set[int]) -> dict[int, BackendModel]:
+    """Backends that know each other, each with a table of its own."""
+    peers = {BackendId(n): BackendEntry(BackendId(n), address(n), n in agents, HOP) for n in tables}
+    vip = VipEntry(VIP, Protocol.TCP, 80, WEB)
+    sources: dict[IPAddress, MemberKind] = {address(n): MemberKind.BACKEND for n in tables}
+    sources[NODE] = MemberKind.NODE
+    return {
+        n: BackendModel(
+            address(n),
+            BackendId(n),
+            sources,
+            {WEB: table},
+            peers,
+            (vip,),
+            (vip,),
+            (WEB,) if n in takes_new else (),
+        )
+        for n, table in tables.items()
+    }
+
+
+def travel(backends: dict[int, BackendModel], agents: set[int], frame: bytes, first: int) -> list[Result]:
+    """Let a packet go where it is sent, and return what became of it at each backend with the agent."""
+    results: list[Result] = []
+    at: int | None = first
+    while at in agents:
+        results.append(backends[at].process(frame))
+        frame, at = results[-1].frame, results[-1].backend
+        assert len(results) < 100, "it circles"
+    return results
+
+
+@pytest.mark.parametrize("flags", [SYN, ACK])
+def test_whatever_the_tables_say_a_packet_visits_at_most_six_backends(flags: int) -> None:
+    chance = random.Random(20261123)
+    longest = 0
+    for _ in range(ROUNDS):
+        numbers = list(range(1, chance.randint(3, 9)))
+        choices = [0, *numbers]
+        tables = {
+            n: one_bucket(chance.randint(1, 4), tuple(chance.choices(choices, k=3)))  # type: ignore[arg-type]
+            for n in numbers
+        }
+        agents = {n for n in numbers if chance.random() < 0.9} | {1}
+        backends = fleet(tables, agents, {n for n in numbers if chance.random() < 0.5})
+        key = chance.choice([None, chance.choice(choices) << 16 | chance.choice(choices)])
+        tunnel = Tunnel(NODE, address(1), chance.randint(1, 4), chance.choice([0, 0, MARKED]), key)
+        frame = tunnel.frame(ipv4(VIP, TCP, ports(80, flags=flags)))
+        results = travel(backends, agents, frame, 1)
+        assert len(results) <= MOST_VISITS
+        assert [result.outcome for result in results[:-1]] == [
+            result.outcome for result in results if result.backend in agents
+        ]
+        longest = max(longest, len(results))
+    assert longest == (MOST_VISITS if flags == ACK else 2), "the search did not try hard enough"
+
+
+def test_while_all_go_by_one_epoch_a_packet_visits_at_most_three() -> None:
+    chance = random.Random(7)
+    longest = 0
+    for _ in range(ROUNDS):
+        owner, first, second = chance.sample(range(1, 6), 3)
+        tables = dict.fromkeys(range(1, 6), one_bucket(5, (owner, first, second)))
+        backends = fleet(tables, set(tables), set(tables))
+        tunnel = Tunnel(NODE, address(owner), 5, 0, first << 16 | second)
+        results = travel(backends, set(tables), tunnel.frame(ipv4(VIP, TCP, ports(80))), owner)
+        longest = max(longest, len(results))
+        assert {result.seen for result in results[1:]} == {("extra_hop",)}
+    assert longest == MOST_IN_SYNC
+
+
+def test_a_flow_is_found_wherever_the_list_has_it() -> None:
+    for holder in (1, 2, 3):
+        tables = dict.fromkeys((1, 2, 3), one_bucket(5, (1, 2, 3)))
+        backends = fleet(tables, {1, 2, 3}, {1})
+        frame = Tunnel(NODE, address(1), 5, 0, 2 << 16 | 3).frame(ipv4(VIP, TCP, ports(80)))
+        at: int | None = 1
+        while at is not None:
+            here = at
+            held = "held" if here == holder else ""
+            result = backends[here].process(frame, lambda _inner, held=held: held)
+            frame, at = result.frame, result.backend
+        assert here == holder
+        assert result.outcome == ("delivered_in_sync" if holder == 3 else "delivered_held")
+
+
+def test_a_node_that_is_behind_costs_one_restart_and_finds_the_flow() -> None:
+    """The node goes by an epoch in which 3 owned all; since then 1 became the owner, and holds the flow."""
+    tables = dict.fromkeys((1, 2, 3), one_bucket(9, (1, 2, 3)))
+    backends = fleet(tables, {1, 2, 3}, {1, 2})
+    frame = Tunnel(NODE, address(3), 8).frame(ipv4(VIP, TCP, ports(80)))
+    first = backends[3].process(frame)
+    assert (first.outcome, first.backend) == ("forwarded_restarted", 1)
+    assert backends[1].process(first.frame, lambda _inner: "held").outcome == "delivered_held"
+
+
+def test_a_backend_that_drains_hands_new_flows_to_their_owner_once() -> None:
+    tables = {1: one_bucket(9, (2, 1, 0)), 2: one_bucket(9, (1, 2, 0))}
+    backends = fleet(tables, {1, 2}, set())
+    frame = Tunnel(NODE, address(1), 8).frame(ipv4(VIP, TCP, ports(80, flags=SYN)))
+    results = travel(backends, {1, 2}, frame, 1)
+    assert [result.outcome for result in results] == ["forwarded_syn", "delivered_syn"]
+
+
+def test_what_is_passed_on_carries_my_epoch_my_address_and_the_packet_unchanged() -> None:
+    tables = {1: one_bucket(0x10009, (1, 2, 3)), 2: one_bucket(9, (1, 2, 3)), 3: one_bucket(9, (1, 2, 3))}
+    inner = ipv4(VIP, TCP, ports(80))
+    backends = fleet(tables, {1, 2, 3}, {1})
+    frame = Tunnel(NODE, address(1), 8, 0, 2 << 16 | 3).frame(inner)
+    result = backends[1].process(frame)
+    sent = Tunnel(address(1), address(2), 9, 0, 3).frame(inner)
+    assert result.frame[14:24] == sent[14:24]
+    assert result.frame[26:38] == sent[26:38]
+    assert result.frame[42:] == inner
