@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lbnode.dataplane.backend_layout import MemberKind
-from lbnode.dataplane.backend_model import BackendModel, Result
+from lbnode.dataplane.backend_model import BackendModel, Inner, Result
 from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, VipEntry
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, IPAddress, PoolName
@@ -34,8 +34,9 @@ def address(number: int) -> IPv4Address:
 
 def one_bucket(epoch: int, owners: tuple[int, int, int]) -> PoolTable:
     """A table of one bucket: its owner and two alternates."""
-    columns = [np.array([each], dtype=np.uint16) for each in owners]
-    return PoolTable(WEB, EpochNumber(epoch), 1, HashMode.FLOW, HashAlgorithm.MULTIPLY, KEYS, *columns)
+    owner, first, second = (np.array([each], dtype=np.uint16) for each in owners)
+    mode, algorithm = HashMode.FLOW, HashAlgorithm.MULTIPLY
+    return PoolTable(WEB, EpochNumber(epoch), 1, mode, algorithm, KEYS, owner, first, second)
 
 
 def fleet(tables: dict[int, PoolTable], agents: set[int], takes_new: set[int]) -> dict[int, BackendModel]:
@@ -68,6 +69,14 @@ def travel(backends: dict[int, BackendModel], agents: set[int], frame: bytes, fi
         frame, at = results[-1].frame, results[-1].backend
         assert len(results) < 100, "it circles"
     return results
+
+
+def holding(_inner: Inner) -> str:
+    return "held"
+
+
+def nothing(_inner: Inner) -> str:
+    return ""
 
 
 @pytest.mark.parametrize("flags", [SYN, ACK])
@@ -117,8 +126,7 @@ def test_a_flow_is_found_wherever_the_list_has_it() -> None:
         at: int | None = 1
         while at is not None:
             here = at
-            held = "held" if here == holder else ""
-            result = backends[here].process(frame, lambda _inner, held=held: held)
+            result = backends[here].process(frame, holding if here == holder else nothing)
             frame, at = result.frame, result.backend
         assert here == holder
         assert result.outcome == ("delivered_in_sync" if holder == 3 else "delivered_held")
@@ -131,7 +139,7 @@ def test_a_node_that_is_behind_costs_one_restart_and_finds_the_flow() -> None:
     frame = Tunnel(NODE, address(3), 8).frame(ipv4(VIP, TCP, ports(80)))
     first = backends[3].process(frame)
     assert (first.outcome, first.backend) == ("forwarded_restarted", 1)
-    assert backends[1].process(first.frame, lambda _inner: "held").outcome == "delivered_held"
+    assert backends[1].process(first.frame, holding).outcome == "delivered_held"
 
 
 def test_a_backend_that_drains_hands_new_flows_to_their_owner_once() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from lbnode.backend.loading import DropPool, LoadTable
 from lbnode.backend.plan import (
     Accept,
     Acknowledge,
@@ -13,10 +14,11 @@ from lbnode.backend.plan import (
     Attach,
     Plan,
     RemoveAddress,
+    Serve,
     host_state,
 )
 from lbnode.model.epoch import BackendState
-from lbnode.model.ids import NodeName
+from lbnode.model.ids import EpochNumber, NodeName, PoolName
 from lbnode.model.view import FleetView
 from tests.unit.backend.fleets import B1, ID1, ID2, NODE1, NODE2, VIP, WEB, epoch, view, without_vips
 
@@ -24,11 +26,8 @@ from tests.unit.backend.fleets import B1, ID1, ID2, NODE1, NODE2, VIP, WEB, epoc
 def test_a_backend_in_the_pool_answers_for_its_vips() -> None:
     wanted = host_state(view(epoch(0x1_0003, ID1, ID2)), B1)
     assert wanted.addresses == {VIP}
-    assert {(vip.protocol, vip.port, vip.stamp, vip.self_id) for vip in wanted.vips} == {
-        (6, 80, 3, ID1),
-        (17, 53, 3, ID1),
-    }
-    assert wanted.epochs == {WEB: 0x1_0003}
+    assert {(vip.protocol, vip.port, vip.pool) for vip in wanted.vips} == {(6, 80, WEB), (17, 53, WEB)}
+    assert (wanted.self_id, wanted.pools, wanted.takes_new) == (ID1, {WEB}, {WEB})
 
 
 def test_gre_is_accepted_from_every_member_whether_it_is_connected_or_not() -> None:
@@ -45,7 +44,28 @@ def test_a_draining_or_failed_backend_keeps_its_vips(state: BackendState) -> Non
 def test_a_former_occupant_keeps_its_vips_but_has_no_place() -> None:
     wanted = host_state(view(epoch(2, ID2, former=(ID1,)), members=()), B1)
     assert wanted.addresses == {VIP}
-    assert {vip.self_id for vip in wanted.vips} == {0}
+    assert not wanted.takes_new
+    assert wanted.leaves == {WEB}
+
+
+@pytest.mark.parametrize(
+    ("state", "takes_new", "leaves"),
+    [
+        (BackendState.ACTIVE, {WEB}, set()),
+        (BackendState.DRAINING, set(), {WEB}),
+        (BackendState.FAILED, {WEB}, set()),
+    ],
+)
+def test_only_who_leaves_sends_new_flows_to_their_owners(
+    state: BackendState, takes_new: set[PoolName], leaves: set[PoolName]
+) -> None:
+    wanted = host_state(view(epoch(2, ID1, ID2, state=state)), B1)
+    assert wanted.takes_new == takes_new
+    assert wanted.leaves == leaves
+
+
+def test_packets_can_be_passed_on_to_every_other_backend() -> None:
+    assert [peer.id for peer in host_state(view(epoch(1, ID1)), B1).peers] == [ID2]
 
 
 def test_a_backend_that_only_the_current_epoch_names_waits_until_that_is_over() -> None:
@@ -57,23 +77,24 @@ def test_a_backend_that_only_the_current_epoch_names_waits_until_that_is_over() 
 def test_a_backend_is_ready_before_the_first_epoch_that_names_it() -> None:
     wanted = host_state(view(), B1)
     assert wanted.addresses == {VIP}
-    assert wanted.epochs == {}
+    assert wanted.pools == frozenset()
 
 
 def test_a_backend_without_an_id_yet_has_no_place() -> None:
     seen = replace(view(epoch(1, ID2)), backends={})
-    assert {vip.self_id for vip in host_state(seen, B1).vips} == {0}
+    assert host_state(seen, B1).self_id is None
 
 
 def test_a_backend_of_other_pools_answers_for_nothing() -> None:
     wanted = host_state(view(epoch(1, ID2), members=()), B1)
     assert wanted.vips == frozenset()
-    assert wanted.epochs == {}
+    assert wanted.pools == frozenset()
 
 
 def test_packets_are_let_in_before_the_epoch_is_acknowledged() -> None:
     commands = Plan(B1).handle(view(epoch(1, ID1)), on_lo=(), owned=())
-    assert [type(command) for command in commands] == [AddAddress, Accept, Attach, Acknowledge]
+    order = [AddAddress, Accept, LoadTable, Serve, Attach, Acknowledge]
+    assert [type(command) for command in commands] == order
 
 
 def test_what_holds_already_is_not_said_again() -> None:
@@ -86,7 +107,8 @@ def test_after_a_failure_everything_is_said_again() -> None:
     plan, seen = Plan(B1), view(epoch(1, ID1))
     plan.handle(seen, on_lo=(), owned=())
     plan.forget()
-    assert [type(command) for command in plan.handle(seen, (VIP,), (VIP,))] == [Accept, Attach, Acknowledge]
+    order = [Accept, LoadTable, Serve, Attach, Acknowledge]
+    assert [type(command) for command in plan.handle(seen, (VIP,), (VIP,))] == order
 
 
 def test_an_address_that_somebody_took_off_lo_comes_back() -> None:
@@ -99,7 +121,7 @@ def test_a_vip_leaves_lo_only_after_its_packets_are_refused() -> None:
     plan, seen = Plan(B1), view(epoch(1, ID1))
     plan.handle(seen, on_lo=(), owned=())
     commands = plan.handle(without_vips(seen), on_lo=(VIP,), owned=(VIP,))
-    assert commands == [Accept(frozenset({NODE1, NODE2}), frozenset()), Attach(), RemoveAddress(VIP)]
+    assert commands == [Serve(frozenset(), frozenset({WEB}), ID1), Attach(), RemoveAddress(VIP)]
 
 
 def test_an_address_that_was_on_lo_before_any_agent_stays() -> None:
@@ -117,7 +139,7 @@ def test_a_new_epoch_is_acknowledged() -> None:
     plan = Plan(B1)
     plan.handle(view(epoch(1, ID1)), on_lo=(VIP,), owned=(VIP,))
     commands = plan.handle(view(epoch(1, ID1), epoch(2, ID1, ID2), current=1), (VIP,), (VIP,))
-    assert commands[-1] == Acknowledge({WEB: 2}, (NodeName("n1"), NodeName("n2")))
+    assert commands[-1] == Acknowledge({WEB: EpochNumber(2)}, (NodeName("n1"), NodeName("n2")))
 
 
 def test_a_new_node_is_let_in_and_named() -> None:
@@ -129,3 +151,17 @@ def test_a_new_node_is_let_in_and_named() -> None:
     assert accept.sources == {NODE1, NODE2}
     assert isinstance(acknowledge, Acknowledge)
     assert acknowledge.nodes == ("n1", "n2")
+
+
+def test_a_pool_that_is_none_of_ours_any_more_is_dropped_after_its_vips() -> None:
+    plan = Plan(B1)
+    plan.handle(view(epoch(1, ID1)), on_lo=(), owned=())
+    commands = plan.handle(view(epoch(2, ID2), members=()), on_lo=(VIP,), owned=(VIP,))
+    kinds = [type(command) for command in commands]
+    assert kinds == [Serve, DropPool, Attach, Acknowledge, RemoveAddress]
+
+
+def test_a_vip_whose_pool_has_no_table_yet_is_on_lo_and_takes_no_packets() -> None:
+    commands = Plan(B1).handle(view(), on_lo=(), owned=())
+    assert AddAddress(VIP) in commands
+    assert Serve(frozenset(), frozenset(), ID1) in commands
