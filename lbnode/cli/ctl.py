@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lbnode.cli import ctl_backends, ctl_fleet, ctl_nodes, ctl_status, lab
+from lbnode.cli import ctl_backends, ctl_fleet, ctl_nodes, ctl_rollout, ctl_status, lab
 from lbnode.cli.ctl_session import EXIT_STATUS, Session
 from lbnode.rpc.client import DEFAULT_ADDRESS
 
@@ -21,7 +21,9 @@ app = typer.Typer(
     Examples:
       lbctl status                              what is wrong, and everything else
       lbctl apply -f fleet.yaml                 make the fleet what the file says
-      lbctl backend drain b3                    no new flows for b3, in no pool
+      lbctl plan -f fleet.yaml                  what that would do to the flows
+      lbctl backend drain b3 --wait             no new flows for b3; wait until it holds none
+      lbctl rollout web --command 'ssh {{name}} systemctl restart app'
       lbctl node drain n2                       take a node out of service
       lbctl explain 198.51.100.7:40000 192.0.2.10:80/tcp
       lbctl --node 127.0.0.1:7946 status        ask another node
@@ -31,10 +33,12 @@ app = typer.Typer(
     """,
 )
 app.command()(ctl_status.status)
+app.command()(ctl_fleet.plan)
 app.command()(ctl_fleet.apply)
 app.command()(ctl_fleet.export)
 app.add_typer(ctl_nodes.app, name="node")
 app.add_typer(ctl_backends.app, name="backend")
+app.command()(ctl_rollout.rollout)
 app.command()(ctl_status.explain)
 app.add_typer(ctl_fleet.config_app, name="config")
 app.add_typer(lab.app, name="lab")

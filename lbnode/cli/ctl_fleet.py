@@ -1,4 +1,4 @@
-"""`lbctl apply`, `export`, `config check`: the operator's file and the fleet."""
+"""`lbctl apply`, `plan`, `export`, `config check`: the operator's file and the fleet."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from lbnode.cli.ctl_session import BAD_INPUT, FAILED, fail, fleet_client, make_console
 from lbnode.cli.render import print_outcome
+from lbnode.cli.render_forecast import print_forecast
 from lbnode.model.fleet import DesiredFleet
 from lbnode.settings.fleet import FleetFileError, load_text, read_fleet
 
@@ -27,6 +28,9 @@ def apply(
         bool, typer.Option("--dry-run", help="Show what would change, change nothing.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Do not hold what would break flows; lbctl plan counts them.")
+    ] = False,
 ) -> None:
     """Make the fleet what a fleet.yaml says; shows what changes first, and asks when on a terminal.
 
@@ -36,7 +40,7 @@ def apply(
     \b
     Examples:
       lbctl apply -f fleet.yaml --dry-run
-      lbctl apply -f fleet.yaml
+      lbctl plan -f fleet.yaml && lbctl apply -f fleet.yaml
       ssh ops cat fleet.yaml | lbctl apply -f - --yes
     """
     text = _checked_text(file)
@@ -44,7 +48,7 @@ def apply(
     with fleet_client(context) as client:
         preview = client.apply(text, dry_run=True)
         print_outcome(console, preview)
-        if not preview.differences:
+        if not preview.differences and not force:
             console.print("nothing to change")
             return
         if dry_run:
@@ -52,8 +56,27 @@ def apply(
             return
         if sys.stdin.isatty() and not yes and not typer.confirm("Apply this?"):
             raise fail("nothing was changed", code=FAILED)
-        client.apply(text, based_on=preview.version)
+        client.apply(text, based_on=preview.version, force=force)
         console.print("applied")
+
+
+def plan(
+    context: typer.Context,
+    file: File,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say what applying a fleet.yaml would do to the flows: buckets that move, what waits, what breaks.
+
+    Computed by the node with the functions that the leader decides with; nothing is written.
+
+    \b
+    Examples:
+      lbctl plan -f fleet.yaml
+      lbctl plan -f fleet.yaml --json | jq '.pools[] | {pool, moved, held}'
+    """
+    text = _checked_text(file)
+    with fleet_client(context) as client:
+        print_forecast(make_console(), client.plan(text), as_json=as_json)
 
 
 def export(context: typer.Context) -> None:

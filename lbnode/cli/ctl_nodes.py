@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from lbnode.cli.ctl_progress import Timeout, ending_in_failure, make_progress, parse_time
 from lbnode.cli.ctl_session import fleet_client, make_console
+from lbnode.cli.ctl_waits import without_traffic
 from lbnode.cli.render import print_outcome
 from lbnode.cli.render_status import nodes_table
 from lbnode.model.ids import NodeName
@@ -26,17 +28,29 @@ def list_nodes(context: typer.Context) -> None:
 
 
 @app.command()
-def drain(context: typer.Context, node: Name, force: Force = False) -> None:
+def drain(
+    context: typer.Context,
+    node: Name,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when no traffic reaches it any more.")] = False,
+    timeout: Annotated[str, Timeout] = "2m",
+    force: Force = False,
+) -> None:
     """Take a node out of service in good order: routers are told first, traffic moves, no flow breaks.
 
-    The last serving node is only drained with --force.
+    With --wait the command ends when no packets reach the node any more: then lbnode can be stopped. The last
+    serving node is only drained with --force.
 
     \b
-    Example:
+    Examples:
       lbctl node drain n2
+      lbctl node drain n2 --wait && ssh n2 systemctl restart lbnode
     """
-    with fleet_client(context) as client:
-        print_outcome(make_console(), client.drain_node(DrainNode(NodeName(node), force)), done=True)
+    name, timeout_s = NodeName(node), parse_time(timeout)
+    with fleet_client(context) as client, ending_in_failure():
+        print_outcome(make_console(), client.drain_node(DrainNode(name, force)), done=True)
+        if wait:
+            remedy = f"do the routers still send to it? See the BGP sessions and routes: lbctl --node {name} status"
+            make_progress().wait_until(client, f"drain {name}", without_traffic(name), timeout_s, remedy)
 
 
 @app.command()

@@ -6,10 +6,34 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from lbnode.cli import ctl_progress
 from lbnode.cli.ctl import app
 from tests.unit.rpc.cluster import MemoryCluster, served
 
 Lbctl = Callable[..., "tuple[int, str, str]"]
+
+
+class Hours:
+    """Time that passes only when somebody waits; `events` happen one by one, each at a wait."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+        self.events: list[Callable[[], object]] = []
+
+    def now(self) -> float:
+        return self.at
+
+    def wait(self, seconds: float) -> None:
+        self.at += seconds
+        if self.events:
+            self.events.pop(0)()
+
+
+@pytest.fixture
+def hours(monkeypatch: pytest.MonkeyPatch) -> Hours:
+    hours = Hours()
+    monkeypatch.setattr(ctl_progress, "Clock", lambda: hours)
+    return hours
 
 
 @pytest.fixture

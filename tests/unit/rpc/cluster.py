@@ -16,8 +16,8 @@ from lbnode.core.forecast import forecast
 from lbnode.core.status import assess
 from lbnode.model.explanation import Explanation, FlowQuestion
 from lbnode.model.forecast import Forecast
-from lbnode.model.ids import NodeName, PoolName
-from lbnode.model.members import LoadedEpoch, NodeLive, NodeMember
+from lbnode.model.ids import BackendName, NodeName, PoolName
+from lbnode.model.members import AgentLive, AgentMember, LoadedEpoch, NodeLive, NodeMember
 from lbnode.model.requests import Apply, Outcome, Refusal, RefusalKind, Request
 from lbnode.model.status import FleetStatus
 from lbnode.model.view import FleetView
@@ -32,7 +32,10 @@ NOW = 1090.0
 
 
 class MemoryCluster:
-    """Nodes n1 and n2, and `view` for all that is stored. `held_up` lets status never answer."""
+    """Nodes n1 and n2, and `view` for all that is stored. `held_up` lets status never answer.
+
+    `flows`: how many flows a backend's agent counts in each pool once it gets no new ones there.
+    """
 
     def __init__(self, *names: str) -> None:
         first = view_of(fleet(*(names or ("b1", "b2", "b3"))))
@@ -41,6 +44,28 @@ class MemoryCluster:
         }
         self.view = replace(settle(first), nodes=members, leader=N2, desired_version=0, intents_version=0)
         self.held_up = False
+        self.flows: dict[str, int] = {}
+        self._connect()
+
+    def join(self, *names: str) -> None:
+        """Give backends the agent, connected."""
+        agents = {
+            BackendName(name): AgentMember(BackendName(name), ip_address("10.9.9.9"), 1) for name in names
+        }
+        live = {name: AgentLive(name, "0.1.0") for name in agents}
+        self.view = replace(
+            self.view, agents={**self.view.agents, **agents}, live_agents={**self.view.live_agents, **live}
+        )
+        self.rest()
+
+    def count(self, **flows: int) -> None:
+        """Let agents count flows."""
+        self.flows |= flows
+        self._connect()
+
+    def rest(self) -> None:
+        """Let the leader act until it has nothing to do, and everybody follow."""
+        self.view = settle(replace(self.view, live_nodes={}))
         self._connect()
 
     async def status(self) -> FleetStatus:
@@ -81,6 +106,8 @@ class MemoryCluster:
         plan = decide(self.view, request)
         if isinstance(plan, Refusal) or dry_run:
             return plan if isinstance(plan, Refusal) else plan.outcome(applied=False)
+        if plan.desired is plan.intents is plan.removed_node is None:
+            return plan.outcome(applied=True)
         nodes = {name: node for name, node in self.view.nodes.items() if name != plan.removed_node}
         self.view = replace(
             self.view,
@@ -89,14 +116,21 @@ class MemoryCluster:
             intents=plan.intents or self.view.intents,
             intents_version=self.view.intents_version + (plan.intents is not None),
             nodes=nodes,
-            live_nodes={},
         )
-        self.view = settle(self.view)
-        self._connect()
+        self.rest()
         return plan.outcome(applied=True)
 
     def _connect(self) -> None:
-        self.view = replace(self.view, live_nodes={name: _live(self.view, name) for name in self.view.nodes})
+        nodes = {name: _live(self.view, name) for name in self.view.nodes}
+        agents = {
+            name: replace(
+                agent,
+                pools=dict(self.view.current),
+                flows={pool: self.flows[name] for pool in self.view.current if name in self.flows},
+            )
+            for name, agent in self.view.live_agents.items()
+        }
+        self.view = replace(self.view, live_nodes=nodes, live_agents=agents)
 
 
 def _live(view: FleetView, name: NodeName) -> NodeLive:
