@@ -26,7 +26,7 @@ from lbnode.lab.churn.judgement import FailedBackend, judge
 from lbnode.lab.churn.memory import Holds, Memory, ports_by_bucket
 from lbnode.lab.churn.report import Change, ChurnReport, EventReport, Hold, Moved
 from lbnode.lab.churn.schedule import Kind, Planned, plan
-from lbnode.lab.churn.sightings import OTHER_TABLE, Sightings
+from lbnode.lab.churn.sightings import Sightings
 from lbnode.lab.churn.stage import Stage, Steps, until
 from lbnode.lab.churn.watch_process import WatchProcess
 from lbnode.lab.drill import await_nodes
@@ -169,9 +169,10 @@ class _Churn:
 
     def _planned(self) -> tuple[Planned, ...]:
         lab, order = self._stage.lab, self._order
-        nodes = [node.name for node in lab.nodes if node.name != self._stage.isolated]
+        nodes = [node.name for node in lab.nodes]
         backends = [backend.name for backend in lab.plan.of(Role.BACKEND)]
-        return plan(order.seed, order.events, order.pace_s, nodes, backends, order.kinds)
+        isolated = self._stage.isolated
+        return plan(order.seed, order.events, order.pace_s, nodes, backends, isolated, order.kinds)
 
     def _happen(self, planned: Sequence[Planned]) -> None:
         """Let everything happen in its time; one whose host is still busy waits for it, in order."""
@@ -268,10 +269,7 @@ class _Churn:
             ),
             isolated=stage.isolated,
             isolated_share=evidence.shares(sightings.packets).get(stage.isolated, 0.0),
-            differing=tuple(
-                f"{switch.node}: epoch {switch.epoch % OTHER_TABLE}"
-                for switch in evidence.differing(sightings.switches, {stage.isolated})
-            ),
+            differing=tuple(evidence.differing(sightings.switches, {stage.isolated})),
             epochs=len(sightings.tables),
             seconds=seconds,
             crowd_cpu=look.cpu_s / seconds,

@@ -11,6 +11,7 @@ from typing import Any
 
 from lbnode.lab.churn.judgement import Broken
 from lbnode.lab.churn.schedule import BACKEND_CHANGES, Kind, Planned
+from lbnode.lab.churn.sightings import OTHER_TABLE, Switch
 from lbnode.lab.report import Verdict
 
 LEAST_CHANGED_NODE = 0.30
@@ -83,7 +84,11 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class ChurnReport:
-    """Everything. `alive` is how many flows there were at a time, `flows` how many in all."""
+    """Everything. `alive` is how many flows there were at a time, `flows` how many in all.
+
+    `differing` are switches to another table than other nodes had under the same epoch: a node that has lost the
+    fleet's memory for a moment may have its own view of the backends' health.
+    """
 
     seed: int
     alive: int
@@ -102,7 +107,7 @@ class ChurnReport:
     events: tuple[EventReport, ...]
     isolated: str
     isolated_share: float
-    differing: tuple[str, ...]
+    differing: tuple[Switch, ...]
     epochs: int
     seconds: float
     crowd_cpu: float
@@ -196,13 +201,21 @@ class ChurnReport:
                 "every_kernel_ms": None if spread is None else {"median": spread[0], "p99": spread[1]},
                 "changes": [self._change(change) for change in self.changes],
                 "isolated": {"node": self.isolated, "share": round(self.isolated_share, 4)},
-                "differing_tables": self.differing,
+                "local_tables": [self._differing(switch) for switch in self.differing],
                 "seconds": round(self.seconds, 1),
                 "crowd_cpu": round(self.crowd_cpu, 3),
                 "events": [event.as_json() for event in self.events],
                 "broken_flows": [self._flow(each) for each in self.broken[:SHOWN_BROKEN]],
             }
         )
+
+    def _differing(self, switch: Switch) -> dict[str, Any]:
+        return {
+            "node": switch.node,
+            "epoch": switch.epoch % OTHER_TABLE,
+            "at_s": round(switch.at - self.began_at, 1),
+            "during": self.during(switch.at),
+        }
 
     def _change(self, change: Change) -> dict[str, Any]:
         milliseconds = None if change.seconds is None else round(change.seconds * 1000, 1)

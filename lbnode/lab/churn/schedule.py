@@ -113,18 +113,22 @@ def plan(
     pace_s: float,
     nodes: Sequence[str],
     backends: Sequence[str],
+    isolated: str,
     kinds: Iterable[Kind] = tuple(Kind),
 ) -> tuple[Planned, ...]:
-    """Return `count` happenings for a lab of `nodes` (without the isolated one) and `backends`."""
-    return _Planner(random.Random(f"{seed} schedule"), nodes, backends).plan(count, pace_s, list(kinds))
+    """Return `count` happenings for a lab of `nodes` and `backends`; none befalls the `isolated` node."""
+    planner = _Planner(random.Random(f"{seed} schedule"), nodes, backends, isolated)
+    return planner.plan(count, pace_s, list(kinds))
 
 
 class _Planner:
     """Draws one happening after the other, and keeps in mind which hosts are there and free."""
 
-    def __init__(self, chance: random.Random, nodes: Sequence[str], backends: Sequence[str]) -> None:
+    def __init__(
+        self, chance: random.Random, nodes: Sequence[str], backends: Sequence[str], isolated: str
+    ) -> None:
         self._chance = chance
-        self._nodes = list(nodes)
+        self._nodes = [node for node in nodes if node != isolated]
         self._backends = list(backends)
         self._next_node = _last_number(nodes, "n") + 1
         self._next_backend = _last_number(backends, "b") + 1

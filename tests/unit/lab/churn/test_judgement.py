@@ -1,0 +1,81 @@
+"""Which flows count as broken: all but those of a backend that the drill let fail, if they were told in time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lbnode.lab.churn.flow import Ended, Outcome
+from lbnode.lab.churn.judgement import FailedBackend, Judgement, judge
+from lbnode.lab.churn.life import FlowKind
+from lbnode.lab.churn.sightings import Sightings, Switch
+
+PORT, BUCKET = 20000, 3
+FAILED_AT, LEFT_AT = 100.0, 102.0
+B2 = FailedBackend("b2", 2, FAILED_AT, LEFT_AT, frozenset({7}))
+VICTIM = Ended(7, FlowKind.CHATTY, PORT, "b2", 90.0, 100.0, 0.0, 0.1, 5, Outcome.CLOSED)
+
+
+def seen(owner: int) -> Sightings:
+    """One node, and all buckets belong to `owner`."""
+    tables = {1: np.full((8, 3), owner, dtype=np.uint16)}
+    return Sightings(("n1",), (Switch(1.0, "n1", 1),), tables, (), {})
+
+
+def verdict(flow: Ended, owner: int = 2, failed: tuple[FailedBackend, ...] = (B2,)) -> Judgement:
+    return judge([flow], {PORT: BUCKET}, failed, seen(owner))
+
+
+def test_a_whole_flow_is_no_matter() -> None:
+    assert verdict(replace(VICTIM, outcome=Outcome.WHOLE)) == Judgement((), 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("asked_at", "ended_at"), [(0.0, 130.0), (99.9, 104.9), (101.5, 103.4), (120.0, 120.9)]
+)
+def test_a_victim_that_was_named_and_told_in_time_is_no_break(asked_at: float, ended_at: float) -> None:
+    flow = replace(VICTIM, outcome=Outcome.RESET, asked_at=asked_at, ended_at=ended_at)
+
+    assert verdict(flow) == Judgement((), 1, 0)
+
+
+@pytest.mark.parametrize(("asked_at", "ended_at"), [(99.9, 105.2), (101.5, 103.6), (120.0, 121.1)])
+def test_a_victim_that_was_told_too_late_is_a_break(asked_at: float, ended_at: float) -> None:
+    flow = replace(VICTIM, outcome=Outcome.RESET, asked_at=asked_at, ended_at=ended_at)
+
+    assert "not told in time" in verdict(flow).broken[0].why
+
+
+@pytest.mark.parametrize("outcome", [Outcome.STALLED, Outcome.OTHER_SERVER, Outcome.WRONG_BYTES])
+def test_a_victim_that_was_told_nothing_or_something_wrong_is_a_break(outcome: Outcome) -> None:
+    assert len(verdict(replace(VICTIM, outcome=outcome)).broken) == 1
+
+
+def test_a_flow_that_was_not_named_is_a_break() -> None:
+    flow = replace(VICTIM, number=8)
+
+    assert verdict(flow).broken[0].why == Outcome.CLOSED
+
+
+def test_a_flow_of_a_backend_that_the_drill_did_not_touch_is_a_break() -> None:
+    assert len(verdict(VICTIM, failed=()).broken) == 1
+
+
+def test_a_new_flow_that_asked_the_failing_backend_is_turned_away() -> None:
+    flow = replace(VICTIM, number=9, server="", opened_at=101.0, ended_at=101.1, outcome=Outcome.NOT_OPENED)
+
+    assert verdict(flow) == Judgement((), 0, 1)
+
+
+def test_a_new_flow_that_was_turned_away_by_another_backend_is_a_break() -> None:
+    flow = replace(VICTIM, number=9, server="", opened_at=101.0, ended_at=101.1, outcome=Outcome.NOT_OPENED)
+
+    assert len(verdict(flow, owner=1).broken) == 1
+
+
+def test_a_new_flow_that_was_turned_away_after_the_epoch_is_a_break() -> None:
+    flow = replace(VICTIM, number=9, server="", opened_at=104.0, ended_at=104.1, outcome=Outcome.NOT_OPENED)
+
+    assert len(verdict(flow).broken) == 1
