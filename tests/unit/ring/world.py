@@ -214,7 +214,7 @@ class World:
         """All that is pending together, else one by one."""
         everything = self._apply(self._seats, self._pending)
         if not self._waits(everything):
-            accepted, held = everything, []
+            accepted, held = everything, list[Change]()
         else:
             accepted, held = self._one_by_one()
         self._count([change for change in self._pending if change not in held], held)
