@@ -10,13 +10,21 @@ from numpy.typing import NDArray
 
 from lbnode.core.admission import Admitted, Flows, Held, admit, pushed
 from lbnode.core.epochs import Inputs, derive
-from lbnode.core.flows import answered, describe, names_by_id
-from lbnode.core.history import build_table, earlier_epochs, ring_slots, window_from, with_window
+from lbnode.core.flows import answered, describe, may_hold_flows, names_by_id
+from lbnode.core.history import (
+    build_table,
+    closes_at,
+    earlier_epochs,
+    ring_slots,
+    window_from,
+    with_window,
+)
 from lbnode.model.epoch import BackendState, Epoch
 from lbnode.model.fleet import Pool
 from lbnode.model.forecast import Broken, HeldBack, PoolForecast, Share
-from lbnode.model.ids import BackendId, BackendName
+from lbnode.model.ids import BackendId, BackendName, EpochNumber
 from lbnode.model.view import FleetView
+from ring.slots import MAX_BACKEND
 from ring.table import Table
 
 Mask = NDArray[np.bool_]
@@ -66,8 +74,7 @@ def foresee_pool(view: FleetView, pool: Pool, inputs: Inputs, wall: float) -> Po
     window = (*earlier, before)
     flows = answered(view, before)
     admitted = admit(before, target, window, flows)
-    is_same = ring_slots(before) == ring_slots(target)
-    after = with_window(target, window_from(epochs, before, is_same, wall, pool.affinity_window_s))
+    after = with_window(target, _begin(view, pool, before, target, wall))
     kept = [epoch for epoch in window if epoch.number >= after.window_from]
     step = _Step(before, after, build_table(before, earlier), build_table(after, kept), flows, names)
     held = _held_masks(target, window, admitted)
@@ -83,19 +90,25 @@ def foresee_pool(view: FleetView, pool: Pool, inputs: Inputs, wall: float) -> Po
     )
 
 
+def _begin(view: FleetView, pool: Pool, before: Epoch, target: Epoch, wall: float) -> EpochNumber:
+    """Where the window of the epoch after `before` would begin: it stays open while a leaver counts flows."""
+    epochs = view.epochs[pool.name]
+    closes = None if may_hold_flows(view, before) else closes_at(epochs, before, pool.affinity_window_s)
+    if closes is None and before.window_from != before.number:
+        return before.window_from
+    is_same = ring_slots(before) == ring_slots(target)
+    return window_from(epochs, before, is_same, wall, pool.affinity_window_s)
+
+
 def _shares(old: Table | None, new: Table, names: Mapping[BackendId, BackendName]) -> Iterator[Share]:
     was = np.zeros_like(new.owners) if old is None else old.owners
-    for number in np.union1d(was, new.owners).tolist():
-        if number == 0:
-            continue
-        mine, wanted = was == number, new.owners == number
-        yield Share(
-            backend=names.get(BackendId(number), BackendName(f"id {number}")),
-            before=int(mine.sum()),
-            after=int(wanted.sum()),
-            gained=int((wanted & ~mine).sum()),
-            lost=int((mine & ~wanted).sum()),
-        )
+    moved = was != new.owners
+    columns = (was, new.owners, new.owners[moved], was[moved])
+    counts = [np.bincount(column, minlength=MAX_BACKEND + 1) for column in columns]
+    for number in np.flatnonzero(counts[0] + counts[1]).tolist():
+        if number != 0:
+            name = names.get(BackendId(number), BackendName(f"id {number}"))
+            yield Share(name, *(int(count[number]) for count in counts))
 
 
 def _second_chances(step: _Step) -> int | None:
@@ -131,7 +144,9 @@ def _broken(step: _Step, held: Mapping[BackendId, Mask], flow_table: bool) -> It
     if not flow_table:
         deaf = ~_with_agent(step) & (step.old.owners != step.new.owners)
         moving = {
-            BackendId(n): deaf & (step.old.owners == n) for n in np.unique(step.old.owners).tolist() if n
+            BackendId(n): deaf & (step.old.owners == n)
+            for n in np.unique(step.old.owners[deaf]).tolist()
+            if n
         }
         yield from _counted(step, moving, NO_AGENT)
 
@@ -159,7 +174,11 @@ def _listed(table: Table, number: BackendId) -> Mask:
 
 
 def _listed_before(step: _Step) -> list[BackendId]:
-    columns = np.concatenate((step.old.owners, step.old.first, step.old.second))
+    """Who was in the list of a bucket whose list changes."""
+    old, new = step.old, step.new
+    pairs = ((old.owners, new.owners), (old.first, new.first), (old.second, new.second))
+    changed = np.logical_or.reduce([one != other for one, other in pairs])
+    columns = np.concatenate([one[changed] for one, _ in pairs])
     return [BackendId(number) for number in np.unique(columns).tolist() if number]
 
 

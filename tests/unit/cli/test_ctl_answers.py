@@ -219,6 +219,10 @@ class TestHelp:
             ("backend", "add"),
             ("backend", "drain"),
             ("backend", "remove"),
+            ("backend", "replace"),
+            ("backend", "weigh"),
+            ("plan",),
+            ("rollout",),
             ("config", "check"),
         ],
     )

@@ -10,7 +10,7 @@ from lbnode.core.plan import Plan
 from lbnode.model.epoch import BackendState
 from lbnode.model.fleet import DesiredFleet, Intents
 from lbnode.model.ids import BackendName, NodeName, PoolName
-from lbnode.model.members import NodeMember
+from lbnode.model.members import AgentLive, AgentMember, NodeMember
 from lbnode.model.requests import (
     AddBackend,
     Apply,
@@ -20,9 +20,11 @@ from lbnode.model.requests import (
     RefusalKind,
     RemoveBackend,
     RemoveNode,
+    ReplaceBackend,
     Request,
     UndrainBackend,
     UndrainNode,
+    WeighBackend,
 )
 from lbnode.model.view import FleetView
 
@@ -46,6 +48,23 @@ def two_pools() -> FleetView:
     desired = fleet("b1", "b2", "b3")
     desired = replace(desired, pools=(*desired.pools, replace(pool("b2", "b3"), name=API)))
     return replace(settle(view_of(desired)), desired_version=5, intents_version=3)
+
+
+def with_agents(view: FleetView) -> FleetView:
+    """Every backend has the agent."""
+    agents = {name: AgentMember(name, ip_address("10.9.9.9"), 1) for name in view.backends}
+    return settle(replace(view, agents=agents))
+
+
+def counted(view: FleetView, **flows: int) -> FleetView:
+    """Agents are connected, have loaded the current epoch and count flows."""
+    live = {
+        BackendName(name): AgentLive(
+            BackendName(name), "0", {WEB: current(view).number}, flows={WEB: flows[name]}
+        )
+        for name in flows
+    }
+    return replace(view, live_agents=live)
 
 
 def grant(view: FleetView, request: Request) -> Plan:
@@ -81,6 +100,8 @@ ALL = [
     DrainBackend(B1),
     UndrainBackend(B1),
     RemoveBackend(B1),
+    WeighBackend(B1, 3),
+    ReplaceBackend(B1, B4, ip_address("10.0.0.4")),
 ]
 
 
@@ -275,7 +296,79 @@ class TestDrainBackend:
         assert grant(view, RemoveBackend(B2)).desired == replace(fleet("b1"), pools=(pool("b1"),))
 
 
+class TestWeighBackend:
+    def test_it_weighs_in_all_pools_or_in_one(self) -> None:
+        plan = grant(two_pools(), WeighBackend(B2, 7))
+        assert plan.desired is not None
+        weights = [[member.weight for member in one.members] for one in plan.desired.pools]
+        assert weights == [[1, 7, 1], [7, 1]]
+        assert lines(grant(two_pools(), WeighBackend(B2, 7, API))) == ["~ pool api, backend b2: weight 1 → 7"]
+
+    def test_the_same_weight_changes_nothing(self) -> None:
+        plan = grant(fleet_view(), WeighBackend(B2, 1))
+        assert (plan.desired, plan.intents, plan.differences) == (None, None, ())
+
+    @pytest.mark.parametrize("weight", [0, -1, 65536])
+    def test_a_weight_out_of_range_is_refused(self, weight: int) -> None:
+        refuse(
+            fleet_view(), WeighBackend(B2, weight), RefusalKind.INVALID, f"weight {weight} is out of range"
+        )
+
+
+class TestForce:
+    @pytest.mark.parametrize(
+        "request_",
+        [
+            Apply(fleet("b1", "b2"), force=True),
+            AddBackend(B4, WEB, ip_address("10.0.0.4"), force=True),
+            WeighBackend(B1, 3, force=True),
+            DrainBackend(B1, force=True),
+            RemoveBackend(B1, force=True),
+            ReplaceBackend(B1, B4, ip_address("10.0.0.4"), force=True),
+        ],
+        ids=lambda request: type(request).__name__,
+    )
+    def test_it_names_the_newest_epoch_that_the_next_one_may_follow_unheld(self, request_: Request) -> None:
+        view = settle(drain(fleet_view(live_nodes={}), "b3"))
+        plan = grant(view, request_)
+        assert plan.intents is not None
+        assert plan.intents.forced == {WEB: current(view).number}
+
+    def test_an_undrain_can_be_forced_too(self) -> None:
+        view = settle(drain(fleet_view(live_nodes={}), "b3"))
+        plan = grant(view, UndrainBackend(B3, force=True))
+        assert plan.intents == Intents(forced={WEB: 2})
+
+    def test_only_the_pools_of_the_verb_are_forced(self) -> None:
+        plan = grant(two_pools(), DrainBackend(B2, API, force=True))
+        assert plan.intents is not None
+        assert plan.intents.forced == {API: 1}
+
+    def test_what_was_forced_for_older_epochs_is_forgotten(self) -> None:
+        view = replace(two_pools(), intents=Intents(forced={WEB: 7, API: 1, PoolName("gone"): 3}))
+        plan = grant(view, DrainBackend(B1, WEB, force=True))
+        assert plan.intents is not None
+        assert plan.intents.forced == {WEB: 1, API: 1}
+
+    def test_an_apply_without_force_forces_nothing(self) -> None:
+        view = fleet_view(intents=Intents(forced={WEB: 1}))
+        assert grant(view, Apply(fleet("b1", "b2"))).intents is None
+
+
 class TestRemoveBackend:
+    def test_a_backend_that_still_has_flows_is_only_removed_by_force(self) -> None:
+        view = counted(settle(drain(with_agents(fleet_view(live_nodes={})), "b3")), b3=212)
+        refuse(view, RemoveBackend(B3), RefusalKind.STATE, "b3 still holds 212 flows in pool web", "--wait")
+        assert grant(view, RemoveBackend(B3, force=True)).desired == fleet("b1", "b2")
+        assert grant(counted(view, b3=0), RemoveBackend(B3)).desired == fleet("b1", "b2")
+        refuse(counted(view, b3=1), RemoveBackend(B3), RefusalKind.STATE, "b3 still holds 1 flow in")
+
+    def test_a_drain_that_a_node_does_not_follow_yet_is_waited_for(self) -> None:
+        view = settle(drain(fleet_view(live_nodes={}), "b3"))
+        behind = replace(node("n1", 1), announced=(ip_address("192.0.2.10"),))
+        view = replace(view, live_nodes={N1: behind})
+        refuse(view, RemoveBackend(B3), RefusalKind.STATE, "not in effect on all nodes yet")
+
     def test_an_active_backend_is_only_removed_by_force(self) -> None:
         refuse(fleet_view(), RemoveBackend(B3), RefusalKind.STATE, "not drained", "lbctl backend drain b3")
         assert grant(fleet_view(), RemoveBackend(B3, force=True)).desired == fleet("b1", "b2")
