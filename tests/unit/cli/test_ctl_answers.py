@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from typer.testing import CliRunner
 from lbnode.cli import ctl_status
 from lbnode.cli.ctl import app
 from lbnode.cli.render_flows import duration
-from tests.unit.core.fleets import SIZE
+from lbnode.model.flows import HeldChange, HeldChanges
+from lbnode.model.ids import BackendName
+from tests.unit.core.fleets import SIZE, WEB, fleet
 from tests.unit.rpc.cluster import N1, N2, MemoryCluster
 
 Lbctl = Callable[..., "tuple[int, str, str]"]
@@ -83,6 +86,42 @@ class TestStatus:
         _, out, _ = lbctl("status")
         assert "local view of n1" in out.splitlines()[0]
         assert "ALARM    store: out of reach" in out.splitlines()[1]
+
+    def test_what_is_held_is_said_with_for_whom_and_until_when(
+        self, lbctl: Lbctl, cluster: MemoryCluster
+    ) -> None:
+        until = datetime(2026, 11, 23, 14, 5).timestamp()
+        waits_for = {BackendName("b1"): 212, BackendName("b2"): None}
+        change = HeldChange("drain b3", waits_for, until - 3600, until)
+        cluster.view = replace(cluster.view, held={WEB: HeldChanges(WEB, (change,))})
+        line = lbctl("status")[1].splitlines()[2]
+        assert line == (
+            "held     pool web: drain b3: waits for 212 flows on b1, flows on b2 (not counted yet), "
+            "at most until 14:05"
+        )
+        (held,) = json.loads(lbctl("status", "--json")[1])["pools"][0]["held"]
+        assert held["waits_for"] == {"b1": 212, "b2": None}
+
+    def test_a_wait_beyond_a_day_says_the_date(self, lbctl: Lbctl, cluster: MemoryCluster) -> None:
+        until = datetime(2026, 11, 25, 14, 5).timestamp()
+        change = HeldChange("drain b3", {BackendName("b1"): 1}, until - 2 * 86400, until)
+        cluster.view = replace(cluster.view, held={WEB: HeldChanges(WEB, (change,))})
+        assert "waits for 1 flow on b1, at most until 2026-11-25 14:05" in lbctl("status")[1]
+
+    def test_the_weaker_promise_without_agents_is_said_unless_a_flow_table_keeps_it(
+        self, lbctl: Lbctl, cluster: MemoryCluster
+    ) -> None:
+        assert "without agent: b1, b2, b3: plain consistent hashing; flows of buckets" in lbctl("status")[1]
+        cluster.view = replace(cluster.view, desired=fleet("b1", "b2", "b3", flow_table=True))
+        assert "the flow table keeps their flows through planned changes" in lbctl("status")[1]
+
+    def test_the_window_and_draining_flows_are_shown(self, lbctl: Lbctl, cluster: MemoryCluster) -> None:
+        cluster.join("b1", "b2", "b3")
+        cluster.count(b2=212)
+        lbctl("backend", "drain", "b2")
+        out = lbctl("status")[1]
+        assert "window 1h with" in out
+        assert "draining (212 flows)" in out
 
     def test_watching_shows_it_again_and_again_until_interrupted(
         self, lbctl: Lbctl, monkeypatch: pytest.MonkeyPatch

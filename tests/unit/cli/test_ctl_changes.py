@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from lbnode.cli.render_forecast import print_forecast
+from lbnode.model.forecast import Broken, Forecast, HeldBack, PoolForecast, Share
 from lbnode.model.ids import BackendName, NodeName, PoolName
 from lbnode.settings.fleet import read_fleet
 from lbnode.settings.fleet_text import write_fleet
@@ -88,6 +93,73 @@ class TestApply:
 
     def test_apply_without_a_file_is_wrong_usage(self, lbctl: Lbctl) -> None:
         assert lbctl("apply")[0] == 2
+
+    def test_force_lets_go_of_what_is_held_even_without_a_difference(
+        self, lbctl: Lbctl, cluster: MemoryCluster
+    ) -> None:
+        text = lbctl("export")[1]
+        assert lbctl("apply", "-f", "-", "--force", stdin=text) == (0, "applied\n", "")
+        assert cluster.view.intents.forced == {WEB: 1}
+
+
+class TestPlan:
+    def test_it_says_what_becomes_of_the_flows_and_changes_nothing(
+        self, lbctl: Lbctl, cluster: MemoryCluster, smaller: Path
+    ) -> None:
+        before = cluster.view
+        status, out, err = lbctl("plan", "-f", str(smaller))
+        assert (status, err) == (0, "")
+        lines = out.splitlines()
+        assert lines[:2] == ["- backend b3", "- pool web, backend b3"]
+        assert lines[3].startswith("pool web: 83 of 251 buckets move (33.1 %)")
+        assert "  b3: 33.1 % → 0.0 %, loses 83 buckets" in lines
+        assert any(line.startswith("  second chances: unknown until agents are asked") for line in lines)
+        assert lines[-1] == (
+            "  breaks: an unknown number of flows on b3: their buckets go to a backend without agent, "
+            "which cannot pass them on"
+        )
+        assert cluster.view is before
+
+    def test_json_is_for_programs(self, lbctl: Lbctl, smaller: Path) -> None:
+        (pool,) = json.loads(lbctl("plan", "-f", str(smaller), "--json")[1])["pools"]
+        assert (pool["pool"], pool["moved"], pool["table_size"]) == ("web", 83, 251)
+        assert sum(share["lost"] for share in pool["shares"]) == pool["moved"]
+
+    def test_with_agents_nothing_breaks(self, lbctl: Lbctl, cluster: MemoryCluster, smaller: Path) -> None:
+        cluster.join("b1", "b2", "b3")
+        assert "breaks" not in lbctl("plan", "-f", str(smaller))[1]
+
+    def test_the_same_fleet_changes_nothing(self, lbctl: Lbctl) -> None:
+        _, out, _ = lbctl("plan", "-f", "-", stdin=lbctl("export")[1])
+        assert out == "nothing to change\npool web: 0 of 251 buckets move (0.0 %)\n"
+
+    def test_what_is_held_and_what_force_breaks_is_said(self, cluster: MemoryCluster) -> None:
+        pool = PoolForecast(
+            WEB,
+            100,
+            30,
+            (Share(BackendName("b1"), 50, 20, 0, 30),),
+            second_chances=1,
+            held=(HeldBack("drain b3", {BackendName("b1"): 212}),),
+            broken_by_force=(Broken(BackendName("b1"), 212, "pushed out"),),
+        )
+        console = Console(width=200, record=True, file=StringIO())
+        print_forecast(console, Forecast(1, (), (), (pool,)))
+        assert console.export_text().splitlines()[1:] == [
+            "pool web: 30 of 100 buckets move (30.0 %)",
+            "  b1: 50.0 % → 20.0 %, loses 30 buckets",
+            "  second chances: 1 flow will reach their backend by way of another one",
+            "  held: drain b3: would wait for 212 flows on b1",
+            "  breaks with --force: 212 flows on b1: pushed out",
+        ]
+
+    def test_a_bad_file_and_a_refused_one_are_errors(self, lbctl: Lbctl, smaller: Path) -> None:
+        smaller.write_text(smaller.read_text().replace("table_size: 251", "table_size: 509"))
+        status, _, err = lbctl("plan", "-f", str(smaller))
+        assert status == 2
+        assert "table_size 251 → 509" in err
+        smaller.write_text("fleet: demo\npolls: []\n")
+        assert lbctl("plan", "-f", str(smaller))[0] == 2
 
 
 class TestConfigCheck:

@@ -7,6 +7,7 @@ from lbnode.core.history import seal
 from lbnode.core.status import assess
 from lbnode.model.epoch import BackendState
 from lbnode.model.fleet import Intents
+from lbnode.model.flows import HeldChange, HeldChanges
 from lbnode.model.ids import BackendName, EpochNumber, NodeName
 from lbnode.model.members import AgentLive, AgentMember, LoadedEpoch, NodeLive, NodeMember, View
 from lbnode.model.status import AgentState, FleetStatus, Severity
@@ -228,3 +229,65 @@ def test_a_pool_without_an_epoch_is_an_alarm() -> None:
     status = assess(replace(view, leader=N1), NodeLive(N1, "0", "up", 0.0, ""), {}, now=0.0)
     assert "pool web: has no epoch yet: its VIPs are not served" in said(status, Severity.ALARM)
     assert status.pools[0].current is None
+
+
+def with_agents(view: FleetView, **flows: int) -> FleetView:
+    """All backends have the agent, connected; those named count flows."""
+    agents = {name: AgentMember(name, ip_address("10.9.9.9"), 1) for name in view.backends}
+    view = settle(replace(view, agents=agents, live_nodes={}))
+    live = {
+        name: AgentLive(name, "0", dict(view.current), flows={WEB: flows[name]} if name in flows else {})
+        for name in agents
+    }
+    return replace(view, live_agents=live)
+
+
+def at_work(view: FleetView) -> FleetView:
+    """Both nodes are connected and use the current epoch."""
+    return replace(view, live_nodes={name: live(view, name) for name in (N1, N2)})
+
+
+def test_a_draining_backend_shows_its_flows_until_it_is_drained() -> None:
+    view = at_work(with_agents(drain(well(), "b2"), b2=212))
+    slot = status_of(view).pools[0].slots[1]
+    assert (slot.state, slot.flows, slot.drained) == (BackendState.DRAINING, 212, False)
+    slot = status_of(at_work(with_agents(view, b2=0))).pools[0].slots[1]
+    assert (slot.flows, slot.drained) == (0, True)
+    assert status_of(view).pools[0].slots[0].flows is None
+
+
+def test_who_left_a_slot_is_shown_until_it_counts_no_more() -> None:
+    view = with_agents(well())
+    view = at_work(with_agents(replace(view, desired=fleet("b1", "b3")), b2=9))
+    (former,) = status_of(view).pools[0].former
+    assert (former.backend, former.slot, former.flows) == (BackendName("b2"), 1, 9)
+    assert (former.state, former.agent) == (BackendState.DRAINING, AgentState.CONNECTED)
+
+
+def test_what_is_held_and_the_window_are_part_of_a_pool() -> None:
+    change = HeldChange("drain b3", {B1: 212}, 0.0, 600.0)
+    view = replace(at_work(drain(well(), "b3")), held={WEB: HeldChanges(WEB, (change,))})
+    pool = status_of(view).pools[0]
+    assert pool.held == (change,)
+    assert (pool.window_s, pool.window_from, pool.flow_table) == (3600.0, 1, False)
+
+
+def test_flows_without_a_second_chance_are_a_warning_with_the_reason() -> None:
+    view = with_agents(well())
+    reason = {"192.0.2.10:80": "no listener in the agent's network namespace"}
+    agent = replace(view.live_agents[B1], no_second_chance=reason)
+    view = at_work(replace(view, live_agents={**view.live_agents, B1: agent}))
+    assert warnings(view) == [
+        "pool web, backend b1: no second chance for 192.0.2.10:80: no listener in the agent's network namespace"
+    ]
+    assert status_of(view).pools[0].slots[0].no_second_chance == reason
+
+
+def test_tables_that_differ_come_before_every_other_alarm() -> None:
+    view = well()
+    epoch = current(view)
+    view = with_node(view, N1, alarms=("disk full",))
+    view = with_node(view, N2, pools={WEB: LoadedEpoch(None, epoch.number, "ab" * 16)})
+    first, second = alarms(view)
+    assert first.startswith("agreement: node n2, pool web: epoch 1 with digest abab")
+    assert second == "node n1: disk full"
