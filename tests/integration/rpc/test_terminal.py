@@ -89,3 +89,35 @@ def test_with_yes_nobody_is_asked(seat: Seat) -> None:
 def test_a_terminal_gets_colours_unless_it_says_no(seat: Seat) -> None:
     assert "\x1b[" in seat.type("", "status")[1]
     assert "\x1b" not in seat.type("", "status", NO_COLOR="1")[1]
+
+
+def test_removing_a_backend_that_still_has_flows_asks_first(seat: Seat) -> None:
+    seat.cluster.join("b1", "b2", "b3")
+    seat.cluster.count(b2=212)
+    seat.type("", "backend", "drain", "b2")
+    status, screen = seat.type("n\n", "backend", "remove", "b2")
+    assert status == 1
+    assert "b2 still holds 212 flows, which break. Remove it? [y/N]" in screen
+    assert "nothing was changed" in screen
+    assert seat.cluster.view.desired == fleet("b1", "b2", "b3")
+    status, screen = seat.type("y\n", "backend", "remove", "b2")
+    assert status == 0
+    assert "- backend b2" in screen
+
+
+def test_a_wait_is_live_on_a_terminal(seat: Seat) -> None:
+    seat.cluster.join("b1", "b2", "b3")
+    seat.cluster.count(b2=212)
+    status, screen = seat.type("", "backend", "drain", "b2", "--wait", "--timeout", "1s")
+    assert status == 1
+    assert "drain b2: 212 flows left (" in screen
+    assert "error: drain b2: 212 flows left after 1s" in screen
+
+
+def test_a_rollout_without_a_command_asks_the_operator_to_act(seat: Seat) -> None:
+    seat.cluster.join("b1", "b2", "b3")
+    seat.cluster.count(b1=0, b2=0, b3=0)
+    status, screen = seat.type("\n", "rollout", "web", "--from", "b3")
+    assert status == 0
+    assert "b3 can be restarted now; press Enter when it is done" in screen
+    assert "rollout of web done: b3" in screen
