@@ -9,6 +9,7 @@ from lbnode.cli.render_flows import count_flows, describe_waits
 from lbnode.core.announce import Phase
 from lbnode.core.leader import COUNTED_S
 from lbnode.model.epoch import BackendState
+from lbnode.model.flows import HeldChange
 from lbnode.model.ids import BackendName, NodeName, PoolName
 from lbnode.model.status import AgentState, FleetStatus, FormerStatus, PoolStatus, SlotStatus
 
@@ -69,7 +70,7 @@ def replaced(name: BackendName, by: BackendName, pool: PoolName) -> Looking:
 
     def look(status: FleetStatus) -> Look:
         if any(_places(status, name, pool)):
-            return Look(f"{name} serves until {by} is up{_held_words(status, pool)}")
+            return Look(f"{name} serves until {by} is up{_held_words(status, pool, name)}")
         seen = serving(status)
         return gone(status) if seen.over else Look(f"{by} {seen.now}")
 
@@ -149,15 +150,19 @@ def _is_dead(place: SlotStatus | FormerStatus) -> bool:
 
 def _why_active(pool: PoolStatus, name: BackendName) -> str:
     for held in pool.held:
-        if name in held.what.split():
+        if _is_about(held, name):
             return f"held in pool {pool.name}: waits for {describe_waits(held.waits_for)}"
     return f"still takes new flows in pool {pool.name}"
 
 
-def _held_words(status: FleetStatus, pool: PoolName, name: BackendName | None = None) -> str:
+def _is_about(held: HeldChange, name: BackendName) -> bool:
+    return name in held.what.replace(",", " ").split()
+
+
+def _held_words(status: FleetStatus, pool: PoolName, name: BackendName) -> str:
     for shown in _pools(status, pool):
         for held in shown.held:
-            if name is None or name in held.what.split():
+            if _is_about(held, name):
                 return f" (held: waits for {describe_waits(held.waits_for)})"
     return ""
 
