@@ -38,14 +38,18 @@ class Node:
     source: IPv4Address = NODE
     stamp: int = 0
     key: int | None = None
+    is_marked: bool = False
+    destination: IPv4Address = BACKEND
 
     def wrap(self, packet: bytes) -> bytes:
         """Return the packet with the outer header of design.md §4; the kernel fills the checksum in."""
         gre = GRE if self.key is None else GRE_KEYED + self.key.to_bytes(4, "big")
+        if self.is_marked:
+            gre = gre[:1] + b"\x08" + gre[2:]
         size = 20 + len(gre) + len(packet)
         outer = struct.pack(
             "!BBHHHBBH4s4s", 0x45, 0, size, self.stamp, DONT_FRAGMENT, 64, IPPROTO_GRE, 0,
-            self.source.packed, BACKEND.packed,
+            self.source.packed, self.destination.packed,
         )  # fmt: skip
         return outer + gre + packet
 
@@ -53,7 +57,7 @@ class Node:
 @contextmanager
 def sending(cable: Cable, vip: IPv4Address) -> Iterator[Node]:
     """Route `vip` into the tunnel as long as the context lasts; CLIENT is the client's address."""
-    device, raw = inside(cable.far, _open)
+    device, raw = inside(cable.far, open_tunnel)
     stop_read, stop_write = os.pipe()
     node = Node()
     thread = threading.Thread(target=_forward, args=(device, raw, stop_read, node))
@@ -69,7 +73,8 @@ def sending(cable: Cable, vip: IPv4Address) -> Iterator[Node]:
         raw.close()
 
 
-def _open() -> tuple[int, socket.socket]:
+def open_tunnel() -> tuple[int, socket.socket]:
+    """Return a tun device called `tunnel` and a raw socket, both of the present namespace."""
     device = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
     fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", b"tunnel", IFF_TUN | IFF_NO_PI))
     return device, socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)

@@ -1,0 +1,290 @@
+"""Second chances between real agents: flows that are held elsewhere go on, and what nobody holds is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lbnode.core.history import build_table, earlier_epochs
+from lbnode.model.epoch import BackendState, Epoch
+from lbnode.model.fleet import Backend, DesiredFleet, Pool, PoolMember, Protocol, Vip
+from lbnode.model.flows import FlowQuestion
+from lbnode.model.ids import BackendName, EpochNumber, NodeName
+from lbnode.model.members import AgentLive, BackendMember, NodeMember
+from lbnode.store.files import FileTree
+from lbnode.store.fleet import FleetStore
+from ring.bucket import Flow, bucket_of, derive_keys
+from tests.integration import agents
+from tests.integration.agents import PORT, VIP, Member, Segment, ask, segment_of
+from tests.integration.cable import eventually, inside, ip
+from tests.integration.tunnel import CLIENT, NODE
+from tests.unit.backend import fleets
+from tests.unit.backend.fleets import WEB
+
+TIMEOUT_S = 10.0
+EPOCH = 3
+RST = 0x04
+
+
+class World(Segment):
+    """Three agents that run, on a fleet whose pool has them all."""
+
+    store: Path
+    processes: list[subprocess.Popen[bytes]]
+
+    def epoch(self, number: int, states: tuple[BackendState, ...] = ()) -> Epoch:
+        """An epoch with every backend in its slot, those of `states` not all active."""
+        made = fleets.epoch(number, *(member.id for member in self.members))
+        slots = tuple(
+            replace(slot, state=state)
+            for slot, state in zip(made.slots, (*states, *[BackendState.ACTIVE] * 3), strict=False)
+        )
+        sealed = replace(made, slots=slots)
+        return replace(sealed, digest=build_table(sealed, ()).digest())
+
+    def offer(self, epoch: Epoch) -> None:
+        """Offer an epoch, and wait until every agent goes by it."""
+        in_store(self.store, lambda store: store.create_epoch(epoch))
+        for member in self.members:
+            said = f"epoch={epoch.number} "
+            eventually(f"{member.name} goes by {epoch.number}", lambda at=member, said=said: said in at.log)
+
+    def port_owned_by(self, owner: Member, epoch: Epoch) -> int:
+        """A client's port whose flow belongs to `owner`."""
+        keys = derive_keys(bytes.fromhex("11" * 32), epoch.seed)
+        table = build_table(epoch, earlier_epochs({epoch.number: epoch}, epoch))
+        for port in range(20000, 30000):
+            flow = Flow.between(CLIENT, port, VIP, PORT, Protocol.TCP)
+            if table.owners[bucket_of(keys, "multiply", "flow", flow, epoch.table_size)] == owner.id:
+                return port
+        raise AssertionError(f"{owner.name} owns nothing")
+
+
+def in_store(directory: Path, work: Callable[[FleetStore], Awaitable[None]]) -> None:
+    """Do something to the fleet's memory as a node would."""
+
+    async def session() -> None:
+        store = FleetStore(FileTree(directory / "demo"))
+        await store.start(lambda: None)
+        try:
+            assert await store.wait_in_step(TIMEOUT_S)
+            await work(store)
+        finally:
+            await store.close()
+
+    asyncio.run(session())
+
+
+async def found(store: FleetStore, world: World) -> None:
+    identity = fleets.view().identity
+    assert identity is not None
+    names = [BackendName(member.name) for member in world.members]
+    desired = DesiredFleet(
+        "demo",
+        tuple(Backend(name, member.address) for name, member in zip(names, world.members, strict=True)),
+        (Pool(WEB, tuple(PoolMember(name) for name in names)),),
+        (Vip(VIP, Protocol.TCP, PORT, WEB),),
+    )
+    await store.create_identity(identity)
+    await store.write_desired(desired, -1)
+    await store.put_node(NodeMember(NodeName("n1"), (NODE,), 1))
+    for name, member in zip(names, world.members, strict=True):
+        await store.put_backend(BackendMember(name, member.id, member.address, True))
+    await store.create_epoch(world.epoch(EPOCH))
+    await store.set_current(WEB, EpochNumber(EPOCH))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with agents.segment(tmp_path, 3) as made:
+        world = World(made.far, made.members, made.sender)
+        world.store = tmp_path / "store"
+        in_store(world.store, lambda store: found(store, world))
+        world.processes = [member.start(world.store) for member in world.members]
+        for member in world.members:
+            eventually(f"{member.name} hears", lambda at=member: at.status()["vips"][0]["second_chance"])
+        world.sender.aim(world.members[0], stamp=EPOCH)
+        yield world
+
+
+def test_a_flow_goes_on_wherever_its_packets_arrive(world: World) -> None:
+    b1, b2, b3 = world.members
+    with world.connect() as flow:
+        assert ask(flow, "established") == "b1"
+        world.sender.aim(b2, b1, stamp=EPOCH)
+        assert ask(flow, "moved to b2, which asks b1") == "b1"
+        world.sender.aim(b3, b2, b1, stamp=EPOCH)
+        assert ask(flow, "moved to b3, which asks b2 and then b1") == "b1"
+        world.sender.aim(b1, b2, b3, stamp=EPOCH)
+        assert ask(flow, "back") == "b1"
+    assert b2.counted("forwarded_keyless") > 0
+    assert b3.counted("forwarded_keyed") > 0
+    assert b1.counted("extra_hop") > 0
+    assert b1.counted("delivered_held") > 0
+
+
+def test_full_segments_are_passed_on_whole(world: World) -> None:
+    b1, b2, _ = world.members
+    with world.connect() as flow:
+        assert ask(flow, "established") == "b1"
+        world.sender.aim(b2, b1, stamp=EPOCH)
+        assert ask(flow, "x" * 50000) == "b1"
+    assert b2.counted("drop_too_big") == 0
+
+
+def test_a_node_that_is_behind_breaks_nothing(world: World) -> None:
+    b1, b2, _ = world.members
+    with world.connect(world.port_owned_by(b1, world.epoch(EPOCH))) as flow:
+        assert ask(flow, "established") == "b1"
+        world.sender.aim(b2, stamp=EPOCH - 1)
+        assert ask(flow, "an old epoch had b2 as owner") == "b1"
+    assert b2.counted("forwarded_restarted") > 0
+
+
+def test_a_backend_that_drains_keeps_its_flows_and_sends_new_ones_to_their_owners(world: World) -> None:
+    b1, b2, _ = world.members
+    with world.connect() as old:
+        assert ask(old, "established") == "b1"
+        drained = world.epoch(EPOCH + 1, (BackendState.DRAINING,))
+        world.offer(drained)
+        with world.connect(world.port_owned_by(b2, drained)) as new:
+            assert ask(new, "sent to b1 by a node that is behind") == "b2"
+        assert ask(old, "still here") == "b1"
+        live = eventually_told(world.store, lambda live: live.flows.get(WEB) == 1)
+        assert live.pools == {WEB: EPOCH + 1}
+    assert b1.counted("forwarded_syn") > 0
+    eventually_told(world.store, lambda live: live.flows.get(WEB) == 0)
+
+
+def eventually_told(directory: Path, holds: Callable[[AgentLive], bool]) -> AgentLive:
+    """Wait until b1 tells the fleet something."""
+    said: list[AgentLive] = []
+
+    async def until(store: FleetStore) -> None:
+        async with asyncio.timeout(TIMEOUT_S):
+            while not (live := store.view().live_agents.get(BackendName("b1"))) or not holds(live):
+                await asyncio.sleep(0.02)
+            said.append(live)
+
+    in_store(directory, until)
+    return said[0]
+
+
+def test_the_leaders_question_is_answered_bucket_by_bucket(world: World) -> None:
+    reports = []
+
+    async def ask_all(store: FleetStore) -> None:
+        await store.ask(FlowQuestion(WEB, 1, EpochNumber(EPOCH)))
+        async with asyncio.timeout(TIMEOUT_S):
+            while len(store.view().reports.get(WEB, {})) < 3:
+                await asyncio.sleep(0.02)
+        reports.append(store.view().reports[WEB])
+
+    with world.connect(20001) as one, world.connect(20002) as other:
+        assert (ask(one, "first"), ask(other, "second")) == ("b1", "b1")
+        in_store(world.store, ask_all)
+    by_name = reports[0]
+    assert [by_name[BackendName(name)].total for name in ("b1", "b2", "b3")] == [2, 0, 0]
+    epoch = world.epoch(EPOCH)
+    keys = derive_keys(bytes.fromhex("11" * 32), epoch.seed)
+    for port in (20001, 20002):
+        flow = Flow.between(CLIENT, port, VIP, PORT, Protocol.TCP)
+        bucket = bucket_of(keys, "multiply", "flow", flow, epoch.table_size)
+        assert by_name[BackendName("b1")].flows()[bucket] >= 1
+
+
+def test_what_nobody_holds_is_answered_by_the_last_one(world: World) -> None:
+    b1, b2, _ = world.members
+    with world.connect() as flow:
+        assert ask(flow, "established") == "b1"
+        last = world.sender.last
+    stray = last[:20] + (9).to_bytes(2, "big") + last[22:]
+    with inside(world.far, listen_on_wire) as wire:
+        world.sender.aim(b2, b1, stamp=EPOCH)
+        world.sender.send(with_checksum(stray))
+        wire.settimeout(TIMEOUT_S)
+        while True:
+            frame = wire.recv(2048)
+            if frame[23] == 6 and frame[26:30] == VIP.packed and frame[47] & RST:
+                break
+    assert b2.counted("forwarded_keyless") > 0
+
+
+def listen_on_wire() -> socket.socket:
+    wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
+    wire.bind(("eth0", 0x0800))
+    return wire
+
+
+def with_checksum(packet: bytes) -> bytes:
+    """Return the IPv4 TCP packet (without IP options) with its TCP checksum made true."""
+    segment = packet[20:36] + bytes(2) + packet[38:]
+    pseudo = (
+        packet[12:20] + bytes([0, 6]) + len(segment).to_bytes(2, "big") + segment + bytes(len(segment) % 2)
+    )
+    total = sum(int.from_bytes(pseudo[at : at + 2], "big") for at in range(0, len(pseudo), 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return packet[:36] + (~total & 0xFFFF).to_bytes(2, "big") + packet[38:]
+
+
+@pytest.mark.parametrize(("cookies", "outcome"), [("1", "delivered_handshake"), ("2", "delivered_cookie")])
+def test_the_last_packet_of_a_handshake_belongs_to_who_answered_the_first(
+    world: World, cookies: str, outcome: str
+) -> None:
+    b1, b2, _ = world.members
+    ip("netns", "exec", b1.namespace, "sysctl", "-qw", f"net.ipv4.tcp_syncookies={cookies}")
+    world.sender.aim(b1, b2, stamp=EPOCH)
+    before = b1.counted(outcome)
+    with world.connect() as flow:
+        assert ask(flow, "opened with a key") == "b1"
+    assert b1.counted(outcome) == before + 1
+    assert b1.counted("forwarded_keyless") == 0
+
+
+def test_a_flow_that_ended_here_is_known_by_its_numbers(world: World) -> None:
+    b1, b2, _ = world.members
+    with world.connect() as flow:
+        assert ask(flow, "bye") == "b1"
+        assert flow.recv(1) == b""
+    is_over = re.compile(r"TIME-WAIT")
+    eventually("TIME_WAIT", lambda: is_over.search(ip("netns", "exec", b1.namespace, "ss", "-tan")))
+    world.sender.aim(b1, b2, stamp=EPOCH)
+    last = world.sender.last
+    world.sender.send(segment_of(last, 1 << 30))
+    eventually("a stranger's segment is passed on", lambda: b1.counted("forwarded_keyless") == 1)
+    assert b1.counted("delivered_time_wait") == 0
+    world.sender.send(last)
+    eventually("its own segment is taken", lambda: b1.counted("delivered_time_wait") > 0)
+
+
+def test_an_agent_without_second_chance_delivers_everything(world: World) -> None:
+    b1, b2, _ = world.members
+    world.processes[1].kill()
+    world.processes[1].wait()
+    b2.start(world.store, second_chance=False)
+    with world.connect() as flow:
+        assert ask(flow, "established") == "b1"
+        world.sender.aim(b2, b1, stamp=EPOCH)
+        with pytest.raises(ConnectionResetError):
+            ask(flow, "moved")
+    assert b2.counted("delivered_no_chance") > 0
+
+
+def test_second_chances_outlive_the_agent_and_its_successor(world: World) -> None:
+    b1, b2, _ = world.members
+    with world.connect() as flow:
+        assert ask(flow, "established") == "b1"
+        world.sender.aim(b2, b1, stamp=EPOCH)
+        world.processes[1].kill()
+        world.processes[1].wait()
+        assert ask(flow, "no agent on b2") == "b1"
+        b2.start(world.store)
+        assert ask(flow, "another agent on b2") == "b1"
