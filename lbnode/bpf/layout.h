@@ -32,7 +32,10 @@
 	X(drop_no_next_hop)  /* the way to the backend is not known (yet) */                                 \
 	X(drop_too_big)	     /* with the outer header longer than the next hop takes */                      \
 	X(drop_no_headroom)  /* the driver leaves no room for the outer header */                            \
-	X(drop_inconsistent) /* the maps contradict each other: cannot happen */
+	X(drop_inconsistent) /* the maps contradict each other: cannot happen */                             \
+	X(flow_recorded)     /* no outcome: the flow's backend was written down */                           \
+	X(flow_opened)	     /* likewise, of a flow that begins */                                           \
+	X(flow_kept)	     /* no outcome: sent to an earlier owner, whose flow it is or may be */
 
 #define AS_OUTCOME(name) OUTCOME_##name,
 enum outcome {
@@ -132,12 +135,20 @@ struct pool {
 	__u32 unused;
 };
 
+/* Only in pools with a flow table. */
+enum bucket_flags {
+	BUCKET_RECORDED = 1,	  /* the owner is about to change: UDP flows are written down */
+	BUCKET_CHANGED = 2,	  /* the owner has changed: flows are looked up */
+	BUCKET_FIRST_FAILED = 4,  /* health has given up the first alternate: no UDP for it */
+	BUCKET_SECOND_FAILED = 8, /* and the second */
+};
+
 /* A bucket: ids of its owner and of at most two alternates, 0 = none. */
 struct bucket {
 	__u16 owner;
 	__u16 first;
 	__u16 second;
-	__u16 unused;
+	__u16 flags;
 };
 
 enum tunnel_flags {
@@ -203,6 +214,7 @@ struct table_record {
 struct pool_record {
 	char name[NAME_SIZE]; /* UTF-8, zero-padded; empty: this number is free */
 	struct table_record table[2];
+	__u64 is_recorded; /* the current table has buckets that are BUCKET_RECORDED */
 };
 
 /* A variable of this type makes the compiler put the enums into the object's BTF, where user space finds
@@ -213,6 +225,7 @@ struct vocabulary {
 	enum vip_key vip_key;
 	enum vip_flags vip_flags;
 	enum pool_flags pool_flags;
+	enum bucket_flags bucket_flags;
 	enum tunnel_flags tunnel_flags;
 	enum text_size text_size;
 };
@@ -226,7 +239,7 @@ _Static_assert(sizeof(struct tunnel) == 64, "tunnel");
 _Static_assert(sizeof(struct state) <= 4 << 20, "state: the most that a value has on older kernels");
 _Static_assert(sizeof(struct tunnels) <= 4 << 20, "tunnels: likewise");
 _Static_assert(sizeof(struct table_row) <= 4 << 20, "table_row: likewise");
-_Static_assert(sizeof(struct pool_record) == 224, "pool_record");
+_Static_assert(sizeof(struct pool_record) == 232, "pool_record");
 _Static_assert((int)OUTCOME_COUNT <= (int)OUTCOME_ROWS, "rows of the outcomes");
 
 #endif

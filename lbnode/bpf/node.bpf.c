@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * The node's program: parse, find the VIP, the bucket, the backend; push the outer header; send. One pass, no
- * state of flows. lbnode/dataplane/model.py says the same in Python, and tests/bpf compares the two packet by
- * packet.
+ * state of flows, but for pools that ask for it (flow.h). lbnode/dataplane/model.py says the same in Python,
+ * and tests/bpf compares the two packet by packet.
  */
 #include <linux/bpf.h>
 
 #include "count.h"
 #include "encap.h"
+#include "flow.h"
 #include "hash.h"
 #include "maps.h"
 #include "parse.h"
@@ -40,20 +41,29 @@ static __always_inline enum outcome forward(struct xdp_md *ctx, const struct sta
 					    const struct vip *vip, struct way *way)
 {
 	const struct pool *pool = &state->pool[vip->pool & (POOL_PLACES - 1)];
+	const struct bucket *place;
+	struct bucket bucket;
 	enum outcome outcome;
 	__u64 current;
-	__u32 bucket;
+	__u32 number;
 
 	SETTLE(pool);
 	current = READ_ONCE(pool->current);
 	if (!current)
 		return OUTCOME_drop_no_table;
-	bucket = find_bucket(vip, pool, packet);
-	count_bucket(pool, bucket);
-	outcome = find_way(tunnels, current, bucket, packet->is_syn, way);
+	number = find_bucket(vip, pool, packet);
+	count_bucket(pool, number);
+	place = find_place(current, number);
+	if (!place)
+		return OUTCOME_drop_inconsistent;
+	bucket = load_bucket(place);
+	if (bucket.flags)
+		bucket = follow_flow(pool, tunnels, packet, bucket);
+	outcome = find_way(tunnels, bucket, packet->is_syn, way);
 	if (outcome != PARSED)
 		return outcome;
-	return encapsulate(ctx, packet, way, find_source(state, bucket));
+	way->stamp = current;
+	return encapsulate(ctx, packet, way, find_source(state, number));
 }
 
 /*

@@ -36,19 +36,18 @@ static __always_inline __u32 alternates_key(struct bucket bucket, const struct t
 	return bpf_htonl((__u32)bucket.first << 16 | bucket.second);
 }
 
-static __always_inline enum outcome find_way(const struct tunnels *tunnels, __u64 current, __u32 number,
-					     bool is_syn, struct way *way)
+static __always_inline struct bucket load_bucket(const struct bucket *place)
 {
-	const struct bucket *found = find_place(current, number);
-	const struct tunnel *tunnel;
-	struct bucket bucket;
-	__u64 word;
+	__u64 word = READ_ONCE(*(const __u64 *)place);
 
-	if (!found)
-		return OUTCOME_drop_inconsistent;
-	word = READ_ONCE(*(const __u64 *)found);
-	bucket = *(struct bucket *)&word;
-	tunnel = &tunnels->backend[bucket.owner];
+	return *(struct bucket *)&word;
+}
+
+static __always_inline enum outcome find_way(const struct tunnels *tunnels, struct bucket bucket, bool is_syn,
+					     struct way *way)
+{
+	const struct tunnel *tunnel = &tunnels->backend[bucket.owner];
+
 	SETTLE(tunnel);
 	if (!tunnel->row)
 		return OUTCOME_drop_no_backend;
@@ -56,7 +55,6 @@ static __always_inline enum outcome find_way(const struct tunnels *tunnels, __u6
 		return OUTCOME_drop_no_next_hop;
 	way->tunnel = tunnel;
 	way->key = alternates_key(bucket, tunnel, is_syn);
-	way->stamp = current;
 	return PARSED;
 }
 

@@ -11,7 +11,9 @@ import numpy as np
 from lbnode.dataplane.btf import Btf
 
 STRUCTURES = ("state", "cpu_counts", "pool_record", "table_row", "tunnels")
-ENUMS = ("outcome", "capacity", "vip_key", "vip_flags", "pool_flags", "tunnel_flags", "text_size")
+ENUMS = (
+    "outcome", "capacity", "vip_key", "vip_flags", "pool_flags", "bucket_flags", "tunnel_flags", "text_size"
+)  # fmt: skip
 
 OUTCOME_PREFIX = "OUTCOME_"
 

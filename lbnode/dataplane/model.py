@@ -7,11 +7,15 @@ It is what `lbnode/bpf` is checked against, so it prefers being plain to being f
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from ipaddress import IPv4Address
 
+import numpy as np
+from numpy.typing import NDArray
+
+from lbnode.dataplane.flow_model import Circumstances, FlowKey, FlowModel, Listed
 from lbnode.dataplane.values import BackendEntry, PoolTable, VipEntry
 from lbnode.model.fleet import HashMode, Protocol
 from lbnode.model.ids import BackendId, PoolName
@@ -42,12 +46,13 @@ class Verdict(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What becomes of a frame. `backend` is set when it is forwarded."""
+    """What becomes of a frame. `backend` is set when it is forwarded. `notes`: what the flow table did."""
 
     outcome: str
     verdict: Verdict
     frame: bytes
     backend: BackendId | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,11 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class NodeModel:
-    """A node: tables in use, backends, VIPs, outer sources (a power of two: the bucket chooses)."""
+    """A node: tables in use, backends, VIPs, outer sources (a power of two: the bucket chooses).
+
+    `recorded`: by pool, the buckets that the table on stage gives to another owner. Pools with a flow table make the
+    node remember; all else about it never changes.
+    """
 
     tables: Sequence[PoolTable]
     backends: Sequence[BackendEntry]
@@ -100,6 +109,8 @@ class NodeModel:
     ingress: int = 1
     own_mac: bytes = b""
     """Of the interface `ingress`; empty: frames for every MAC are taken."""
+    recorded: Mapping[PoolName, NDArray[np.bool_]] = field(default_factory=dict)
+    flows: FlowModel = field(default_factory=FlowModel)
     _pools: dict[PoolName, PoolTable] = field(init=False, default_factory=dict)
     _backends: dict[BackendId, BackendEntry] = field(init=False, default_factory=dict)
 
@@ -154,13 +165,20 @@ class NodeModel:
         if table is None:
             return _left("drop_no_table", frame)
         bucket = self.bucket(packet, table)
-        backend = self._backends.get(BackendId(int(table.owners[bucket])))
+        listed = Listed(int(table.owners[bucket]), int(table.first[bucket]), int(table.second[bucket]))
+        notes: tuple[str, ...] = ()
+        if table.flow_table:
+            listed, notes = self._follow(packet, table, bucket, listed)
+        return replace(self._send(packet, table, bucket, listed, frame), notes=notes)
+
+    def _send(self, packet: Packet, table: PoolTable, bucket: int, listed: Listed, frame: bytes) -> Result:
+        backend = self._backends.get(BackendId(listed.owner))
         if backend is None:
             return _left("drop_no_backend", frame)
         hop = backend.next_hop
         if hop is None:
             return _left("drop_no_next_hop", frame)
-        key = self._key(packet, table, bucket) if backend.agent else b""
+        key = _key(packet, listed) if backend.agent else b""
         outer = self._outer(packet, table, bucket, backend, key)
         if len(outer) + len(packet.data) > (hop.mtu or 0xFFFF):
             return _left("drop_too_big", frame)
@@ -169,18 +187,25 @@ class NodeModel:
         outcome = "forwarded_keyed" if key else "forwarded"
         return Result(outcome, verdict, ethernet + outer + frame[ETHERNET_SIZE:], backend.id)
 
+    def _follow(
+        self, packet: Packet, table: PoolTable, bucket: int, listed: Listed
+    ) -> tuple[Listed, tuple[str, ...]]:
+        owner = self._backends.get(BackendId(listed.owner))
+        recorded = self.recorded.get(table.pool)
+        around = Circumstances(
+            packet.protocol,
+            _opens(packet),
+            owner is not None and owner.agent,
+            recorded is not None and bool(recorded[bucket]),
+            frozenset(table.failed),
+        )
+        return self.flows.follow(_flow(packet, table), listed, around)
+
     def bucket(self, packet: Packet, table: PoolTable) -> int:
         """Return the packet's bucket. A fragment has no ports; its pool does not look at them."""
         ports = (0, 0) if packet.fragment else struct.unpack_from("!HH", packet.transport)
         flow = Flow.between(packet.source, ports[0], packet.destination, ports[1], packet.protocol)
         return bucket_of(table.keys, table.algorithm.value, table.mode.value, flow, table.size)
-
-    def _key(self, packet: Packet, table: PoolTable, bucket: int) -> bytes:
-        """Alternates as GRE key; none in a SYN: a new flow belongs to the owner."""
-        first, second = int(table.first[bucket]), int(table.second[bucket])
-        if not first or _opens(packet):
-            return b""
-        return struct.pack("!HH", first, second)
 
     def _outer(
         self, packet: Packet, table: PoolTable, bucket: int, backend: BackendEntry, key: bytes
@@ -227,6 +252,19 @@ def _fault(packet: Packet) -> str:
     if packet.protocol not in SMALLEST:
         return "drop_icmp" if packet.protocol == ICMP else "drop_protocol"
     return "drop_truncated" if len(packet.transport) < SMALLEST[Protocol(packet.protocol)] else ""
+
+
+def _key(packet: Packet, listed: Listed) -> bytes:
+    """Alternates as GRE key; none in a SYN: a new flow belongs to the owner."""
+    if not listed.first or _opens(packet):
+        return b""
+    return struct.pack("!HH", listed.first, listed.second)
+
+
+def _flow(packet: Packet, table: PoolTable) -> FlowKey:
+    portless = packet.fragment or (table.mode is HashMode.SOURCE and packet.protocol == Protocol.UDP)
+    ports = bytes(4) if portless else packet.transport[:4]
+    return packet.source.packed, packet.destination.packed, ports, packet.protocol
 
 
 def _opens(packet: Packet) -> bool:

@@ -20,7 +20,7 @@ from lbnode.dataplane.grace import Grace
 from lbnode.dataplane.interfaces import set_interfaces
 from lbnode.dataplane.layout import Layout
 from lbnode.dataplane.libbpf import BpfObject, Map, Program, possible_cpus
-from lbnode.dataplane.memory import MAPS, NodeMemory
+from lbnode.dataplane.memory import NODE_MAPS, NodeMemory
 from lbnode.dataplane.pins import Pins
 from lbnode.dataplane.rows import CounterRows
 from lbnode.dataplane.tables import Tables
@@ -73,7 +73,7 @@ class NodeDataPlane:
             if adopted is None:
                 _size(each, limits or Limits(), layout["TABLE_ROW"])
             each.load()
-            maps = adopted or {name: each.map(name) for name in MAPS}
+            maps = adopted or {name: each.map(name) for name in NODE_MAPS}
             program = each.program(PROGRAM)
         memory = NodeMemory(maps, layout)
         if adopted is None:
@@ -105,7 +105,11 @@ class NodeDataPlane:
         self._vips.set(entries)
 
     def stage(self, table: PoolTable) -> None:
-        """Write a table aside; it replaces one that was staged before. Packets see nothing of it."""
+        """Write a table aside; it replaces one that was staged before. Packets are sent as before.
+
+        With `flow_table`, UDP flows of buckets that are to change owner are written down from now on: who waits for
+        as long as such flows may be idle before `switch` keeps them all.
+        """
         if self._tables.stage(table):
             self._vips.renew()
 
@@ -132,7 +136,7 @@ class NodeDataPlane:
         return self._attachments.all()
 
     def counters(self) -> dict[str, Count]:
-        """Return packets and bytes by outcome."""
+        """Return packets and bytes by outcome, and what the flow table did (`flow_…`: packets alone)."""
         outcomes = self._memory.layout.outcomes
         return dict(zip(outcomes, self._rows.read(list(range(len(outcomes)))), strict=True))
 
@@ -186,7 +190,7 @@ def unload(directory: Path) -> bool:
 def _adopt(each: BpfObject, pins: Pins, layout: Layout, limits: Limits | None) -> dict[str, Map]:
     """Open the pinned maps and let the object use them; raises LayoutError when they do not fit it."""
     try:
-        maps = pins.maps(MAPS)
+        maps = pins.maps(NODE_MAPS)
     except PinError as error:
         raise LayoutError(f"adopt pinned maps: {error}: {_UNLOAD}") from error
     if maps["node_state"].value_size != layout.shapes["state"].itemsize:
@@ -206,9 +210,12 @@ _UNLOAD = "run `lbnode unload` (its traffic ends) and start again"
 
 
 def _size(each: BpfObject, limits: Limits, row: int) -> None:
-    if limits.table_places < 1:
-        raise DataPlaneError(f"table_places: {limits.table_places}: must be at least 1")
+    for name in ("table_places", "flows", "new_flows"):
+        if getattr(limits, name) < 1:
+            raise DataPlaneError(f"{name}: {getattr(limits, name)}: must be at least 1")
     each.resize("tables", -(-limits.table_places // row))
     each.resize("counts", possible_cpus())
     each.resize("bucket_counts", limits.table_places if limits.count_buckets else 1)
+    each.resize("flows", limits.flows)
+    each.resize("new_flows", limits.new_flows)
     each.set_constant("count_buckets", int(limits.count_buckets))

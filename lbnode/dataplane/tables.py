@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lbnode.dataplane.arena import Arena, claimed
+from lbnode.dataplane.buckets import check, moved, pack_buckets, with_flag, without_flag
 from lbnode.dataplane.errors import CapacityError, DataPlaneError, LayoutError
 from lbnode.dataplane.grace import Grace
 from lbnode.dataplane.memory import NodeMemory
@@ -62,6 +63,9 @@ class Tables:
         tables = [self._table(record) for record in self._records()]
         if not claimed(self._arena, [(int(table["base"]), int(table["size"])) for table in tables]):
             raise LayoutError("adopt tables: their records overlap: run `lbnode unload` and start again")
+        for number in self._numbers.values():
+            if self._half(number, current=False) is None:
+                self._stop_recording(number)
         if self._counts_buckets:
             pools = self._memory.pools[list(self._numbers.values())]
             counters = [(int(pool["bucket_counts"]), int(pool["size"])) for pool in pools]
@@ -114,7 +118,11 @@ class Tables:
     def loaded(self) -> dict[PoolName, PoolTables]:
         """Return what the kernel holds, pool by pool."""
         return {
-            pool: PoolTables(self._loaded(number, current=True), self._loaded(number, current=False))
+            pool: PoolTables(
+                self._loaded(number, current=True),
+                self._loaded(number, current=False),
+                bool(self._memory.pool_records["is_recorded"][number]),
+            )
             for pool, number in sorted(self._numbers.items())
         }
 
@@ -131,17 +139,41 @@ class Tables:
         Returns True when what is fixed for the pool's life was (re)written: before its first switch. Raises
         CapacityError when the map is full, DataPlaneError when the table does not fit its pool.
         """
-        _check(table, self._row - _FIRST_PLACE)
+        check(table, self._row - _FIRST_PLACE)
         number = self._enter(table)
         is_new = not self._current_base(number)
         self._forget_staged(number)
         base = self._allocate(table)
-        self._memory.tables[base : base + table.size] = pack_buckets(table)
+        self._memory.tables[base : base + table.size] = pack_buckets(table, self._memory.layout.constants)
         current = self._half(number, current=True)
         record = self._table(_Record(number, 0 if current != 0 else 1))
         record["base"], record["size"], record["digest"] = base, table.size, table.digest.encode()
         record["epoch"] = table.epoch
+        if table.flow_table:
+            self._record_flows(number)
         return is_new
+
+    def _words(self, number: int, current: bool) -> NDArray[np.uint64] | None:
+        """The buckets of a pool's current or staged table, as they lie in the map."""
+        half = self._half(number, current)
+        if half is None:
+            return None
+        record = self._table(_Record(number, half))
+        return self._memory.tables[int(record["base"]) : int(record["base"]) + int(record["size"])]
+
+    def _record_flows(self, number: int) -> None:
+        """Have the flows written down whose buckets the staged table gives to another owner."""
+        current, staged = self._words(number, current=True), self._words(number, current=False)
+        if current is None or staged is None:
+            return
+        self._memory.pool_records["is_recorded"][number] = 1
+        with_flag(current, moved(current, staged), self._memory.layout["BUCKET_RECORDED"])
+
+    def _stop_recording(self, number: int) -> None:
+        current = self._words(number, current=True)
+        if current is not None and self._memory.pool_records["is_recorded"][number]:
+            without_flag(current, self._memory.layout["BUCKET_RECORDED"])
+        self._memory.pool_records["is_recorded"][number] = 0
 
     def _enter(self, table: PoolTable) -> int:
         """Return the pool's number, given out now if it is new; what is fixed for its life is checked or written."""
@@ -193,6 +225,7 @@ class Tables:
         self._memory.bucket_counts[base : base + table.size] = 0
 
     def _forget_staged(self, number: int) -> None:
+        self._stop_recording(number)
         half = self._half(number, current=False)
         if half is not None:
             record = self._table(_Record(number, half))
@@ -223,6 +256,7 @@ class Tables:
         before = self._half(number, current=True)
         record = self._table(_Record(number, staged))
         self._memory.current[number] = int(record["base"]) << 32 | int(record["epoch"]) & 0xFFFF
+        self._memory.pool_records["is_recorded"][number] = 0
         if before is not None:
             self._retire(_Record(number, before))
 
@@ -258,26 +292,7 @@ class Tables:
         return self._memory.bucket_counts[start : start + int(record["size"])].copy()
 
 
-def _check(table: PoolTable, largest: int) -> None:
-    shapes = {array.shape for array in (table.owners, table.first, table.second)}
-    if shapes != {(table.size,)} or table.size < 1:
-        raise DataPlaneError(f"stage pool {table.pool}: a table of size {table.size} has arrays of {shapes}")
-    if table.size > largest:
-        raise CapacityError(
-            f"stage pool {table.pool}: table size {table.size}: at most {largest} fit in a row"
-        )
-    if table.epoch < 1:
-        raise DataPlaneError(f"stage pool {table.pool}: epoch {table.epoch}: numbers start at 1")
-
-
 def _flags(table: PoolTable, constants: dict[str, int]) -> int:
     by_source = constants["POOL_BY_SOURCE"] if table.mode is HashMode.SOURCE else 0
     siphash = constants["POOL_SIPHASH"] if table.algorithm is HashAlgorithm.SIPHASH else 0
     return by_source | siphash
-
-
-def pack_buckets(table: PoolTable) -> NDArray[np.uint64]:
-    """Return the buckets as words: struct bucket, little-endian."""
-    packed = np.zeros((table.size, 4), dtype="<u2")
-    packed[:, 0], packed[:, 1], packed[:, 2] = table.owners, table.first, table.second
-    return packed.view("<u8").reshape(-1)

@@ -34,15 +34,25 @@ class Limits:
 
     A pool needs its table size twice, once for the current and once for the staged table, and a little more makes
     switching faster: a place may be written again only after a grace period. 8 bytes a place.
+
+    `flows`: that the flow table remembers, of changing buckets alone; the least recently used makes room. `new_flows`:
+    TCP flows of which only the SYN was seen, in a part of their own. 112 bytes a flow.
     """
 
     table_places: int = 2 * MEGA
     count_buckets: bool = False
+    flows: int = 1 << 16
+    new_flows: int = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
 class PoolTable:
-    """One epoch's table of a pool: `owners`, `first` and `second` alternates, backend ids by bucket, 0 = none."""
+    """One epoch's table of a pool: `owners`, `first` and `second` alternates, backend ids by bucket, 0 = none.
+
+    `flow_table`: flows that the second chance does not cover are remembered (UDP; TCP whose owner has no agent). While
+    such a table is staged, the UDP flows of buckets that it gives to another owner are written down; once it is
+    current, packets of buckets with alternates go where their flow was. `failed`: no UDP flow stays with these.
+    """
 
     pool: PoolName
     epoch: EpochNumber
@@ -54,6 +64,8 @@ class PoolTable:
     first: NDArray[np.uint16] = field(repr=False)
     second: NDArray[np.uint16] = field(repr=False)
     digest: str = ""
+    flow_table: bool = False
+    failed: frozenset[BackendId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +100,14 @@ class LoadedTable:
 
 @dataclass(frozen=True, slots=True)
 class PoolTables:
-    """What the kernel holds for a pool: `current` carries traffic, `staged` waits for the switch."""
+    """What the kernel holds for a pool: `current` carries traffic, `staged` waits for the switch.
+
+    `recording`: UDP flows of the buckets that will change owner are being written down.
+    """
 
     current: LoadedTable | None
     staged: LoadedTable | None
+    recording: bool = False
 
 
 class Count(NamedTuple):

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from lbnode.dataplane.btf import Btf
+from lbnode.dataplane.buckets import pack_buckets
 from lbnode.dataplane.layout import ENUMS, STRUCTURES, Layout
 from lbnode.dataplane.libbpf import BpfObject
-from lbnode.dataplane.memory import MAPS
+from lbnode.dataplane.memory import NODE_MAPS
 from lbnode.dataplane.model import checksum
 from lbnode.dataplane.node import OBJECT
-from lbnode.dataplane.tables import pack_buckets
 from lbnode.dataplane.tunnels import pack_tunnel
 from tests.bpf.node_world import NEAR, make_table
 
@@ -81,22 +81,22 @@ def test_packed_buckets_are_struct_bucket(layout: Layout) -> None:
     table = make_table("web")
     bucket = layout.shapes["table_row"]["place"]
     assert bucket.subdtype is not None
-    buckets = pack_buckets(table).view(bucket.subdtype[0])
+    buckets = pack_buckets(table, layout.constants).view(bucket.subdtype[0])
     assert (buckets["owner"] == table.owners).all()
     assert (buckets["first"] == table.first).all()
     assert (buckets["second"] == table.second).all()
-    assert not buckets["unused"].any()
+    assert not buckets["flags"].any()
 
 
 def test_every_enum_and_map_that_user_space_needs_is_in_the_object(node: BpfObject, btf: Btf) -> None:
     assert all(btf.enum(name) for name in ENUMS)
-    assert set(node.map_names()) == set(MAPS)
+    assert set(node.map_names()) == set(NODE_MAPS)
 
 
 def test_outcomes_are_counted_from_zero_without_gaps(btf: Btf, layout: Layout) -> None:
     assert list(btf.enum("outcome").values()) == list(range(len(layout.outcomes) + 1))
     assert layout.outcomes[0] == "forwarded"
-    assert all(name.startswith(("forwarded", "pass_", "drop_")) for name in layout.outcomes)
+    assert all(name.startswith(("forwarded", "pass_", "drop_", "flow_")) for name in layout.outcomes)
 
 
 def test_a_changed_structure_changes_the_digest(btf: Btf, layout: Layout) -> None:
