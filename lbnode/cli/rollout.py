@@ -14,7 +14,7 @@ import typer
 from lbnode.cli.ctl_progress import GaveUpError, Progress
 from lbnode.cli.ctl_session import fail
 from lbnode.cli.ctl_waits import Looking, closed, healthy, replaced, serving_again, steadily, without_flows
-from lbnode.cli.rollout_command import RunningCommand, start_command
+from lbnode.cli.rollout_command import RunningCommand, fill_in, start_command
 from lbnode.cli.rollout_order import Successor, Target
 from lbnode.model.ids import BackendName, PoolName
 from lbnode.model.requests import DrainBackend, ReplaceBackend, UndrainBackend
@@ -90,9 +90,9 @@ class Rollout:
             self._wait(f"check {target.name}", look)
 
     def _start(self, target: Target) -> RunningCommand:
-        running = start_command(self.command, target)
-        self.progress.say(f"run for {target.name}: {running.text}")
-        return running
+        text = fill_in(self.command, target)
+        self.progress.say(f"run for {target.name}: {text}")
+        return start_command(text, target)
 
     def _undrain(self, batch: Sequence[Target]) -> None:
         for target in batch:

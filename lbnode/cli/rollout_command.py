@@ -12,10 +12,9 @@ from lbnode.cli.rollout_order import Target
 
 @dataclass(frozen=True, slots=True)
 class RunningCommand:
-    """A command under way for `target`; `text` is what the shell was given."""
+    """A command under way for `target`."""
 
     target: Target
-    text: str
     process: subprocess.Popen[bytes]
 
     def finish(self, timeout_s: float) -> str:
@@ -29,12 +28,16 @@ class RunningCommand:
         return f"the command for {self.target.name} ended with status {status}" if status else ""
 
 
-def start_command(command: str, target: Target) -> RunningCommand:
-    """Give `command` to the shell, with `{name}` and `{address}` those of `target`, which are in its environment, too.
+def fill_in(command: str, target: Target) -> str:
+    """Return `command` with `{name}` and `{address}` of `target`, quoted for the shell.
 
     Nothing else is replaced: braces of the shell and of awk stay what they are.
     """
-    name, address = str(target.name), str(target.address or "")
-    text = command.replace("{name}", shlex.quote(name)).replace("{address}", shlex.quote(address))
-    environment = {"EVENKEEL_BACKEND": name, "EVENKEEL_ADDRESS": address}
-    return RunningCommand(target, text, subprocess.Popen(text, shell=True, env=os.environ | environment))
+    text = command.replace("{name}", shlex.quote(target.name))
+    return text.replace("{address}", shlex.quote(str(target.address or "")))
+
+
+def start_command(text: str, target: Target) -> RunningCommand:
+    """Give `text` to the shell, with the backend's name and address in its environment."""
+    environment = {"EVENKEEL_BACKEND": target.name, "EVENKEEL_ADDRESS": str(target.address or "")}
+    return RunningCommand(target, subprocess.Popen(text, shell=True, env=os.environ | environment))

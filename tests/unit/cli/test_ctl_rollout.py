@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lbnode.cli.rollout_command import start_command
+from lbnode.cli.rollout_command import fill_in, start_command
 from lbnode.cli.rollout_order import Target
 from lbnode.model.epoch import BackendState
 from lbnode.model.ids import BackendName
@@ -98,6 +98,12 @@ def test_a_command_that_never_ends_is_stopped() -> None:
     assert (
         start_command("exec sleep 60", target).finish(0.05) == "the command for b1 was stopped after 0.05 s"
     )
+
+
+def test_braces_of_the_shell_stay_and_names_are_quoted() -> None:
+    target = Target(BackendName("b 1"), ip_address("10.0.0.1"), has_agent=True, drains=False)
+    text = fill_in("ssh {address} \"awk '{print}' ${HOME}\" {name}", target)
+    assert text == "ssh 10.0.0.1 \"awk '{print}' ${HOME}\" 'b 1'"
 
 
 def test_who_was_drained_before_is_left_alone(lbctl: Lbctl, agents: MemoryCluster, hours: Hours) -> None:
