@@ -13,6 +13,7 @@ from rich.console import Console
 
 from lbnode.lab import record, teardown
 from lbnode.lab.churn.drill import ChurnOrder, run_churn
+from lbnode.lab.churn.life import LONGEST_S
 from lbnode.lab.churn.schedule import Kind
 from lbnode.lab.churn.screen import ChurnScreen, ChurnSilence, closing_lines, tables
 from lbnode.lab.demo import FAILED, FLOWS, temporary_lab
@@ -85,6 +86,9 @@ def churn(
     events: Annotated[int, typer.Option(min=1, help="How many things happen.")] = 60,
     seed: Annotated[int, typer.Option(help="The same seed gives the same events and the same flows.")] = 1,
     pace: Annotated[float, typer.Option(min=0.5, help="Seconds from one event to the next.")] = 4.0,
+    longest: Annotated[
+        float, typer.Option(min=5.0, help="Seconds that a connection lives at most.")
+    ] = LONGEST_S,
     only: Annotated[
         list[Kind] | None, typer.Option(help="Let only this happen; may be said several times.")
     ] = None,
@@ -105,7 +109,7 @@ def churn(
 
     Example: `lbctl lab drill churn --flows 2000 --events 60 --seed 7 --json`
     """
-    order = ChurnOrder(flows, events, seed, pace, tuple(only or Kind))
+    order = ChurnOrder(flows, events, seed, pace, longest, tuple(only or Kind))
     settings = {"second_chance": False} if second_chance is Switch.OFF else {}
     plan = Plan(name, CHURN_NODES, CHURN_BACKENDS, table=table_, agent_settings={**settings})
     with reported():

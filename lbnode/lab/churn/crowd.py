@@ -36,6 +36,7 @@ RETRY_S = 0.5
 @dataclass(frozen=True, slots=True)
 class Order:
     """How many flows, from which ports of `source`, to where. A stall of more than `stall_s` is a break.
+    No flow lives longer than `longest_s`.
 
     Ports are used in their order, again and again: there must be several times as many as flows.
     """
@@ -47,6 +48,7 @@ class Order:
     target: str
     port: int
     stall_s: float
+    longest_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ class Crowd:
             assert self._order is not None
             order, number = self._order, self._opened
             self._opened += 1
-            life = draw(order.seed, number)
+            life = draw(order.seed, number, order.longest_s)
             flow = LivingFlow(number, self._ports.popleft(), life, self._ended)
             self._alive[number] = flow
             try:

@@ -23,11 +23,12 @@ from lbnode.lab.churn.evidence import Spans
 from lbnode.lab.churn.flow import Ended
 from lbnode.lab.churn.happenings import HAPPENINGS
 from lbnode.lab.churn.judgement import FailedBackend, judge
+from lbnode.lab.churn.life import LONGEST_S
 from lbnode.lab.churn.memory import Holds, Memory, ports_by_bucket
 from lbnode.lab.churn.report import Change, ChurnReport, EventReport, Hold, Moved
 from lbnode.lab.churn.schedule import Kind, Planned, plan
 from lbnode.lab.churn.sightings import Sightings
-from lbnode.lab.churn.stage import Stage, Steps, until
+from lbnode.lab.churn.stage import HeldError, Stage, Steps, until
 from lbnode.lab.churn.watch_process import WatchProcess
 from lbnode.lab.drill import await_nodes
 from lbnode.lab.errors import LabError
@@ -55,12 +56,15 @@ EXTRA_HOP = "extra_hop"
 
 @dataclass(frozen=True, slots=True)
 class ChurnOrder:
-    """What is to be drilled. `pace_s`: seconds from one happening to the next; `kinds`: what may happen."""
+    """What is to be drilled. `pace_s`: seconds from one happening to the next; `longest_s`: no flow lives longer;
+    `kinds`: what may happen.
+    """
 
     flows: int = 2000
     events: int = 60
     seed: int = 1
     pace_s: float = 4.0
+    longest_s: float = LONGEST_S
     kinds: tuple[Kind, ...] = tuple(Kind)
 
 
@@ -141,7 +145,18 @@ class _Churn:
         buckets = self._choose_ports(client)
         self._audience.tell(f"opening {order.flows} connections")
         ports = list(buckets)
-        crowd.begin(Order(order.flows, order.seed, str(client.address), ports, str(VIP), CHURN_PORT, STALL_S))
+        crowd.begin(
+            Order(
+                order.flows,
+                order.seed,
+                str(client.address),
+                ports,
+                str(VIP),
+                CHURN_PORT,
+                STALL_S,
+                order.longest_s,
+            )
+        )
         _exhaust(until(lambda: crowd.look().alive >= order.flows * 0.95, OPEN_S, "churn: open the flows"))
         self._log.began = time.monotonic()
         self._happen(self._planned())
@@ -213,17 +228,19 @@ class _Churn:
 
     def _goes_on(self, running: _Running) -> bool:
         """Let a happening take its next step; write down what came of it when it is over."""
-        failed = ""
+        failed, held = "", False
         try:
             next(running.steps)
             return True
         except StopIteration:
             pass
+        except HeldError:
+            held = True
         except LabError as error:
             failed = str(error)
         took_s = time.monotonic() - running.began
         began_s = running.began - self._log.began
-        self._log.events.append(EventReport(running.planned, began_s, took_s, 0, failed))
+        self._log.events.append(EventReport(running.planned, began_s, took_s, 0, failed, held))
         self._audience.ended(running.planned, took_s, failed)
         return False
 

@@ -70,6 +70,35 @@ def owned_by(bucket: int, backend: int, since: float, until: float, sightings: S
     return any(_owns(switch, bucket, backend, sightings) for switch in current.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a node's table said of one bucket from `at` on: owner, first and second alternate."""
+
+    at: float
+    node: str
+    epoch: int
+    backends: tuple[int, ...]
+
+
+def places_of(bucket: int, since: float, until: float, sightings: Sightings) -> list[Place]:
+    """Return what each node's table said of a bucket at `since`, and wherever that changed until `until`."""
+    before: dict[str, Place] = {}
+    after: list[Place] = []
+    last: dict[str, tuple[int, ...]] = {}
+    for switch in sightings.switches:
+        table = sightings.tables.get(switch.epoch)
+        backends = () if table is None else tuple(table[bucket].tolist())
+        if switch.at > until or last.get(switch.node) == backends:
+            continue
+        last[switch.node] = backends
+        place = Place(switch.at, switch.node, switch.epoch, backends)
+        if switch.at <= since:
+            before[switch.node] = place
+        else:
+            after.append(place)
+    return [*before.values(), *after]
+
+
 def everywhere_at(epoch: int, nodes: Iterable[str], switches: Sequence[Switch]) -> float | None:
     """Return when the last of `nodes` had `epoch` or a later one in its kernel; None: one never did."""
     times = []

@@ -14,15 +14,13 @@ from lbnode.lab import assembly
 from lbnode.lab.assembly import server_of
 from lbnode.lab.churn import node_happenings as nodes
 from lbnode.lab.churn.schedule import Kind, Planned
-from lbnode.lab.churn.stage import Failure, Promise, Stage, Steps, pause, until
+from lbnode.lab.churn.stage import Failure, Promise, Stage, Steps, pause, take_effect, until
 from lbnode.lab.plan import POOL
 from lbnode.model.epoch import BackendState
 from lbnode.model.ids import BackendName
 from lbnode.model.requests import DrainBackend, UndrainBackend
 from lbnode.model.status import AgentState
 
-TAKES_EFFECT_S = 100.0
-"""A planned change may be held while flows depend on it: flows live for up to 60 s."""
 NOTICED_S = 20.0
 EMPTY_S = 75.0
 
@@ -40,7 +38,7 @@ def add_backend(stage: Stage, planned: Planned) -> Steps:
         _members(fleet).append({"name": name})
 
     yield from stage.edit(change, Promise(planned.number, planned.what, name, ACTIVE))
-    yield from until(lambda: stage.is_in(name, ACTIVE), TAKES_EFFECT_S, f"{name} to be active")
+    yield from take_effect(stage, lambda: stage.is_in(name, ACTIVE), name, f"{name} to be active")
 
 
 def drain_backend(stage: Stage, planned: Planned) -> Steps:
@@ -66,7 +64,7 @@ def replace_backend(stage: Stage, planned: Planned) -> Steps:
             _pool(fleet)["backends"] = members
 
     yield from stage.edit(change, Promise(planned.number, planned.what, new, ACTIVE))
-    yield from until(lambda: stage.is_in(new, ACTIVE), TAKES_EFFECT_S, f"{new} to be active")
+    yield from take_effect(stage, lambda: stage.is_in(new, ACTIVE), new, f"{new} to be active")
 
 
 def change_weight(stage: Stage, planned: Planned) -> Steps:
@@ -83,7 +81,7 @@ def change_weight(stage: Stage, planned: Planned) -> Steps:
         return slot is not None and slot.weight == planned.weight
 
     yield from stage.edit(change, Promise(planned.number, planned.what, name, weight=planned.weight))
-    yield from until(has_weight, TAKES_EFFECT_S, f"the weight of {name} to be {planned.weight}")
+    yield from take_effect(stage, has_weight, name, f"the weight of {name} to be {planned.weight}")
 
 
 def roll(stage: Stage, planned: Planned) -> Steps:
@@ -120,7 +118,7 @@ def fail_backend(stage: Stage, planned: Planned) -> Steps:
     yield from until(lambda: stage.is_in(name, FAILED), NOTICED_S, "health to notice")
     yield from pause(planned.hold_s)
     stage.lab.record = assembly.start_server(stage.lab.record, stage.host(name))
-    yield from until(lambda: stage.is_in(name, ACTIVE), TAKES_EFFECT_S, f"{name} to recover")
+    yield from take_effect(stage, lambda: stage.is_in(name, ACTIVE), name, f"{name} to recover")
 
 
 HAPPENINGS: dict[Kind, Happening] = {
@@ -145,14 +143,14 @@ def _drain(stage: Stage, planned: Planned, name: str) -> Steps:
     order = DrainBackend(BackendName(name))
     promise = Promise(planned.number, f"{planned.number} drain {name}", name, DRAINING)
     yield from stage.tell(lambda client: client.drain_backend(order), promise)
-    yield from until(lambda: stage.is_in(name, DRAINING), TAKES_EFFECT_S, f"{name} to be draining")
+    yield from take_effect(stage, lambda: stage.is_in(name, DRAINING), name, f"{name} to be draining")
 
 
 def _undrain(stage: Stage, planned: Planned, name: str) -> Steps:
     order = UndrainBackend(BackendName(name))
     promise = Promise(planned.number, f"{planned.number} undrain {name}", name, ACTIVE)
     yield from stage.tell(lambda client: client.undrain_backend(order), promise)
-    yield from until(lambda: stage.is_in(name, ACTIVE), TAKES_EFFECT_S, f"{name} to be active")
+    yield from take_effect(stage, lambda: stage.is_in(name, ACTIVE), name, f"{name} to be active")
 
 
 def _is_empty(stage: Stage, backend: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lbnode.lab.churn.evidence import owned_by
+from lbnode.lab.churn.evidence import Place, owned_by, places_of
 from lbnode.lab.churn.flow import Ended, Outcome
 from lbnode.lab.churn.sightings import Sightings
 
@@ -33,11 +33,14 @@ class FailedBackend:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A flow that broke although its backend, as far as the drill is concerned, lived."""
+    """A flow that broke although its backend, as far as the drill is concerned, lived. `places`: what the nodes'
+    tables said of its bucket meanwhile.
+    """
 
     flow: Ended
     bucket: int
     why: str
+    places: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,8 @@ def judge(
             why = (
                 flow.outcome if cause is None else f"{flow.outcome}: victim of {cause.name}, not told in time"
             )
-            broken.append(Broken(flow, bucket, why))
+            places = places_of(bucket, flow.opened_at, flow.ended_at, sightings)
+            broken.append(Broken(flow, bucket, why, tuple(places)))
     return Judgement(tuple(broken), victims, refused)
 
 

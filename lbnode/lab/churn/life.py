@@ -42,8 +42,8 @@ class Life:
     life_s: float
 
 
-def draw(seed: int, number: int) -> Life:
+def draw(seed: int, number: int, longest_s: float = LONGEST_S) -> Life:
     """Return the life of the `number`th connection of the drill with `seed`: always the same one."""
     chance = random.Random(f"{seed} flow {number}")
     (kind,) = chance.choices(list(SHARES), weights=list(SHARES.values()))
-    return Life(kind, chance.uniform(SHORTEST_S, LONGEST_S))
+    return Life(kind, chance.uniform(min(SHORTEST_S, longest_s), longest_s))

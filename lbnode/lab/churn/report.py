@@ -26,7 +26,7 @@ class EventReport:
     """A happening as it went: seconds since the drill's beginning, and why it failed to take effect, if it did.
 
     `second_chances` are the packets that backends passed on from its beginning until shortly after its end; where
-    happenings overlapped, each counts them.
+    happenings overlapped, each counts them. `held`: nobody waited any longer for a planned change that admission held.
     """
 
     planned: Planned
@@ -34,6 +34,7 @@ class EventReport:
     took_s: float
     second_chances: int
     failed: str = ""
+    held: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The event in the report's JSON."""
@@ -45,6 +46,7 @@ class EventReport:
             "began_s": round(self.began_s, 1),
             "took_s": round(self.took_s, 1),
             "second_chances": self.second_chances,
+            "held": self.held,
         }
         return {**told, "failed": self.failed} if self.failed else told
 
@@ -239,4 +241,8 @@ class ChurnReport:
             "lived_s": round(flow.ended_at - flow.opened_at, 2),
             "waited_s": round(flow.ended_at - flow.asked_at, 2) if flow.asked_at else 0.0,
             "during": self.during(flow.ended_at),
+            "tables": [
+                [round(place.at - self.began_at, 2), place.node, place.epoch, *place.backends]
+                for place in broken.places
+            ],
         }

@@ -31,8 +31,14 @@ T = TypeVar("T")
 
 LOOK_S = 0.4
 RPC_S = 3.0
+TAKES_EFFECT_S = 75.0
+"""A planned change may be held while flows depend on it: flows live for up to 60 s."""
 TELL_S = 40.0
 """The fleet's memory may be away for some seconds: orders are repeated this long."""
+
+
+class HeldError(LabError):
+    """The fleet holds a planned change for longer than anybody wants to wait: no failure of the fleet's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,11 @@ class Stage:
         finally:
             self.away.discard(node)
 
+    def is_held(self, backend: str) -> bool:
+        """True when the fleet holds a change of the backend for the sake of living flows."""
+        pools = self._status.pools if self._status is not None else ()
+        return any(backend in held.what.split() for pool in pools for held in pool.held)
+
     def leader(self) -> str | None:
         """The node that leads the fleet."""
         return self._status.leader if self._status is not None else None
@@ -211,6 +222,16 @@ def until(true: Callable[[], bool], within_s: float, what: str) -> Steps:
         if time.monotonic() > deadline:
             raise OverdueError(f"{what}: not within {within_s:g} s")
         yield
+
+
+def take_effect(stage: Stage, true: Callable[[], bool], backend: str, what: str) -> Steps:
+    """Wait until a planned change of the backend has taken effect. Raises HeldError or OverdueError."""
+    try:
+        yield from until(true, TAKES_EFFECT_S, what)
+    except OverdueError:
+        if stage.is_held(backend):
+            raise HeldError(f"{what}: held for more than {TAKES_EFFECT_S:g} s") from None
+        raise
 
 
 def pause(seconds: float) -> Steps:

@@ -21,6 +21,7 @@ from lbnode.lab.echo import Answer, Frames, pack_answer, unpack_request
 
 FLOWS = 40
 STALL_S = 0.4
+LONGEST_S = 0.8
 DEADLINE_S = 10.0
 ANY_PORT = [0] * FLOWS
 
@@ -28,7 +29,6 @@ ANY_PORT = [0] * FLOWS
 @pytest.fixture(autouse=True)
 def short_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(life, "SHORTEST_S", 0.2)
-    monkeypatch.setattr(life, "LONGEST_S", 0.8)
     monkeypatch.setattr(crowds, "SWEEP_S", 0.05)
 
 
@@ -38,7 +38,7 @@ async def begun(protocol: Callable[[], asyncio.Protocol]) -> AsyncIterator[Crowd
     crowd = Crowd()
     async with server:
         port = server.sockets[0].getsockname()[1]
-        crowd.begin(Order(FLOWS, 1, "127.0.0.1", ANY_PORT, "127.0.0.1", port, STALL_S))
+        crowd.begin(Order(FLOWS, 1, "127.0.0.1", ANY_PORT, "127.0.0.1", port, STALL_S, LONGEST_S))
         try:
             yield crowd
         finally:
@@ -165,7 +165,7 @@ async def test_a_flow_that_cannot_be_opened_has_ended_broken() -> None:
     crowd = Crowd()
     with socket.socket() as unheard:
         unheard.bind(("127.0.0.1", 0))
-        crowd.begin(Order(1, 1, "127.0.0.1", [0], "127.0.0.1", unheard.getsockname()[1], STALL_S))
+        crowd.begin(Order(1, 1, "127.0.0.1", [0], "127.0.0.1", unheard.getsockname()[1], STALL_S, LONGEST_S))
         await until(lambda: bool(crowd.ended))
         crowd.close()
 

@@ -81,6 +81,18 @@ def test_a_bucket_belongs_to_all_who_owned_it_on_some_node_in_that_time() -> Non
     assert evidence.owned_by(0, 2, 7.0, 9.0, SEEN)
 
 
+def test_a_buckets_places_are_told_node_by_node_as_they_changed() -> None:
+    def told(bucket: int, since: float, until: float) -> set[tuple[float, str, int]]:
+        return {
+            (place.at, place.node, place.backends[0])
+            for place in evidence.places_of(bucket, since, until, SEEN)
+        }
+
+    assert told(3, 4.0, 9.0) == {(1.0, "n1", 1), (1.1, "n2", 1), (5.0, "n1", 2), (5.3, "n2", 2)}
+    assert told(0, 4.0, 6.0) == {(1.0, "n1", 1), (1.1, "n2", 1)}
+    assert told(0, 6.0, 9.0) == {(1.0, "n1", 1), (1.1, "n2", 1), (8.0, "n2", 2)}
+
+
 def test_a_backend_is_gone_when_no_kernel_gives_it_a_bucket() -> None:
     assert evidence.free_of(1, 2.0, {"n2"}, SEEN) == 8.0
     assert evidence.free_of(1, 2.0, {"n1", "n2"}, SEEN) is None

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from lbnode.lab.churn.evidence import Place
 from lbnode.lab.churn.flow import Ended, Outcome
 from lbnode.lab.churn.judgement import Broken
 from lbnode.lab.churn.life import FlowKind
@@ -74,7 +75,8 @@ def test_a_drill_in_which_too_little_happened_proves_nothing(changed: dict[str, 
 
 
 def test_a_broken_flow_is_told_with_what_was_under_way() -> None:
-    report = replace(HELD, broken=(Broken(FLOW, 77, "reset"),))
+    place = Place(1002.0, "n1", 4, (2, 1, 0))
+    report = replace(HELD, broken=(Broken(FLOW, 77, "reset", (place,)),))
 
     told = json.loads(report.as_json())
 
@@ -91,6 +93,7 @@ def test_a_broken_flow_is_told_with_what_was_under_way() -> None:
         "lived_s": 14.0,
         "waited_s": 0.5,
         "during": ["1 drain backend b1"],
+        "tables": [[2.0, "n1", 4, 2, 1, 0]],
     }
 
 

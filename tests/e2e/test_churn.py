@@ -1,0 +1,44 @@
+"""The churn drill, short: everything happens at once and no flow breaks; without second chances many do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from lbnode.lab.report import Verdict
+from tests.e2e.conftest import lbctl
+
+SHORT = ("--flows", "200", "--events", "10", "--pace", "2", "--longest", "15", "--seed", "4", "--json")
+
+
+def drill(name: str, *options: str) -> dict[str, Any]:
+    ended = lbctl("lab", "drill", "churn", "--name", name, *SHORT, *options)
+    assert ended.returncode in set(Verdict), ended.stderr
+    report: dict[str, Any] = json.loads(ended.stdout)
+    assert report["verdict"] == Verdict(ended.returncode).name.lower()
+    return report
+
+
+@pytest.mark.timeout(180)
+def test_no_flow_breaks_when_nodes_and_backends_change_together(name: str) -> None:
+    report = drill(name)
+
+    assert report["broken_flows"] == []
+    assert len(report["events"]) == 10
+    assert [event for event in report["events"] if "failed" in event] == []
+    assert report["flows"] > 400
+    assert report["changed_node"] > 0.1
+    assert report["changed_owner"] > 0.1
+    assert sum(report["second_chances"].values()) > 0
+    assert report["isolated"]["share"] > 0.1
+
+
+@pytest.mark.timeout(180)
+def test_without_second_chances_the_same_drill_breaks_flows(name: str) -> None:
+    report = drill(name, "--second-chance", "off")
+
+    assert report["verdict"] == "broken"
+    assert report["reasons"]["reset"] > 10
+    assert sum(report["second_chances"].values()) == 0
