@@ -10,14 +10,22 @@ from collections.abc import Collection, Mapping
 
 import structlog
 
-from lbnode.core.forwarding import DropPool, Forwarding, PoolInKernel, StageTable, SwitchTable, vips_ready
+from lbnode.core.forwarding import (
+    DropPool,
+    Forwarding,
+    PoolInKernel,
+    StageTable,
+    SwitchTable,
+    find_pool,
+    vips_ready,
+)
 from lbnode.daemon.hops import NextHops
 from lbnode.dataplane.errors import DataPlaneError
 from lbnode.dataplane.node import NodeDataPlane
 from lbnode.dataplane.values import BackendEntry, PoolTable, VipEntry
 from lbnode.model.fleet import Vip, WrongPort
 from lbnode.model.ids import BackendName, IPAddress, PoolName
-from lbnode.model.members import FleetIdentity, LoadedEpoch
+from lbnode.model.members import LoadedEpoch
 from lbnode.model.view import FleetView
 from ring.bucket import derive_keys
 
@@ -94,8 +102,7 @@ class Kernel:
         try:
             match command:
                 case StageTable():
-                    assert view.identity is not None
-                    self._plane.stage(pool_table(command, view.identity))
+                    self._plane.stage(pool_table(command, view))
                 case SwitchTable():
                     self._plane.switch(pool)
                     log.info("table in use", pool=pool, epoch=self.pools[pool].current_number)
@@ -146,10 +153,12 @@ class Kernel:
         self._told = problems
 
 
-def pool_table(command: StageTable, identity: FleetIdentity) -> PoolTable:
+def pool_table(command: StageTable, view: FleetView) -> PoolTable:
     """Return the table and everything that a packet's way to its bucket depends on."""
+    assert view.identity is not None
     epoch, table = command.epoch, command.table
-    keys = derive_keys(bytes.fromhex(identity.keys[epoch.key_id]), epoch.seed)
+    keys = derive_keys(bytes.fromhex(view.identity.keys[epoch.key_id]), epoch.seed)
+    pool = find_pool(view.desired, epoch.pool)
     return PoolTable(
         pool=epoch.pool,
         epoch=epoch.number,
@@ -161,4 +170,5 @@ def pool_table(command: StageTable, identity: FleetIdentity) -> PoolTable:
         owners=table.owners,
         first=table.first,
         second=table.second,
+        flow_table=pool is not None and pool.flow_table,
     )

@@ -91,6 +91,11 @@ def objections(
     return {BackendId(number): count for number, count in holding.items()}
 
 
+def is_planned(before: Epoch, target: Epoch) -> bool:
+    """Whether something of the way from `before` to `target` was planned, and not only observed."""
+    return bool(planned_slots(_failures_only(before, target), target))
+
+
 def planned_slots(base: Sequence[EpochSlot], target: Epoch) -> list[EpochSlot]:
     """Return the slots of `target` that differ from `base` by more than what is merely observed."""
     known = {slot.number: slot for slot in base}

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from lbnode.core.admission import Admitted, admit
+from lbnode.core.admission import Admitted, admit, is_planned
 from lbnode.core.epochs import Inputs, NextEpoch, derive, same_shape
 from lbnode.core.flows import answered, drained_out, held_changes, may_hold_flows
 from lbnode.core.health import majority
@@ -105,7 +105,7 @@ class Leader:
         """One pool's next step: finish what is on offer, else offer what has changed, else tidy up."""
         newest = view.newest(pool.name)
         if newest is not None and view.current.get(pool.name) != newest.number:
-            return self._finish(view, newest, now)
+            return self._finish(view, pool, newest, now)
         since_s = self._current_for(pool.name, newest, now)
         result = self._derive(view, pool, newest, since_s)
         if result is None:
@@ -154,9 +154,18 @@ class Leader:
         self._offered_at[epoch.pool, epoch.number] = now
         return Decision((OfferEpoch(seal(epoch, history)),), now + ACKNOWLEDGE_S, alarms)
 
-    def _finish(self, view: FleetView, offered: Epoch, now: float) -> Decision:
-        """Make an offer current once everybody connected has loaded it, or has had time enough."""
+    def _finish(self, view: FleetView, pool: Pool, offered: Epoch, now: float) -> Decision:
+        """Make an offer current once everybody connected has loaded it, or has had time enough.
+
+        With a flow table a planned change stays on offer for `udp_idle_s`, while nodes write down the flows of the
+        buckets that will change owner.
+        """
         since = self._offered_at.setdefault((offered.pool, offered.number), now)
+        current = view.current_epoch(pool.name)
+        if pool.flow_table and current is not None and is_planned(current, offered):
+            recorded_at = since + pool.udp_idle_s
+            if now < recorded_at:
+                return Decision(wake_at=recorded_at)
         laggards = tuple(sorted(missing_acknowledgements(view, offered)))
         deadline = since + ACKNOWLEDGE_S
         if laggards and now < deadline:

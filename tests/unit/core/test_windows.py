@@ -338,6 +338,35 @@ def test_a_failure_is_never_held() -> None:
     assert web.epoch.slots[2].answers
 
 
+def test_with_a_flow_table_a_planned_change_stays_on_offer_while_flows_are_written_down() -> None:
+    web = Fleet("b1", "b2", "b3")
+    web.apply("b1", "b2", "b3", flow_table=True, udp_idle_s=30.0)
+    web.settle()
+    web.view = drain(web.view, "b2")
+    began = web.now
+    offer = web.leader.handle(web.view, began, began)
+    web.view = apply_commands(web.view, offer.commands)
+    web.acknowledge()
+    assert web.leader.handle(web.view, began + 29.9, began).commands == ()
+    web.settle(after_s=30.0)
+    assert web.epoch.slots[1].state is BackendState.DRAINING
+
+
+def test_with_a_flow_table_a_failure_does_not_wait() -> None:
+    web = Fleet("b1", "b2", "b3")
+    web.apply("b1", "b2", "b3", flow_table=True, udp_idle_s=30.0, health=HealthCheck(port=80))
+    web.settle()
+    verdicts = {WEB: {BackendName("b1"): True, BackendName("b2"): False, BackendName("b3"): True}}
+    began = web.now
+    for _ in range(3):
+        web.acknowledge()
+        nodes = {name: replace(each, verdicts=verdicts) for name, each in web.view.live_nodes.items()}
+        web.view = replace(web.view, live_nodes=nodes)
+        decision = web.leader.handle(web.view, began, began)
+        web.view = apply_commands(web.view, decision.commands)
+    assert web.epoch.slots[1].state is BackendState.FAILED
+
+
 def test_agents_are_asked_only_once_a_switch_has_settled_and_with_growing_numbers() -> None:
     web = crowded()
     web.view = drain(web.view, "b1", "b2", "b3")
