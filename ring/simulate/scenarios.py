@@ -127,9 +127,11 @@ def _mixed(seed: int, backends: int, count: int) -> Iterator[Change]:
         yield Change(step, kind, slot, value)
 
 
-def scale_out(_: int, births: int, backends: int = 50, times: int = 50, life: float = 10) -> Scenario:
-    """The pool doubles, a backend a step: the same for every seed."""
-    changes = tuple(Change(step, Kind.ADD, backends + step, 1) for step in range(times))
+def scale_out(
+    _: int, births: int, backends: int = 50, times: int = 50, life: float = 10, batch: int = 1
+) -> Scenario:
+    """The pool doubles, a backend a step, or `batch` together in every `batch`-th: the same for every seed."""
+    changes = tuple(Change(step // batch * batch, Kind.ADD, backends + step, 1) for step in range(times))
     return Scenario("scale-out", backends, changes, births, life, ordered=True)
 
 

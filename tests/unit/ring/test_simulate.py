@@ -13,7 +13,16 @@ from ring.admission import judge, pushed_out
 from ring.simulate.__main__ import main
 from ring.simulate.lists import first_lists
 from ring.simulate.run import new_pool, run
-from ring.simulate.scenarios import SCENARIOS, Change, Kind, after, equal_lineup, mixed, rolling_restart
+from ring.simulate.scenarios import (
+    SCENARIOS,
+    Change,
+    Kind,
+    after,
+    equal_lineup,
+    mixed,
+    rolling_restart,
+    scale_out,
+)
 from ring.simulate.tables import RULES, home_and_failover, minimal_stateful
 from ring.slots import Lineup, Slot
 from ring.table import build
@@ -117,6 +126,16 @@ def test_mixed_changes_lose_flows_unless_they_wait() -> None:
     assert held.lost[2] == 0
     assert max(held.waits) > 0
     assert held.longer > 0
+
+
+def test_growth_in_one_epoch_waits_for_nobody() -> None:
+    """It moves each bucket once, and so takes one place in a list, however many backends are added."""
+    singly, together = (
+        run(scale_out(1, 20, batch=batch), home_and_failover, SIZE, 1, admission=2) for batch in (1, 50)
+    )
+    assert singly.longer > 0
+    assert together.longer == 0
+    assert together.lost[2] == 0
 
 
 def test_without_alternates_nothing_that_moves_a_bucket_is_ever_admitted() -> None:
