@@ -66,8 +66,11 @@ class Leadership:
             log.warning("leadership not withdrawn", error=str(error))
 
     async def step(self, view: FleetView, now: float) -> float | None:
-        """Do what the fleet needs of its leader; return when to be called again even without a change."""
-        if not self.leading:
+        """Do what the fleet needs of its leader; return when to be called again even without a change.
+
+        A view that is not the store's (lost, foreign, restored from an old backup) is not acted on.
+        """
+        if not self.leading or not view.connected:
             self.alarms = ()
             return None
         decision = self._leader.handle(view, now, time.time())

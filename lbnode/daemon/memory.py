@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import structlog
 
+from lbnode.core.regression import regression
 from lbnode.model.view import FleetView
 from lbnode.store.copy import DiskCopy
 from lbnode.store.fleet import FleetStore, ForeignFleetError
@@ -66,15 +67,22 @@ class Memory:
         try:
             view = self.store.view()
         except ForeignFleetError as error:
-            if not self._foreign:
-                log.error("store refused", reason=str(error))
-            self._foreign = str(error)
-            return replace(self._last, connected=False)
-        self._foreign = ""
+            return self._refuse(str(error))
         if view.identity is None and not view.connected:
             return replace(self._last, connected=False)
+        older = regression(self._last, view) if view.connected else ""
+        if older:
+            return self._refuse(f"store {self.store.address}: {older}")
+        self._foreign = ""
         self._last = view
         return view
+
+    def _refuse(self, reason: str) -> FleetView:
+        """Go on with what was known before; say once why."""
+        if not self._foreign:
+            log.error("store refused", reason=reason)
+        self._foreign = reason
+        return replace(self._last, connected=False)
 
     def local(self, now: float) -> bool:
         """Whether the fleet has been out of reach for so long that this node's own verdicts count."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
+from ipaddress import ip_address
 from pathlib import Path
 from uuid import uuid4
 
 from lbnode.daemon.memory import LOCAL_AFTER_S, Memory
+from lbnode.model.fleet import Backend, DesiredFleet
+from lbnode.model.ids import BackendName
 from lbnode.model.members import FleetIdentity
 from lbnode.store.copy import DiskCopy
 from lbnode.store.files import FileTree
@@ -63,3 +67,23 @@ async def test_a_wiped_store_is_refused_and_the_last_view_stays(tmp_path: Path) 
     assert memory.local(time.monotonic())
     assert not memory.view().connected
     await memory.close()
+
+
+async def test_a_store_restored_from_an_old_backup_is_refused_and_the_last_view_stays(tmp_path: Path) -> None:
+    await founded(tmp_path)
+    memory = await opened(tmp_path)
+    await memory.store.write_desired(DesiredFleet("demo"), -1)
+    await memory.close()
+    shutil.copytree(tmp_path / "store", tmp_path / "restored")
+    memory = await opened(tmp_path)
+    latest = DesiredFleet("demo", backends=(Backend(BackendName("b1"), ip_address("10.0.0.1")),))
+    await memory.store.write_desired(latest, memory.view().desired_version)
+    memory.keep(memory.view())
+    await memory.close()
+
+    restored = await opened(tmp_path, "restored")
+    view = restored.view()
+    assert view.desired == latest
+    assert not view.connected
+    assert "old backup" in restored.problem
+    await restored.close()
