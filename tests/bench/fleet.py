@@ -1,8 +1,8 @@
-"""The fleet that is measured: 256 VIPs, two pools, 100 backends, M = 65537, 5 % of the buckets with a key."""
+"""The fleet that is measured: 256 VIPs, two pools, 100 backends, M = 65537, 5 % of the buckets with alternates."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, ip_address
 
 import numpy as np
@@ -28,37 +28,61 @@ LOOPBACK = 1
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """What of the fleet differs from one measurement to the next."""
+
+    algorithm: HashAlgorithm = HashAlgorithm.MULTIPLY
+    protocol: Protocol = Protocol.TCP
+    keyed_share: float = KEYED_SHARE
+    """Of the buckets: those with two alternates."""
+    agents: bool = True
+    flow_table: bool = False
+    recorded: bool = False
+    """A table is staged that gives every bucket to another owner."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fleet:
     """What is written to the kernel, and what the model needs to say the same."""
 
+    shape: Shape
     tables: tuple[PoolTable, ...]
+    staged: tuple[PoolTable, ...]
     backends: tuple[BackendEntry, ...]
     vips: tuple[VipEntry, ...]
     source: IPv4Address = SOURCE
 
 
-def make_fleet(algorithm: HashAlgorithm = HashAlgorithm.MULTIPLY) -> Fleet:
+def make_fleet(shape: Shape | None = None) -> Fleet:
     """Return the fleet; the same each time."""
-    tables = tuple(make_table(PoolName(name), seed, algorithm) for seed, name in enumerate(("web", "api"), 1))
+    shape = shape or Shape()
+    tables = tuple(make_table(PoolName(name), seed, shape) for seed, name in enumerate(("web", "api"), 1))
     hop = NextHop(LOOPBACK, bytes.fromhex("020000000001"), bytes.fromhex("020000000002"), 1600)
     backends = tuple(
-        BackendEntry(BackendId(n), ip_address(f"10.1.{n // 250}.{n % 250}"), True, hop)
+        BackendEntry(BackendId(n), ip_address(f"10.1.{n // 250}.{n % 250}"), shape.agents, hop)
         for n in range(1, BACKENDS + 1)
     )
     vips = tuple(
-        VipEntry(FIRST_VIP + n, Protocol.TCP, PORT, tables[n % len(tables)].pool) for n in range(VIPS)
+        VipEntry(FIRST_VIP + n, shape.protocol, PORT, tables[n % len(tables)].pool) for n in range(VIPS)
     )
-    return Fleet(tables, backends, vips)
+    staged = tuple(
+        replace(table, epoch=EpochNumber(table.epoch + 1), owners=table.owners % BACKENDS + 1)
+        for table in tables
+        if shape.recorded
+    )
+    return Fleet(shape, tables, staged, backends, vips)
 
 
-def make_table(pool: PoolName, seed: int, algorithm: HashAlgorithm, epoch: int = 7) -> PoolTable:
-    """Return a table of random owners, one bucket in twenty with two alternates."""
+def make_table(pool: PoolName, seed: int, shape: Shape, epoch: int = 7) -> PoolTable:
+    """Return a table of random owners; those buckets that have alternates have two, all three different."""
     chance = np.random.default_rng(seed)
-    owners, first, second = (chance.integers(1, BACKENDS + 1, TABLE_SIZE, dtype=np.uint16) for _ in range(3))
-    keyed: NDArray[np.uint16] = (chance.random(TABLE_SIZE) < KEYED_SHARE).astype(np.uint16)
+    owners, step, further = (chance.integers(1, BACKENDS // 3, TABLE_SIZE, dtype=np.uint16) for _ in range(3))
+    owners *= np.uint16(3)
+    keyed: NDArray[np.uint16] = (chance.random(TABLE_SIZE) < shape.keyed_share).astype(np.uint16)
+    first, second = (step * 3 - 1) * keyed, (further * 3 - 2) * keyed
     return PoolTable(
-        pool, EpochNumber(epoch), TABLE_SIZE, HashMode.FLOW, algorithm, derive_keys(SECRET, seed),
-        owners, first * keyed, second * keyed,
+        pool, EpochNumber(epoch), TABLE_SIZE, HashMode.FLOW, shape.algorithm, derive_keys(SECRET, seed),
+        owners, first, second, flow_table=shape.flow_table,
     )  # fmt: skip
 
 
@@ -67,6 +91,8 @@ def install(fleet: Fleet, node: NodeDataPlane) -> None:
     for table in fleet.tables:
         node.stage(table)
         node.switch(table.pool)
+    for table in fleet.staged:
+        node.stage(table)
     node.set_interfaces({LOOPBACK: OWN_MAC})
     node.set_source([fleet.source])
     node.set_backends(fleet.backends)

@@ -1,9 +1,9 @@
-"""What a packet costs: the shipped object, filled by the daemon's own code, under four kinds of traffic."""
+"""What a packet costs: the shipped object, filled by the daemon's own code, under many kinds of traffic."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from tests.bench.fleet import (
     PORT,
     VIPS,
     Fleet,
+    Shape,
     install,
     make_fleet,
 )
@@ -48,18 +49,62 @@ class PacketCost:
         return self.net_ns / self.floor_ns
 
 
+PLAIN = Limits()
+ROOMY = Limits(flows=1 << 17)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A fleet under some kinds of traffic."""
+
+    name: str
+    shape: Shape
+    traffic: Sequence[Traffic]
+    limits: Limits = PLAIN
+
+
 def tcp_frame(flags: int) -> bytes:
     """Return a TCP packet without data to the first VIP."""
+    return _frame(Protocol.TCP, struct.pack("!HHIIBBHHH", 40000, PORT, 1, 1, 0x50, flags, 512, 0, 0))
+
+
+def udp_frame() -> bytes:
+    """Return a UDP packet of a dozen bytes to the first VIP."""
+    return _frame(Protocol.UDP, struct.pack("!HHHH12x", 40000, PORT, 20, 0))
+
+
+def _frame(protocol: Protocol, transport: bytes) -> bytes:
     ethernet = OWN_MAC + bytes(6) + struct.pack("!H", 0x0800)
-    ip = struct.pack("!BBHHHBBHI", 0x45, 0, 40, 1, 0x4000, 61, Protocol.TCP, 0, 0) + FIRST_VIP.packed
-    return ethernet + ip + struct.pack("!HHIIBBHHH", 40000, PORT, 1, 1, 0x50, flags, 512, 0, 0)
+    ip = struct.pack("!BBHHHBBHI", 0x45, 0, 20 + len(transport), 1, 0x4000, 61, protocol, 0, 0)
+    return ethernet + ip + FIRST_VIP.packed + transport
 
 
-TRAFFIC = (
-    Traffic("1 flow", tcp_frame(ACK), 1, 1),
-    Traffic("64k flows", tcp_frame(ACK), 1 << 16, VIPS),
-    Traffic("1M flows", tcp_frame(ACK), 1 << 20, VIPS),
-    Traffic("SYN flood", tcp_frame(SYN), 1 << 32, VIPS),
+ONE_FLOW = Traffic("1 flow", tcp_frame(ACK), 1, 1)
+MANY_FLOWS = Traffic("64k flows", tcp_frame(ACK), 1 << 16, VIPS)
+FLOOD = Traffic("SYN flood", tcp_frame(SYN), 1 << 32, VIPS)
+TRAFFIC = (ONE_FLOW, MANY_FLOWS, Traffic("1M flows", tcp_frame(ACK), 1 << 20, VIPS), FLOOD)
+DATAGRAMS = Traffic("64k flows", udp_frame(), 1 << 16, VIPS)
+NEW_DATAGRAMS = Traffic("all new", udp_frame(), 1 << 32, VIPS)
+
+SCENES = (
+    Scene("node", Shape(), TRAFFIC),
+    Scene("node, siphash", Shape(HashAlgorithm.SIPHASH), (ONE_FLOW, MANY_FLOWS)),
+    Scene("node, buckets counted", Shape(), (ONE_FLOW, MANY_FLOWS), Limits(count_buckets=True)),
+    Scene("no bucket keyed", Shape(keyed_share=0), (ONE_FLOW, MANY_FLOWS)),
+    Scene("every bucket keyed", Shape(keyed_share=1), (ONE_FLOW, MANY_FLOWS)),
+    Scene("flow table, agents", Shape(flow_table=True), (ONE_FLOW, MANY_FLOWS)),
+    Scene(
+        "flow table, no agent",
+        Shape(flow_table=True, agents=False, keyed_share=1),
+        (MANY_FLOWS, FLOOD),
+        ROOMY,
+    ),
+    Scene(
+        "flow table, recording",
+        Shape(protocol=Protocol.UDP, flow_table=True, recorded=True),
+        (DATAGRAMS, NEW_DATAGRAMS),
+        ROOMY,
+    ),
 )
 
 
@@ -79,7 +124,11 @@ def filled(fleet: Fleet, limits: Limits) -> Iterator[NodeDataPlane]:
 
 def check(driver: Driver, node: NodeDataPlane, fleet: Fleet, traffic: Traffic) -> None:
     """Compare what the program makes of the traffic with the model; raises AssertionError at the first difference."""
-    model = NodeModel(fleet.tables, fleet.backends, fleet.vips, [fleet.source], LOOPBACK, OWN_MAC)
+    recorded = {
+        after.pool: after.owners != before.owners
+        for before, after in zip(fleet.tables, fleet.staged, strict=False)
+    }
+    model = NodeModel(fleet.tables, fleet.backends, fleet.vips, [fleet.source], LOOPBACK, OWN_MAC, recorded)
     keyed = 0
     for number in range(CHECKED):
         expected = model.process(traffic.packet(number))
@@ -87,7 +136,7 @@ def check(driver: Driver, node: NodeDataPlane, fleet: Fleet, traffic: Traffic) -
         if (Verdict(found[0]), found[1]) != (expected.verdict, expected.frame):
             raise AssertionError(f"{traffic.name}, packet {number}: not what the model says")
         keyed += expected.outcome == "forwarded_keyed"
-    share = 0 if traffic.flows == 1 or traffic.frame[47] == SYN else KEYED_SHARE
+    share = fleet.shape.keyed_share if fleet.shape.agents and traffic is not FLOOD else 0
     if traffic.flows > 1 and abs(keyed / CHECKED - share) > KEYED_SHARE / 2:
         raise AssertionError(
             f"{traffic.name}: {keyed} of {CHECKED} packets carry a key, {share:.0%} were meant to"
@@ -95,23 +144,20 @@ def check(driver: Driver, node: NodeDataPlane, fleet: Fleet, traffic: Traffic) -
 
 
 def packet_costs() -> Iterator[PacketCost]:
-    """Measure; the shipped program with its default hash first, then its options."""
+    """Measure; the shipped program with its default hash first, then its options and what changes ask of it."""
     driver = Driver()
-    plain, counting = Limits(), Limits(count_buckets=True)
-    for name, algorithm, limits in (
-        ("node", HashAlgorithm.MULTIPLY, plain),
-        ("node, siphash", HashAlgorithm.SIPHASH, plain),
-        ("node, buckets counted", HashAlgorithm.MULTIPLY, counting),
-    ):
-        fleet = make_fleet(algorithm)
-        with filled(fleet, limits) as node:
-            for traffic in TRAFFIC:
-                driver.set_traffic(traffic)
-                check(driver, node, fleet, traffic)
-                with quiet_core():
-                    net = driver.measure(
-                        {"floor": driver.floor, name: node.program},
-                        PACKETS,
-                        min(2 * traffic.flows, 2 * PACKETS),
-                    )
-                yield PacketCost(name, traffic.name, net[name], net["floor"])
+    for scene in SCENES:
+        fleet = make_fleet(scene.shape)
+        with filled(fleet, scene.limits) as node:
+            for traffic in scene.traffic:
+                yield _cost(driver, node, fleet, scene, traffic)
+
+
+def _cost(driver: Driver, node: NodeDataPlane, fleet: Fleet, scene: Scene, traffic: Traffic) -> PacketCost:
+    driver.set_traffic(traffic)
+    check(driver, node, fleet, traffic)
+    with quiet_core():
+        net = driver.measure(
+            {"floor": driver.floor, scene.name: node.program}, PACKETS, min(2 * traffic.flows, 2 * PACKETS)
+        )
+    return PacketCost(scene.name, traffic.name, net[scene.name], net["floor"])
