@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.unit.ring.world import PLANNED, World, live_through
 
-SEQUENCES = 400
+SEQUENCES = 200
 """10,000 more are run by tests/integration/ring."""
 
 
