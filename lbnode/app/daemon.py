@@ -28,6 +28,8 @@ from lbnode.core.presence import Presence
 from lbnode.daemon.hops import NextHops
 from lbnode.daemon.memory import Memory
 from lbnode.dataplane.node import NodeDataPlane
+from lbnode.metrics.exporter import Exporter
+from lbnode.metrics.sample import PoolSample, Sample
 from lbnode.model.epoch import ALGORITHM
 from lbnode.model.ids import NodeName
 from lbnode.model.members import NodeLive, NodeMember, View
@@ -80,6 +82,7 @@ class NodeDaemon:
         self._leadership = Leadership(memory.store, self._name, settings.fleet, dirty.set)
         self._rpc = RpcServer(Cluster(memory, self._live, lambda: self._kernel.pools), settings.rpc.listen)
         self._fleet_file = FleetFile(settings.fleet_file)
+        self._exporter = Exporter()
         self._joined = False
         self._said: NodeLive | None = None
 
@@ -100,6 +103,9 @@ class NodeDaemon:
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         await self._rpc.start()
         stack.push_async_callback(self._rpc.stop)
+        if self._settings.metrics is not None:
+            log.info("metrics", at=self._exporter.start(self._settings.metrics.listen))
+            stack.callback(self._exporter.stop)
         self._hops.start()
         stack.push_async_callback(self._hops.close)
         stack.push_async_callback(self._health.close)
@@ -142,6 +148,7 @@ class NodeDaemon:
         self._health.follow(view.desired)
         await self._speak(view)
         self._memory.keep(view)
+        self._exporter.sample = self._sample(local)
         await self._rpc.set_ready(bool(self._kernel.pools) or view.connected)
         return earliest(wake_at, self._presence.wake_at(now))
 
@@ -196,6 +203,23 @@ class NodeDaemon:
             verdicts=self._health.verdicts(),
             xdp=self._xdp,
             alarms=tuple(self._alarms()),
+        )
+
+    def _sample(self, local: bool) -> Sample:
+        """This node in numbers, for those who scrape it."""
+        counters = self._plane.counters()
+        loaded = self._kernel.loaded()
+        return Sample(
+            version=version("evenkeel"),
+            local_view=local,
+            leading=self._leadership.leading,
+            alarms=len(tuple(self._alarms())),
+            announced=len(self._announcer.announced),
+            routers={router: state == "up" for router, state in self._announcer.routers.items()},
+            pools={pool: PoolSample(held.current or 0, not held.problem) for pool, held in loaded.items()},
+            verdicts=self._health.verdicts(),
+            packets={name: count.packets for name, count in counters.items()},
+            bytes={name: count.bytes for name, count in counters.items()},
         )
 
     def _alarms(self) -> Iterator[str]:

@@ -13,6 +13,7 @@ import typer
 from bgp.errors import BgpError
 from lbnode.daemon.errors import DaemonError
 from lbnode.dataplane.errors import DataPlaneError
+from lbnode.metrics.exporter import MetricsError
 from lbnode.netdev.errors import NetdevError
 from lbnode.rpc.errors import RpcError
 from lbnode.settings.source import BadSettingsError
@@ -63,7 +64,7 @@ def report_failures() -> Iterator[None]:
     except BadSettingsError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(BAD_SETTINGS) from error
-    except (BgpError, DaemonError, DataPlaneError, NetdevError, RpcError, StoreError) as error:
+    except (BgpError, DaemonError, DataPlaneError, MetricsError, NetdevError, RpcError, StoreError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(FAILED) from error
     except PermissionError as error:

@@ -86,6 +86,14 @@ class RpcSettings(BaseModel):
         return data
 
 
+class MetricsSettings(BaseModel):
+    """Where Prometheus scrapes."""
+
+    model_config = CLOSED
+
+    listen: str = Field("127.0.0.1:9464", description="host:port to serve metrics on")
+
+
 class NodeSettings(FileSettings):
     """The settings of `lbnode`: a small YAML file, overruled by `EVENKEEL_…` in the environment."""
 
@@ -102,6 +110,7 @@ class NodeSettings(FileSettings):
     )
     bgp: BgpSettings | None = Field(None, description="leave out to announce nothing (static routes)")
     rpc: RpcSettings = Field(RpcSettings(), description="where operators ask")  # type: ignore[call-arg]
+    metrics: MetricsSettings | None = Field(None, description="leave out to serve no metrics")
     state_dir: Path = Field(
         Path("/var/lib/evenkeel/lbnode"), description="keeps the last epochs over restarts"
     )

@@ -1,0 +1,1 @@
+"""What a node tells Prometheus; the one owner of prometheus_client."""
