@@ -14,6 +14,7 @@
     flows       the flow engine: hundreds of TCP connections, checked byte by byte
     carriers    which node carries which flow, from the nodes' own counters
     drill       makes nodes come and go while flows run, and reports what the flows saw
+    churn       a drill in which nodes, backends and the fleet's memory change together (a package of its own)
     demo        all of it once, for a newcomer
 
 The lab is a composition root of its own: it may use every part of the product, nothing of the product uses
