@@ -14,7 +14,7 @@ PACKAGES_RUN := libbpf1 iproute2 util-linux
 PACKAGES_LAB := bird2 zookeeper default-jre-headless ethtool curl procps tcpdump
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test unit lint format bench lock clean
+.PHONY: help setup build demo test unit lint format bench pictures drill lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -56,6 +56,13 @@ format: setup ## rewrite the sources in house form
 
 bench: setup ## nanoseconds a packet and milliseconds a table, with their floor
 	@$(BIN)/python -m tests.bench
+
+pictures: setup ## draw the pictures of docs/affinity.md anew (minutes)
+	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[pictures]'
+	@set -o pipefail; $(BIN)/python -m ring.simulate --json | $(BIN)/python docs/images/draw.py
+
+drill: setup ## the churn drill: 2,000 connections while everything comes, goes, fails and is replaced (minutes)
+	@$(BIN)/lbctl lab drill churn --flows 2000 --events 60 --seed 1
 
 lock: setup ## write constraints.txt anew from what is installed
 	@deploy/lock-versions $(BIN)/pip > constraints.txt.new && mv constraints.txt.new constraints.txt
