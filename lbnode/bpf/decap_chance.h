@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * The second chance: what a backend does with a packet that a member sent it, in the order of design.md §5.
- * Nothing is remembered from one packet to the next. lbnode/dataplane/backend_model.py says the same in Python.
+ * Nothing is remembered from one packet to the next. lbnode/dataplane/backend_model.py says the same in
+ * Python.
  */
 #ifndef EVENKEEL_DECAP_CHANCE_H
 #define EVENKEEL_DECAP_CHANCE_H
@@ -40,6 +41,15 @@ static __always_inline bool is_next(const struct world *world, __u64 list, __u32
 	return tunnels && list && find_next(tunnels, world->counts, list, self, way);
 }
 
+/*
+ * Does the sender go by an earlier epoch than mine? Then it may send new flows to an owner that is in no list
+ * any more, where nobody would look for them (docs/adr/0010).
+ */
+static __always_inline bool is_behind(const struct world *world, const struct tunnelled *packet)
+{
+	return (__s16)(packet->stamp - (__u16)world->current) < 0;
+}
+
 /* Steps 3 to 7. */
 static __always_inline enum decap_outcome give_chance(struct xdp_md *ctx, const struct world *world,
 						      const struct agent *agent,
@@ -48,7 +58,9 @@ static __always_inline enum decap_outcome give_chance(struct xdp_md *ctx, const 
 	enum decap_outcome held;
 
 	if (packet->inner.is_syn) {
-		if (packet->is_marked || agent->takes_new[world->vip->pool & (POOL_PLACES - 1)])
+		bool takes_new = agent->takes_new[world->vip->pool & (POOL_PLACES - 1)];
+
+		if (packet->is_marked || (takes_new && !is_behind(world, packet)))
 			return DECAP_delivered_syn;
 		if (!is_next(world, own_list(world, packet) & 0xffff, agent->self, way))
 			return DECAP_delivered_syn;

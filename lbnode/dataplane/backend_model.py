@@ -170,7 +170,8 @@ class BackendModel:
         return known.get(key) if inner.flow is not None else None
 
     def _place_new(self, packet: Tunnelled, vip: VipEntry, table: PoolTable) -> tuple[str, list[int], bool]:
-        if packet.marked or vip.pool in self.takes_new:
+        behind = (packet.stamp - table.epoch) & 0x8000
+        if packet.marked or (vip.pool in self.takes_new and not behind):
             return "delivered_syn", [], False
         ways = self._ways([self._listed(table, packet.inner)[0]])
         return ("forwarded_syn", ways, True) if ways else ("delivered_syn", [], False)

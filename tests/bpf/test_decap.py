@@ -137,7 +137,23 @@ CASES: dict[str, tuple[str, bytes]] = {
     "a backend without agent before one that nobody knows": ("forwarded_keyless", asking(NO_AGENT, UNKNOWN)),
     "too long for the next hop": ("drop_too_big", asking(SMALL_MTU, AGENT)),
     "keyed with nobody, in sync": ("delivered_last", asking(0)),
-    "a new flow": ("delivered_syn", OLD.frame(ipv4(VIP, TCP, ports(80, flags=SYN)))),
+    "a new flow, in sync": ("delivered_in_sync", WRAP.frame(ipv4(VIP, TCP, ports(80, flags=SYN)))),
+    "a new flow by an epoch that I do not know yet": (
+        "delivered_syn",
+        replace(WRAP, stamp=WRAP.stamp + 1).frame(ipv4(VIP, TCP, ports(80, bucket_source(AGENT), flags=SYN))),
+    ),
+    "a new flow by an earlier epoch, mine by my own": (
+        "delivered_syn",
+        OLD.frame(ipv4(VIP, TCP, ports(80, bucket_source(ME), flags=SYN))),
+    ),
+    "a new flow by an earlier epoch, somebody else's by my own": (
+        "forwarded_syn",
+        OLD.frame(ipv4(VIP, TCP, ports(80, bucket_source(AGENT), flags=SYN))),
+    ),
+    "a new flow by an earlier epoch, marked": (
+        "delivered_syn",
+        replace(OLD, flags=MARKED).frame(ipv4(VIP, TCP, ports(80, bucket_source(AGENT), flags=SYN))),
+    ),
     "a new flow, keyed all the same": ("delivered_syn", asking(AGENT, 0, WRAP, ipv4(VIP, TCP, ports(80, flags=SYN)))),
     "a new flow that I do not take": ("forwarded_syn", OLD.frame(ipv4(VIP, TCP, ports(82, 40002, flags=SYN)))),
     "a new flow that I do not take, marked": (
