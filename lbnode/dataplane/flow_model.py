@@ -34,6 +34,8 @@ class Circumstances:
     protocol: int
     is_syn: bool
     owner_has_agent: bool
+    changed: bool
+    """The bucket has alternates, and its pool a flow table."""
     recorded: bool
     """The bucket is about to change owner."""
     failed: frozenset[int]
@@ -50,7 +52,7 @@ class FlowModel:
         """Return the bucket as the flow sees it, and which of the `flow_…` counters count."""
         if around.protocol == Protocol.UDP:
             found, notes = self._follow_udp(flow, listed, around)
-        elif around.owner_has_agent or not listed.first:
+        elif around.owner_has_agent or not around.changed:
             return listed, ()
         elif around.is_syn:
             return self._open(flow, listed)

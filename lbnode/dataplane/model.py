@@ -167,8 +167,10 @@ class NodeModel:
         bucket = self.bucket(packet, table)
         listed = Listed(int(table.owners[bucket]), int(table.first[bucket]), int(table.second[bucket]))
         notes: tuple[str, ...] = ()
-        if table.flow_table:
-            listed, notes = self._follow(packet, table, bucket, listed)
+        recorded = self.recorded.get(table.pool)
+        is_recorded = recorded is not None and bool(recorded[bucket])
+        if table.flow_table or is_recorded:
+            listed, notes = self._follow(packet, table, listed, is_recorded)
         return replace(self._send(packet, table, bucket, listed, frame), notes=notes)
 
     def _send(self, packet: Packet, table: PoolTable, bucket: int, listed: Listed, frame: bytes) -> Result:
@@ -188,16 +190,16 @@ class NodeModel:
         return Result(outcome, verdict, ethernet + outer + frame[ETHERNET_SIZE:], backend.id)
 
     def _follow(
-        self, packet: Packet, table: PoolTable, bucket: int, listed: Listed
+        self, packet: Packet, table: PoolTable, listed: Listed, is_recorded: bool
     ) -> tuple[Listed, tuple[str, ...]]:
         owner = self._backends.get(BackendId(listed.owner))
-        recorded = self.recorded.get(table.pool)
         around = Circumstances(
             packet.protocol,
             _opens(packet),
             owner is not None and owner.agent,
-            recorded is not None and bool(recorded[bucket]),
-            frozenset(table.failed),
+            table.flow_table and listed.first != 0,
+            is_recorded,
+            frozenset(table.failed if table.flow_table else ()),
         )
         return self.flows.follow(_flow(packet, table), listed, around)
 

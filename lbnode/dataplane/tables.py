@@ -63,9 +63,6 @@ class Tables:
         tables = [self._table(record) for record in self._records()]
         if not claimed(self._arena, [(int(table["base"]), int(table["size"])) for table in tables]):
             raise LayoutError("adopt tables: their records overlap: run `lbnode unload` and start again")
-        for number in self._numbers.values():
-            if self._half(number, current=False) is None:
-                self._stop_recording(number)
         if self._counts_buckets:
             pools = self._memory.pools[list(self._numbers.values())]
             counters = [(int(pool["bucket_counts"]), int(pool["size"])) for pool in pools]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from lbnode.dataplane.errors import DataPlaneError
 from lbnode.dataplane.libbpf import Map
 from lbnode.dataplane.model import NodeModel
 from lbnode.dataplane.node import NodeDataPlane
-from lbnode.dataplane.values import Limits
+from lbnode.dataplane.values import Limits, PoolTable
+from lbnode.model.ids import PoolName
 from tests.bpf import flow_world as world
 from tests.bpf import node_frames as frames
 from tests.bpf.flow_world import (
@@ -264,3 +266,33 @@ def test_kernel_and_model_agree_before_and_after_a_change(node: NodeDataPlane) -
     met += assert_agree(node, changed, sent)
     met += assert_agree(node, changed, [*segments(FLOWS, SYN, 2), *segments(FLOWS, ACK, 2), *sent])
     assert min(met[name] for name in ("flow_recorded", "flow_opened", "flow_kept", "forwarded_keyed")) > 50
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_kernel_and_model_agree_over_a_life_of_changes(node: NodeDataPlane, seed: int) -> None:
+    """Forty changes at random, some staged twice, with packets of the same flows before, while and after."""
+    chance = random.Random(seed)
+    packets = [
+        *datagrams(60, seed), *datagrams(60, seed, BY_SOURCE_VIP),
+        *segments(60, SYN, seed), *segments(60, ACK, seed), *segments(60, ACK, seed),
+    ]  # fmt: skip
+    current = {pool: _chance_table(chance, 1, pool) for pool in (DNS, BY_SOURCE)}
+    world.fill(node, *current.values())
+    model = NodeModel((), world.BACKENDS, world.VIPS, SOURCES, LOOPBACK, OWN_MAC)
+    for epoch in range(2, 42):
+        pool = chance.choice(list(current))
+        for _ in range(chance.choice([1, 1, 2])):
+            staged = _chance_table(chance, epoch, pool)
+            node.stage(staged)
+        recorded = {pool: staged.owners != current[pool].owners} if staged.flow_table else {}
+        before = replace(model, tables=list(current.values()), recorded=recorded)
+        assert_agree(node, before, chance.choices(packets, k=40))
+        node.switch(pool)
+        current[pool] = staged
+        assert_agree(node, replace(model, tables=list(current.values())), chance.choices(packets, k=40))
+
+
+def _chance_table(chance: random.Random, epoch: int, pool: PoolName) -> PoolTable:
+    ids = [backend.id for backend in world.BACKENDS]
+    buckets = [chance.sample(ids, chance.randint(1, 3)) for _ in range(7)]
+    return table(epoch, buckets, pool, chance.random() < 0.9, chance.sample(ids, chance.choice([0, 0, 1])))
