@@ -22,10 +22,10 @@ struct gre_base {
 
 /* All that the sender says of a packet, and what it carries. Filled by the parsers, judged by decide(). */
 struct tunnelled {
-	struct address sender; /* outer source */
 	struct packet inner;
 	const void *ip;		    /* inner headers; tcp is NULL unless the packet is whole TCP */
 	const struct tcp_head *tcp; /* its 20 bytes are there */
+	__be32 sender;		    /* outer source */
 	__u32 key;		    /* alternates: the first's id in the upper 16 bits; 0 when there is none */
 	__u16 stamp;		    /* low 16 bits of the sender's epoch */
 	__be16 protocol;	    /* EtherType of the inner packet */

@@ -76,7 +76,7 @@ static __always_inline enum decap_outcome parse_outer_ipv4(struct span *span, __
 	total = bpf_ntohs(ip->tot_len);
 	if (total < sizeof(*ip) || !narrow(span, total - sizeof(*ip)))
 		return DECAP_drop_truncated;
-	packet->sender = ipv4_address(ip->saddr);
+	packet->sender = ip->saddr;
 	packet->stamp = bpf_ntohs(ip->id);
 	return DECAP_PARSED;
 }

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lbnode.dataplane.btf import Btf
+from lbnode.dataplane.errors import DataPlaneError
 from lbnode.dataplane.layout import Layout
 
 Address = IPv4Address | IPv6Address
@@ -18,7 +19,6 @@ Address = IPv4Address | IPv6Address
 _OUTCOMES = "decap_outcome"
 _PREFIX = "DECAP_"
 _COUNT = "DECAP_OUTCOME_COUNT"
-_IPV4_PREFIX = bytes(12)
 
 
 class MemberKind(IntEnum):
@@ -59,9 +59,11 @@ def pack_address(address: Address) -> bytes:
     return address.packed.rjust(16, b"\0")
 
 
-def unpack_address(data: bytes) -> Address:
-    """Undo `pack_address`: 12 leading zero bytes mean IPv4 (as IPv6 that would be ::/96, which nobody routes)."""
-    return IPv4Address(data[12:]) if data[:12] == _IPV4_PREFIX else IPv6Address(data)
+def pack_sender(address: Address) -> bytes:
+    """Return a key of map `sources`. Raises DataPlaneError for IPv6."""
+    if not isinstance(address, IPv4Address):
+        raise DataPlaneError(f"member {address}: only IPv4 tunnels can be used yet")
+    return address.packed
 
 
 def pack_kind(kind: MemberKind) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,8 @@ from lbnode.dataplane.backend_layout import (
     Address,
     BackendLayout,
     MemberKind,
-    pack_address,
     pack_kind,
-    unpack_address,
+    pack_sender,
 )
 from lbnode.dataplane.grace import Grace
 from lbnode.dataplane.libbpf import Map
@@ -54,7 +54,7 @@ class BackendMemory:
     def sources(self) -> dict[Address, MemberKind]:
         """Return whose GRE is accepted."""
         return {
-            unpack_address(key): MemberKind(int.from_bytes(value, "little"))
+            IPv4Address(key): MemberKind(int.from_bytes(value, "little"))
             for key in self._sources.keys()  # noqa: SIM118 - a map of the kernel, not a dict
             if (value := self._sources.lookup(key)) is not None
         }
@@ -64,9 +64,9 @@ class BackendMemory:
         present = self.sources()
         for address, kind in wanted.items():
             if present.get(address) is not kind:
-                self._sources.update(pack_address(address), pack_kind(kind))
+                self._sources.update(pack_sender(address), pack_kind(kind))
         for address in present.keys() - wanted.keys():
-            self._sources.delete(pack_address(address))
+            self._sources.delete(pack_sender(address))
 
     def takes_new(self) -> frozenset[PoolName]:
         """Return the pools whose new flows this backend takes."""

@@ -12,11 +12,11 @@ from lbnode.dataplane.backend_layout import (
     BackendLayout,
     MemberKind,
     outcome_names,
-    pack_address,
     pack_kind,
-    unpack_address,
+    pack_sender,
 )
 from lbnode.dataplane.btf import Btf
+from lbnode.dataplane.errors import DataPlaneError
 from lbnode.dataplane.layout import Layout
 from lbnode.dataplane.libbpf import BpfObject
 from lbnode.dataplane.node import OBJECT as NODE_OBJECT
@@ -58,9 +58,10 @@ def test_the_layout_has_a_digest_that_names_its_pins(btf: Btf) -> None:
     assert BackendLayout.of(btf).digest == BackendLayout.of(btf).digest
 
 
-@pytest.mark.parametrize("address", [IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1")])
-def test_an_address_of_either_family_survives_packing(address: IPv4Address | IPv6Address) -> None:
-    assert unpack_address(pack_address(address)) == address
+def test_a_member_behind_an_ipv6_tunnel_is_refused_by_name() -> None:
+    assert pack_sender(IPv4Address("192.0.2.1")) == bytes([192, 0, 2, 1])
+    with pytest.raises(DataPlaneError, match="member 2001:db8::1: only IPv4 tunnels"):
+        pack_sender(IPv6Address("2001:db8::1"))
 
 
 def test_the_mss_fits_the_tunnel_as_the_design_says() -> None:

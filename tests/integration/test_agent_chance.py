@@ -53,7 +53,7 @@ class World(Segment):
         """Offer an epoch, and wait until every agent goes by it."""
         in_store(self.store, lambda store: store.create_epoch(epoch))
         for member in self.members:
-            said = f"epoch={epoch.number} "
+            said = f"epoch={epoch.number}\n"
             eventually(f"{member.name} goes by {epoch.number}", lambda at=member, said=said: said in at.log)
 
     def port_owned_by(self, owner: Member, epoch: Epoch) -> int:
@@ -154,6 +154,7 @@ def test_a_backend_that_drains_keeps_its_flows_and_sends_new_ones_to_their_owner
         assert ask(old, "established") == "b1"
         drained = world.epoch(EPOCH + 1, (BackendState.DRAINING,))
         world.offer(drained)
+        eventually("b1 takes no new flows", lambda: not b1.status()["vips"][0]["takes_new"])
         with world.connect(world.port_owned_by(b2, drained)) as new:
             assert ask(new, "sent to b1 by a node that is behind") == "b2"
         assert ask(old, "still here") == "b1"
