@@ -56,13 +56,15 @@ static __always_inline enum decap_outcome give_chance(struct xdp_md *ctx, const 
 						      const struct tunnelled *packet, struct way *way)
 {
 	enum decap_outcome held;
+	__u64 owner;
 
 	if (packet->inner.is_syn) {
 		bool takes_new = agent->takes_new[world->vip->pool & (POOL_PLACES - 1)];
 
 		if (packet->is_marked || (takes_new && !is_behind(world, packet)))
 			return DECAP_delivered_syn;
-		if (!is_next(world, own_list(world, packet) & 0xffff, agent->self, way))
+		owner = own_list(world, packet) & 0xffff;
+		if (owner == agent->self || !is_next(world, owner, agent->self, way))
 			return DECAP_delivered_syn;
 		return DECAP_forwarded_syn;
 	}

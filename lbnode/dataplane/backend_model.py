@@ -173,7 +173,8 @@ class BackendModel:
         behind = (packet.stamp - table.epoch) & 0x8000
         if packet.marked or (vip.pool in self.takes_new and not behind):
             return "delivered_syn", [], False
-        ways = self._ways([self._listed(table, packet.inner)[0]])
+        owner = self._listed(table, packet.inner)[0]
+        ways = self._ways([owner]) if owner != self.self_id else []
         return ("forwarded_syn", ways, True) if ways else ("delivered_syn", [], False)
 
     def _chance(self, packet: Tunnelled, table: PoolTable, sockets: Sockets) -> tuple[str, list[int], bool]:

@@ -11,6 +11,7 @@ import sys
 from dataclasses import asdict
 from itertools import chain
 
+from tests.bench.agent import agent_costs
 from tests.bench.epochs import EpochCost, epoch_costs
 from tests.bench.packets import PacketCost, packet_costs
 
@@ -25,7 +26,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the JSON lines alone")
     only_json = parser.parse_args().json
     lines: list[dict[str, object]] = []
-    for cost in chain([PACKET_HEAD], packet_costs(), ["", EPOCH_HEAD], epoch_costs()):
+    for cost in chain([PACKET_HEAD], packet_costs(), agent_costs(), ["", EPOCH_HEAD], epoch_costs()):
         if not isinstance(cost, str):
             lines.append(as_json(cost))
         if not only_json:

@@ -28,7 +28,7 @@ import numpy as np
 
 from hatch_build import build_bpf
 from lbnode.dataplane.backend import BackendDataPlane
-from lbnode.dataplane.backend_layout import MemberKind
+from lbnode.dataplane.backend_layout import Address, MemberKind
 from lbnode.dataplane.libbpf import BpfObject, Program
 from lbnode.dataplane.values import VipEntry
 from lbnode.model.fleet import Protocol
@@ -162,7 +162,9 @@ def _filled() -> Iterator[BackendDataPlane]:
         try:
             plane = BackendDataPlane.open(directory, SELF)
             plane.set_self(SELF_ID)
-            members = {NODE + number: MemberKind.NODE for number in range(256) if NODE + number != SELF}
+            members: dict[Address, MemberKind] = {
+                NODE + number: MemberKind.NODE for number in range(256) if NODE + number != SELF
+            }
             plane.set_sources(members)
             plane.set_backends(fleet.backends)
             plane.load(table)

@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from lbnode.dataplane.backend import AttachMode, BackendDataPlane, unload
-from lbnode.dataplane.backend_layout import MemberKind
+from lbnode.dataplane.backend_layout import Address, MemberKind
 from lbnode.dataplane.backend_pins import LINK_PIN, MAPS, MAPS_PREFIX
 from lbnode.dataplane.errors import AttachError
 from lbnode.dataplane.libbpf import XdpMode
@@ -22,7 +22,7 @@ from tests.integration.cable import Cable, inside, ip_json
 
 T = TypeVar("T")
 SELF, NODE = IPv4Address("10.0.0.2"), IPv4Address("10.0.0.1")
-SOURCES = {NODE: MemberKind.NODE}
+SOURCES: dict[Address, MemberKind] = {NODE: MemberKind.NODE}
 VIP = decap_world.WEB_VIP
 KEY = (VIP.address, VIP.protocol, VIP.port)
 
@@ -84,7 +84,7 @@ def test_the_next_agent_adopts_maps_and_puts_its_program_on_the_link(directory: 
 def test_a_whole_desired_set_replaces_the_one_before(directory: Path, cable: Cable) -> None:
     def work(plane: BackendDataPlane) -> None:
         set_up(plane, index_of(cable))
-        other = {SELF: MemberKind.BACKEND}
+        other: dict[Address, MemberKind] = {SELF: MemberKind.BACKEND}
         plane.set_sources(other)
         plane.set_vips([decap_world.UDP_VIP])
         assert (plane.sources(), plane.vips(), plane.heard()) == (other, (decap_world.UDP_VIP,), frozenset())
