@@ -13,6 +13,7 @@ from bgp.config import Neighbor, SpeakerSettings
 from bgp.speaker import Speaker
 from lbnode.app.announcer import Announcer
 from lbnode.app.daemon import NodeDaemon
+from lbnode.app.interface import Interface
 from lbnode.daemon.hops import NextHops
 from lbnode.daemon.lock import locked
 from lbnode.daemon.memory import Memory
@@ -45,8 +46,11 @@ async def _run(settings: NodeSettings) -> None:
         bpffs.mount(bpffs_of(settings))
         with contextlib.closing(open_plane(settings)) as plane:
             attached = plane.attach(settings.interface, settings.xdp_mode.value)
+            interface = Interface(netlink, plane, settings.interface)
+            await interface.refresh()
             daemon = NodeDaemon(
                 settings=settings,
+                interface=interface,
                 memory=Memory(make_tree(settings.store, settings.fleet), DiskCopy(settings.state_dir)),
                 plane=plane,
                 hops=NextHops(netlink, dirty.set),
@@ -83,7 +87,10 @@ def bpffs_of(settings: NodeSettings) -> Path:
 
 def open_plane(settings: NodeSettings) -> NodeDataPlane:
     """Adopt the data plane that is pinned, or load a new one."""
-    plane = NodeDataPlane.open(bpffs_of(settings), Limits(settings.table_places, settings.count_buckets))
+    plane = NodeDataPlane.open(
+        bpffs_of(settings),
+        Limits(settings.table_places, settings.count_buckets, settings.flow_places, settings.new_flow_places),
+    )
     plane.set_source(settings.sources)
     return plane
 

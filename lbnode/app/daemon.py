@@ -19,6 +19,7 @@ from lbnode.app.announcer import Announcer
 from lbnode.app.cluster import Cluster
 from lbnode.app.fleet_file import FleetFile
 from lbnode.app.health import HealthWatch
+from lbnode.app.interface import Interface
 from lbnode.app.kernel import Kernel
 from lbnode.app.leadership import Leadership
 from lbnode.core import announce
@@ -59,6 +60,7 @@ class NodeDaemon:
     def __init__(
         self,
         settings: NodeSettings,
+        interface: Interface,
         memory: Memory,
         plane: NodeDataPlane,
         hops: NextHops,
@@ -68,6 +70,7 @@ class NodeDaemon:
     ) -> None:
         self._settings = settings
         self._name = NodeName(settings.name)
+        self._interface = interface
         self._memory = memory
         self._plane = plane
         self._hops = hops
@@ -140,6 +143,7 @@ class NodeDaemon:
         now = time.monotonic()
         view = self._memory.view()
         wake_at = await self._leadership.step(view, now)
+        await self._interface.refresh()
         await self._fleet_file.apply(self._memory, view, self._leadership.leading)
         local = self._memory.local(now)
         verdicts = self._health.verdicts()
@@ -225,6 +229,8 @@ class NodeDaemon:
     def _alarms(self) -> Iterator[str]:
         """What an operator should know of this node, besides what its records tell anyway."""
         yield from self._leadership.alarms
+        if self._interface.problem:
+            yield self._interface.problem
         if self._kernel.problem:
             yield f"the kernel refused a change: {self._kernel.problem}"
         if self._memory.problem:

@@ -19,6 +19,7 @@ from lbnode.core.forwarding import (
     find_pool,
     vips_ready,
 )
+from lbnode.core.history import failed
 from lbnode.daemon.hops import NextHops
 from lbnode.dataplane.errors import DataPlaneError
 from lbnode.dataplane.node import NodeDataPlane
@@ -171,4 +172,5 @@ def pool_table(command: StageTable, view: FleetView) -> PoolTable:
         first=table.first,
         second=table.second,
         flow_table=pool is not None and pool.flow_table,
+        failed=failed(epoch),
     )

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lbnode.model.epoch import REBUILT, BackendState, Epoch, EpochSlot, FormerOccupant
-from lbnode.model.ids import EpochNumber
+from lbnode.model.ids import BackendId, EpochNumber
 from ring.slots import Slot
 from ring.table import Table, build
 
@@ -58,6 +58,12 @@ def living(epoch: Epoch) -> Living:
         last_resort=frozenset((failed & answering) - well),
         keyless=frozenset(backend for backend, entry in known if not entry.agent),
     )
+
+
+def failed(epoch: Epoch) -> frozenset[BackendId]:
+    """Return who has failed, among occupants and former ones."""
+    present: list[EpochSlot | FormerOccupant] = [*epoch.slots, *epoch.former]
+    return frozenset(each.backend for each in present if each.backend and each.state is BackendState.FAILED)
 
 
 def ring_slots(epoch: Epoch) -> tuple[Slot, ...]:

@@ -19,6 +19,7 @@ from lbnode.core.history import (
     MissingEpochError,
     closes_at,
     earlier_epochs,
+    failed,
     ring_slots,
     seal,
     window_from,
@@ -164,7 +165,7 @@ class Leader:
         current = view.current_epoch(pool.name)
         if pool.flow_table and current is not None and is_planned(current, offered):
             recorded_at = since + pool.udp_idle_s
-            if now < recorded_at:
+            if now < recorded_at and not self._is_urgent(view, pool, current, offered):
                 return Decision(wake_at=recorded_at)
         laggards = tuple(sorted(missing_acknowledgements(view, offered)))
         deadline = since + ACKNOWLEDGE_S
@@ -172,6 +173,11 @@ class Leader:
             return Decision(wake_at=deadline)
         del self._offered_at[offered.pool, offered.number]
         return Decision((MakeCurrent(offered.pool, offered.number, laggards),))
+
+    def _is_urgent(self, view: FleetView, pool: Pool, current: Epoch, offered: Epoch) -> bool:
+        """Whether a backend has failed that `current` takes for well: then nothing is waited for."""
+        result = self._derive(view, pool, offered, 0.0)
+        return result is not None and bool(failed(result.epoch) - failed(current))
 
     def _current_for(self, pool: PoolName, newest: Epoch | None, now: float) -> float:
         """Seconds for which this leader has seen `newest` current."""

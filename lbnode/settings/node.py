@@ -123,6 +123,11 @@ class NodeSettings(FileSettings):
         2 << 20, ge=1, description="buckets that all tables together may have, two areas a pool, 8 bytes each"
     )
 
+    flow_places: int = Field(
+        65536, ge=1, description="flows that pools with a flow table remember, 112 bytes each"
+    )
+    new_flow_places: int = Field(16384, ge=1, description="of new TCP flows, as a bound against floods")
+
     @property
     def sources(self) -> tuple[IPvAnyAddress, ...]:
         """The addresses that this node's GRE comes from."""

@@ -367,6 +367,23 @@ def test_with_a_flow_table_a_failure_does_not_wait() -> None:
     assert web.epoch.slots[1].state is BackendState.FAILED
 
 
+def test_a_failure_ends_the_wait_of_a_planned_change() -> None:
+    web = Fleet("b1", "b2", "b3", "b4")
+    web.apply("b1", "b2", "b3", "b4", flow_table=True, udp_idle_s=30.0, health=HealthCheck(port=80))
+    web.settle()
+    web.view = drain(web.view, "b2")
+    verdicts = {WEB: {BackendName("b1"): True, BackendName("b3"): False, BackendName("b4"): True}}
+    began = web.now
+    for _ in range(5):
+        web.acknowledge()
+        nodes = {name: replace(each, verdicts=verdicts) for name, each in web.view.live_nodes.items()}
+        web.view = replace(web.view, live_nodes=nodes)
+        decision = web.leader.handle(web.view, began, began)
+        web.view = apply_commands(web.view, decision.commands)
+    states = [slot.state for slot in web.epoch.slots]
+    assert states == [BackendState.ACTIVE, BackendState.DRAINING, BackendState.FAILED, BackendState.ACTIVE]
+
+
 def test_agents_are_asked_only_once_a_switch_has_settled_and_with_growing_numbers() -> None:
     web = crowded()
     web.view = drain(web.view, "b1", "b2", "b3")
