@@ -21,7 +21,8 @@ static __always_inline __u64 list_of_key(__u32 key)
 	return key >> ID_BITS | (__u64)(key & 0xffff) << ID_BITS;
 }
 
-/* The ids of a list's first two places as a GRE key, without this backend and without gaps; `last` behind them. */
+/* The ids of a list's first two places as a GRE key, without this backend and without gaps; `last` behind
+ * them. */
 static __always_inline __be32 key_of(__u64 list, __u32 self, __u32 last)
 {
 	__u32 first = list & 0xffff, second = list >> ID_BITS & 0xffff;
@@ -58,8 +59,8 @@ static __always_inline const struct tunnel *find_tunnel(const struct tunnels *tu
 }
 
 /*
- * Sets the way to the next backend in `list`, the key to those after it; false when nobody is left. A backend without
- * the agent cannot pass a packet on: it comes last, whatever its place.
+ * Sets the way to the next backend in `list`, the key to those after it; false when nobody is left. A backend
+ * without the agent cannot pass a packet on: it comes last, whatever its place.
  */
 static __always_inline bool find_next(const struct tunnels *tunnels, struct cpu_counts *counts, __u64 list,
 				      __u32 self, struct way *way)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Does this machine hold a packet's flow? One look-up among the kernel's sockets; what it finds must also fit the
- * packet, for a listener, a half-open or an ended flow is found for strangers too (design.md §5.4).
+ * Does this machine hold a packet's flow? One look-up among the kernel's sockets; what it finds must also fit
+ * the packet, for a listener, a half-open or an ended flow is found for strangers too (design.md §5.4).
  */
 #ifndef EVENKEEL_CHANCE_SOCKET_H
 #define EVENKEEL_CHANCE_SOCKET_H

@@ -41,8 +41,8 @@ static __always_inline enum decap_outcome parse_tunnelled(struct xdp_md *ctx, st
 	return outcome == DECAP_PARSED ? parse_inner(&span, packet) : outcome;
 }
 
-/* Moves the Ethernet header over the outer header and GRE, and the packet's start behind it. `size` is a constant at
- * both places of use. */
+/* Moves the Ethernet header over the outer header and GRE, and the packet's start behind it. `size` is a
+ * constant at both places of use. */
 static __always_inline bool strip_bytes(struct xdp_md *ctx, __be16 protocol, __u32 size)
 {
 	void *from = (void *)(long)ctx->data, *to = from + size;
@@ -61,13 +61,14 @@ static __always_inline bool strip(struct xdp_md *ctx, const struct tunnelled *pa
 				: strip_bytes(ctx, packet->protocol, OUTER_SIZE);
 }
 
-/* Writes the outer header anew, for the next backend. A packet that was restarted, or sent to its owner, says so. */
+/* Writes the outer header anew, for the next backend. A packet that was restarted, or sent to its owner, says
+ * so. */
 static __always_inline enum decap_outcome pass_on(struct xdp_md *ctx, const struct tunnelled *packet,
 						  const struct way *way, enum decap_outcome outcome)
 {
 	__u32 size = OUTER_SIZE + (way->key ? KEY_SIZE : 0);
-	bool is_marked = packet->is_marked || outcome == DECAP_forwarded_restarted ||
-			 outcome == DECAP_forwarded_syn;
+	bool is_marked =
+		packet->is_marked || outcome == DECAP_forwarded_restarted || outcome == DECAP_forwarded_syn;
 	struct address source = ipv4_address(own_address.word[3]);
 	struct outer_ipv4 *outer;
 

@@ -26,10 +26,10 @@ struct tunnelled {
 	const void *ip;		    /* inner headers; tcp is NULL unless the packet is whole TCP */
 	const struct tcp_head *tcp; /* its 20 bytes are there */
 	__be32 sender;		    /* outer source */
-	__u32 key;		    /* alternates: the first's id in the upper 16 bits; 0 when there is none */
-	__u16 stamp;		    /* low 16 bits of the sender's epoch */
-	__be16 protocol;	    /* EtherType of the inner packet */
-	__u8 outer_size;	    /* of outer header and GRE, in bytes */
+	__u32 key;	 /* alternates: the first's id in the upper 16 bits; 0 when there is none */
+	__u16 stamp;	 /* low 16 bits of the sender's epoch */
+	__be16 protocol; /* EtherType of the inner packet */
+	__u8 outer_size; /* of outer header and GRE, in bytes */
 	bool has_ports;
 	bool is_keyed;
 	bool is_marked;

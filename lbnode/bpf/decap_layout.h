@@ -13,33 +13,33 @@
  * another backend. The last lines are no outcomes: what else was seen on the way to one.
  */
 #define DECAP_OUTCOMES(X)                                                                                    \
-	X(untouched)		/* no GRE for this backend: passed on as it came */                          \
-	X(delivered_in_sync)	/* keyless, unmarked, stamp = my epoch: the steady state */                  \
-	X(delivered_syn)	/* a new flow, and this backend takes them */                                \
-	X(delivered_held)	/* a socket holds the flow: established or closing */                        \
-	X(delivered_handshake)	/* it acknowledges what this backend answered to the flow's SYN */           \
-	X(delivered_cookie)	/* it brings back a SYN cookie of this backend */                            \
-	X(delivered_time_wait)	/* near the end of a flow that was closed here */                            \
-	X(delivered_udp)	/* neither SYN nor socket tells whose UDP is */                              \
-	X(delivered_portless)	/* ICMP, a fragment or a port without VIP, at a VIP's address */             \
-	X(delivered_no_chance)	/* second chance is off: everywhere, or for this VIP */                      \
-	X(delivered_last)	/* nobody is left to be asked: the local stack answers */                    \
-	X(forwarded_syn)	/* a new flow, to its owner: this backend takes none */                      \
-	X(forwarded_keyed)	/* to the next alternate, which knows one more */                            \
-	X(forwarded_keyless)	/* to the last alternate */                                                  \
-	X(forwarded_restarted)	/* the list is empty, the sender's epoch another one: along mine, marked */  \
-	X(drop_stranger)	/* the outer source is no member of the fleet */                             \
-	X(drop_truncated)	/* ends before its headers, or before the lengths that they name */          \
-	X(drop_outer)		/* outer header with options, or a fragment: no node sends that */           \
-	X(drop_gre)		/* another version of GRE, a checksum, routing, a sequence number */         \
-	X(drop_inner)		/* carries neither IPv4 nor IPv6, or a badly formed header */                \
-	X(drop_not_vip)		/* the inner destination is no VIP of this backend */                        \
-	X(drop_too_big)		/* to be passed on, and longer than the next hop takes */                    \
-	X(drop_failed)		/* the kernel would not move the packet's start */                           \
-	X(drop_inconsistent)	/* the maps contradict each other: cannot happen */                          \
-	X(extra_hop)		/* came from another backend */                                              \
-	X(skipped_self)		/* this backend was next in the list: a loop refused */                      \
-	X(skipped_unknown)	/* next in the list, and this backend knows no way there */
+	X(untouched)	       /* no GRE for this backend: passed on as it came */                           \
+	X(delivered_in_sync)   /* keyless, unmarked, stamp = my epoch: the steady state */                   \
+	X(delivered_syn)       /* a new flow, and this backend takes them */                                 \
+	X(delivered_held)      /* a socket holds the flow: established or closing */                         \
+	X(delivered_handshake) /* it acknowledges what this backend answered to the flow's SYN */            \
+	X(delivered_cookie)    /* it brings back a SYN cookie of this backend */                             \
+	X(delivered_time_wait) /* near the end of a flow that was closed here */                             \
+	X(delivered_udp)       /* neither SYN nor socket tells whose UDP is */                               \
+	X(delivered_portless)  /* ICMP, a fragment or a port without VIP, at a VIP's address */              \
+	X(delivered_no_chance) /* second chance is off: everywhere, or for this VIP */                       \
+	X(delivered_last)      /* nobody is left to be asked: the local stack answers */                     \
+	X(forwarded_syn)       /* a new flow, to its owner: this backend takes none */                       \
+	X(forwarded_keyed)     /* to the next alternate, which knows one more */                             \
+	X(forwarded_keyless)   /* to the last alternate */                                                   \
+	X(forwarded_restarted) /* the list is empty, the sender's epoch another one: along mine, marked */   \
+	X(drop_stranger)       /* the outer source is no member of the fleet */                              \
+	X(drop_truncated)      /* ends before its headers, or before the lengths that they name */           \
+	X(drop_outer)	       /* outer header with options, or a fragment: no node sends that */            \
+	X(drop_gre)	       /* another version of GRE, a checksum, routing, a sequence number */          \
+	X(drop_inner)	       /* carries neither IPv4 nor IPv6, or a badly formed header */                 \
+	X(drop_not_vip)	       /* the inner destination is no VIP of this backend */                         \
+	X(drop_too_big)	       /* to be passed on, and longer than the next hop takes */                     \
+	X(drop_failed)	       /* the kernel would not move the packet's start */                            \
+	X(drop_inconsistent)   /* the maps contradict each other: cannot happen */                           \
+	X(extra_hop)	       /* came from another backend */                                               \
+	X(skipped_self)	       /* this backend was next in the list: a loop refused */                       \
+	X(skipped_unknown)     /* next in the list, and this backend knows no way there */
 
 #define DECAP_ENUM(name) DECAP_##name,
 enum decap_outcome {
@@ -58,9 +58,9 @@ enum member_kind {
 
 /* What only a backend knows. */
 struct agent {
-	__u64 self;		       /* this backend's id, 0 while it has none */
-	__u8 takes_new[POOL_PLACES];   /* by the pool's number: this backend takes new flows of it */
-	__u8 is_heard[COUNT_ROWS];     /* by the VIP's row: a listener for it was seen here */
+	__u64 self;		     /* this backend's id, 0 while it has none */
+	__u8 takes_new[POOL_PLACES]; /* by the pool's number: this backend takes new flows of it */
+	__u8 is_heard[COUNT_ROWS];   /* by the VIP's row: a listener for it was seen here */
 };
 
 /* Makes the compiler put the enums into the object's BTF. */

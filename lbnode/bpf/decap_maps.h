@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* The maps that the backend's program has beside the node's (maps.h). The agent pins them: they outlive it. */
+/* The maps that the backend's program has beside the node's (maps.h). The agent pins them: they outlive it.
+ */
 #ifndef EVENKEEL_DECAP_MAPS_H
 #define EVENKEEL_DECAP_MAPS_H
 
@@ -9,7 +10,8 @@
 /* Off, packets are taken out of the tunnel and delivered, whoever holds their flow. Set before loading. */
 const volatile __u32 second_chance = 1;
 
-/* Where this backend takes GRE, and what it sends from. Set before loading: another address is a new program. */
+/* Where this backend takes GRE, and what it sends from. Set before loading: another address is a new program.
+ */
 const volatile struct address own_address;
 
 const volatile struct decap_vocabulary decap_vocabulary;
