@@ -141,8 +141,8 @@ class Crowd:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     await _connect(flow, order)
-            except (OSError, TimeoutError):
-                flow.give_up(Outcome.NOT_OPENED)
+            except (OSError, TimeoutError) as error:
+                flow.give_up(Outcome.NOT_OPENED, str(error) or f"no answer in {CONNECT_TIMEOUT_S:g} s")
 
     def _ended(self, flow: LivingFlow, ended: Ended) -> None:
         self.ended.append(ended)

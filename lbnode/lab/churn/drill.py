@@ -315,7 +315,8 @@ class _Churn:
             nodes = self._present(sightings, order.at) - {self._stage.isolated}
             at = None if epoch is None else evidence.everywhere_at(epoch, nodes, sightings.switches)
             promise = order.promise
-            held = any(promise.backend in hold.what.split() for hold in holds)
+            until_ = float("inf") if at is None else at
+            held = any(hold.concerns(promise.backend, order.at, until_) for hold in holds)
             seconds = None if at is None else max(0.0, at - order.at)
             yield Change(promise.what, epoch, seconds, held, promise.state is not BackendState.FAILED)
 

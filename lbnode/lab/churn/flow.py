@@ -51,6 +51,7 @@ class Ended:
     """What became of a flow. Times are of the monotonic clock.
 
     `asked_at` is when the question went out that was still open at the end (0: none was).
+    `note`: what the system said, where it said something.
     """
 
     number: int
@@ -62,6 +63,7 @@ class Ended:
     asked_at: float
     longest_wait_s: float
     exchanges: int
+    note: str
     outcome: Outcome
 
 
@@ -120,9 +122,9 @@ class LivingFlow(asyncio.Protocol):
         """How long the answer that is due has been waited for."""
         return max(0.0, now - self._due_since) if self._due is not None and not self.ended else 0.0
 
-    def give_up(self, outcome: Outcome) -> None:
+    def give_up(self, outcome: Outcome, note: str = "") -> None:
         """End the flow as broken: it waited too long, or could not be opened."""
-        self._end(outcome)
+        self._end(outcome, note)
 
     def finish(self) -> None:
         """Have the last exchange now; a half-closed flow cannot be hurried."""
@@ -235,7 +237,7 @@ class LivingFlow(asyncio.Protocol):
         assert self._transport is not None
         self._transport.write(pack_request(request))
 
-    def _end(self, outcome: Outcome) -> None:
+    def _end(self, outcome: Outcome, note: str = "") -> None:
         if self.ended:
             return
         self.ended = True
@@ -254,6 +256,7 @@ class LivingFlow(asyncio.Protocol):
                 asked_at=self._asked_at,
                 longest_wait_s=max(self._longest_wait_s, waited_s),
                 exchanges=self._exchanges,
+                note=note,
                 outcome=outcome,
             ),
         )

@@ -121,7 +121,7 @@ class Holds:
         now = time.monotonic()
         for change in held:
             waits = {str(name): count for name, count in change.waits_for.items()}
-            entry = self._open.setdefault(change.what, _Open(Hold(change.what, 0.0, waits), now))
+            entry = self._open.setdefault(change.what, _Open(Hold(change.what, 0.0, waits, now), now))
             most = {name: _more(entry.hold.waited_for.get(name), count) for name, count in waits.items()}
             entry.hold = replace(
                 entry.hold, seconds=now - entry.since, waited_for={**entry.hold.waited_for, **most}

@@ -68,11 +68,18 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A planned change that admission held, for how long, and at most how many flows it waited for (by backend)."""
+    """A planned change that admission held, since when (monotonic clock) and for how long, and at most how many
+    flows it waited for (by backend).
+    """
 
     what: str
     seconds: float
     waited_for: Mapping[str, int | None]
+    since: float = 0.0
+
+    def concerns(self, backend: str, since: float, until: float) -> bool:
+        """True when it was a change of the backend, and lasted into that time of the monotonic clock."""
+        return backend in self.what.split() and self.since < until and since < self.since + self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +244,7 @@ class ChurnReport:
             "port": flow.port,
             "bucket": broken.bucket,
             "why": broken.why,
+            "note": flow.note,
             "at_s": round(flow.ended_at - self.began_at, 2),
             "lived_s": round(flow.ended_at - flow.opened_at, 2),
             "waited_s": round(flow.ended_at - flow.asked_at, 2) if flow.asked_at else 0.0,

@@ -15,7 +15,7 @@ from lbnode.lab.churn.sightings import Sightings, Switch
 PORT, BUCKET = 20000, 3
 FAILED_AT, LEFT_AT = 100.0, 102.0
 B2 = FailedBackend("b2", 2, FAILED_AT, LEFT_AT, frozenset({7}))
-VICTIM = Ended(7, FlowKind.CHATTY, PORT, "b2", 90.0, 100.0, 0.0, 0.1, 5, Outcome.CLOSED)
+VICTIM = Ended(7, FlowKind.CHATTY, PORT, "b2", 90.0, 100.0, 0.0, 0.1, 5, "", Outcome.CLOSED)
 
 
 def seen(owner: int) -> Sightings:

@@ -45,7 +45,7 @@ HELD = ChurnReport(
     crowd_cpu=0.1,
     began_at=1000.0,
 )
-FLOW = Ended(5, FlowKind.IDLE, 20000, "b1", 990.0, 1004.0, 1003.5, 0.5, 1, Outcome.RESET)
+FLOW = Ended(5, FlowKind.IDLE, 20000, "b1", 990.0, 1004.0, 1003.5, 0.5, 1, "", Outcome.RESET)
 
 
 def test_a_drill_that_broke_nothing_and_moved_enough_has_held() -> None:
@@ -89,6 +89,7 @@ def test_a_broken_flow_is_told_with_what_was_under_way() -> None:
         "port": 20000,
         "bucket": 77,
         "why": "reset",
+        "note": "",
         "at_s": 4.0,
         "lived_s": 14.0,
         "waited_s": 0.5,
