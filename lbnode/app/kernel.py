@@ -19,16 +19,15 @@ from lbnode.core.forwarding import (
     find_pool,
     vips_ready,
 )
-from lbnode.core.history import failed
 from lbnode.daemon.hops import NextHops
+from lbnode.daemon.pool_table import pool_table
 from lbnode.dataplane.errors import DataPlaneError
 from lbnode.dataplane.node import NodeDataPlane
-from lbnode.dataplane.values import BackendEntry, PoolTable, VipEntry
+from lbnode.dataplane.values import BackendEntry, VipEntry
 from lbnode.model.fleet import Vip, WrongPort
 from lbnode.model.ids import BackendName, IPAddress, PoolName
 from lbnode.model.members import LoadedEpoch
 from lbnode.model.view import FleetView
-from ring.bucket import derive_keys
 
 log = structlog.get_logger()
 
@@ -103,7 +102,10 @@ class Kernel:
         try:
             match command:
                 case StageTable():
-                    self._plane.stage(pool_table(command, view))
+                    assert view.identity is not None
+                    wanted = find_pool(view.desired, pool)
+                    flow_table = wanted is not None and wanted.flow_table
+                    self._plane.stage(pool_table(command.epoch, command.table, view.identity, flow_table))
                 case SwitchTable():
                     self._plane.switch(pool)
                     log.info("table in use", pool=pool, epoch=self.pools[pool].current_number)
@@ -152,25 +154,3 @@ class Kernel:
         for pool in set(self._told) - set(problems):
             log.info("table problem is over", pool=pool)
         self._told = problems
-
-
-def pool_table(command: StageTable, view: FleetView) -> PoolTable:
-    """Return the table and everything that a packet's way to its bucket depends on."""
-    assert view.identity is not None
-    epoch, table = command.epoch, command.table
-    keys = derive_keys(bytes.fromhex(view.identity.keys[epoch.key_id]), epoch.seed)
-    pool = find_pool(view.desired, epoch.pool)
-    return PoolTable(
-        pool=epoch.pool,
-        epoch=epoch.number,
-        digest=table.digest(),
-        size=epoch.table_size,
-        mode=epoch.hash_mode,
-        algorithm=epoch.hash_algorithm,
-        keys=keys,
-        owners=table.owners,
-        first=table.first,
-        second=table.second,
-        flow_table=pool is not None and pool.flow_table,
-        failed=failed(epoch),
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lbnode.core.history import failed
 from lbnode.dataplane.values import PoolTable
 from lbnode.model.epoch import Epoch
 from lbnode.model.members import FleetIdentity
@@ -9,8 +10,11 @@ from ring.bucket import derive_keys
 from ring.table import Table
 
 
-def pool_table(epoch: Epoch, table: Table, identity: FleetIdentity) -> PoolTable:
-    """Return the table and everything that a packet's way to its bucket depends on."""
+def pool_table(epoch: Epoch, table: Table, identity: FleetIdentity, flow_table: bool = False) -> PoolTable:
+    """Return the table and everything that a packet's way to its bucket depends on.
+
+    `flow_table`: nodes of this pool remember flows that the second chance does not cover; agents never do.
+    """
     return PoolTable(
         pool=epoch.pool,
         epoch=epoch.number,
@@ -22,4 +26,6 @@ def pool_table(epoch: Epoch, table: Table, identity: FleetIdentity) -> PoolTable
         owners=table.owners,
         first=table.first,
         second=table.second,
+        flow_table=flow_table,
+        failed=failed(epoch),
     )
