@@ -10,7 +10,7 @@ Does not decide who is alive, nor what becomes of a single packet (lbnode/bpf/de
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from lbnode.backend.loading import DropPool, Loading, LoadTable
@@ -123,7 +123,7 @@ class Plan:
         """
         if view.identity is None:
             return [Attach()]
-        self.wanted = wanted = host_state(view, self.name)
+        self.wanted = wanted = host_state(view, self.name, self.loading.loaded)
         present = frozenset(on_lo)
         commands: list[Command] = [AddAddress(address) for address in _in_order(wanted.addresses - present)]
         accept = Accept(wanted.sources, wanted.peers)
@@ -167,13 +167,19 @@ class Plan:
         self.loading.forget()
 
 
-def host_state(view: FleetView, name: BackendName) -> HostState:
-    """Return what the fleet wants of the backend called `name`."""
+def host_state(view: FleetView, name: BackendName, loaded: Collection[PoolName] = ()) -> HostState:
+    """Return what the fleet wants of the backend called `name`.
+
+    Pools that are `loaded` stay served for as long as it is a member: a node that is behind may still send here, and
+    what it sends is passed on by today's table.
+    """
     member = view.backends.get(name)
     self_id = member.id if member is not None else None
     newest = {pool: epoch for pool in view.epochs if (epoch := view.newest(pool)) is not None}
     mine = frozenset(pool for pool in newest if holds_flows(view, pool, self_id))
     served = mine | _promised(view.desired, name)
+    if member is not None:
+        served |= frozenset(loaded) & newest.keys()
     vips = view.desired.vips if view.desired is not None else ()
     return HostState(
         self_id=self_id,

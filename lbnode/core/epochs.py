@@ -121,8 +121,9 @@ def can_serve(slots: Sequence[EpochSlot]) -> bool:
 def overlay(epoch: Epoch, up: Mapping[BackendId, bool], cap_percent: int) -> Epoch:
     """Return `epoch` as a node without the store sees it: its own verdicts on top, within the same cap.
 
-    Backends that the epoch calls failed come back only by a good verdict of this node. Those that it fails itself
-    may still answer: their flows are not taken from them.
+    What the epoch calls failed is taken back only when nobody else serves: a recovery is a planned change, and
+    whether it breaks a flow is not known here. Those that the node fails itself may still answer: their flows are
+    not taken from them.
     """
     members = [
         slot.backend for slot in epoch.slots if slot.backend and slot.state is not BackendState.DRAINING
@@ -131,7 +132,9 @@ def overlay(epoch: Epoch, up: Mapping[BackendId, bool], cap_percent: int) -> Epo
         slot.backend for slot in epoch.slots if slot.backend and slot.state is BackendState.FAILED
     )
     down = frozenset(member for member in members if not up.get(member, member not in before))
-    failed = limit_failures(members, down, before, cap_percent).failed
+    failed = limit_failures(members, down | before, before, cap_percent).failed
+    if failed == frozenset(members):
+        failed = limit_failures(members, down, before, cap_percent).failed
     return replace(epoch, slots=tuple(_as_seen(slot, failed) for slot in epoch.slots))
 
 

@@ -52,14 +52,15 @@ def drained_out(view: FleetView, epoch: Epoch) -> frozenset[BackendId]:
 
 
 def answered(view: FleetView, epoch: Epoch) -> dict[BackendId, NDArray[np.uint16]]:
-    """Return the flows by bucket of each backend that has answered the newest question about `epoch`."""
-    asked = view.questions.get(epoch.pool)
-    if asked is None or asked.epoch != epoch.number:
-        return {}
+    """Return the flows by bucket of each backend that has answered a question about `epoch`.
+
+    An answer to an earlier question about the same epoch counts: in buckets that a backend does not own any more its
+    flows only become fewer.
+    """
     found = {}
     for name, report in view.reports.get(epoch.pool, {}).items():
         member = view.backends.get(name)
-        if member is None or report.question != asked.number or report.size != epoch.table_size:
+        if member is None or report.epoch != epoch.number or report.size != epoch.table_size:
             continue
         try:
             found[member.id] = report.flows()

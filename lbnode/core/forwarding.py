@@ -119,24 +119,26 @@ class Forwarding:
             return []
         commands: list[Command] = []
         if held.staged != target:
-            commands += self._stage(view, target, check=target == epoch)
+            commands += self._stage(view, target, epoch)
             held = self.pools[target.pool]
         if held.staged == target:
             self.pools[target.pool] = replace(held, staged=None, current=target, digest=held.staged_digest)
             commands.append(SwitchTable(target.pool))
         return commands
 
-    def _stage(self, view: FleetView, epoch: Epoch, check: bool = True) -> list[Command]:
+    def _stage(self, view: FleetView, epoch: Epoch, base: Epoch | None = None) -> list[Command]:
+        """Stage `epoch`, or this node's own view of `base`, whose owners are then the latest earlier ones."""
+        is_own = base is not None and base != epoch
         held = self.pools.get(epoch.pool, PoolInKernel())
         if held.staged == epoch:
             return []
         problem = refusal(view, epoch)
         table: Table | None = None
         try:
-            table = None if problem else build_table(epoch, earlier_epochs(view.epochs[epoch.pool], epoch))
+            table = None if problem else build_table(epoch, _history(view, epoch, base))
         except MissingEpochError as error:
             problem = str(error)
-        if table is not None and check and table.digest() != epoch.digest:
+        if table is not None and not is_own and table.digest() != epoch.digest:
             problem = (
                 f"epoch {epoch.number}: own table's digest is {table.digest()}, the fleet's {epoch.digest}"
             )
@@ -145,6 +147,11 @@ class Forwarding:
             return []
         self.pools[epoch.pool] = replace(held, staged=epoch, staged_digest=table.digest(), problem="")
         return [StageTable(epoch, table)]
+
+
+def _history(view: FleetView, epoch: Epoch, base: Epoch | None) -> tuple[Epoch, ...]:
+    earlier = earlier_epochs(view.epochs[epoch.pool], epoch)
+    return (*earlier, base) if base is not None and base != epoch else earlier
 
 
 def localize(view: FleetView, epoch: Epoch, verdicts: Mapping[BackendName, bool]) -> Epoch:

@@ -1,7 +1,8 @@
 """Who has which id: backends that join get one, those that are gone give it back.
 
-Decides: ids, addresses and "has the agent" of backend members. Does not decide when a backend is gone: that is when
-no epoch names it any more.
+Decides: ids, addresses and "has the agent" of backend members, and when one is gone: when nobody wants it, no epoch
+names it, and its agent has ended. Until then nodes that are behind may still send to it, and it passes on what is
+not its own: that others take from members alone.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def register(view: FleetView, desired: DesiredFleet, wall: float) -> Iterator[Wr
     wanted = {backend.name for backend in desired.backends}
     named = named_ids(view)
     for name, member in view.backends.items():
-        if name not in wanted and member.id not in named:
+        if name not in wanted and member.id not in named and name not in view.live_agents:
             ledger = replace(ledger, released_at={**ledger.released_at, member.id: wall})
             yield PutIds(ledger)
             yield RemoveBackend(name)

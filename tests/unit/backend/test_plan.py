@@ -154,10 +154,22 @@ def test_a_new_node_is_let_in_and_named() -> None:
     assert acknowledge.nodes == ("n1", "n2")
 
 
-def test_a_pool_that_is_none_of_ours_any_more_is_dropped_after_its_vips() -> None:
+def test_a_pool_that_was_served_stays_served_while_this_backend_is_a_member() -> None:
     plan = Plan(B1)
     plan.handle(view(epoch(1, ID1)), on_lo=(), owned=())
     commands = plan.handle(view(epoch(2, ID2), members=()), on_lo=(VIP,), owned=(VIP,))
+    assert [type(command) for command in commands] == [LoadTable, Serve, Attach, Acknowledge]
+    (serve,) = [command for command in commands if isinstance(command, Serve)]
+    assert {vip.address for vip in serve.vips} == {VIP}
+    assert serve.takes_new == frozenset()
+
+
+def test_a_pool_that_is_none_of_ours_any_more_is_dropped_after_its_vips() -> None:
+    plan = Plan(B1)
+    plan.handle(view(epoch(1, ID1)), on_lo=(), owned=())
+    gone = view(epoch(2, ID2), members=())
+    gone = replace(gone, backends={name: member for name, member in gone.backends.items() if name != B1})
+    commands = plan.handle(gone, on_lo=(VIP,), owned=(VIP,))
     kinds = [type(command) for command in commands]
     assert kinds == [Serve, DropPool, Attach, Acknowledge, RemoveAddress]
 

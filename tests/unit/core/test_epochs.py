@@ -109,11 +109,20 @@ def test_what_is_fixed_for_a_pools_life_comes_from_its_last_epoch() -> None:
     assert (after.table_size, after.seed, after.key_id) == (before.table_size, before.seed, before.key_id)
 
 
-def test_a_node_on_its_own_fails_a_backend_and_takes_it_back_by_its_own_verdicts() -> None:
-    epoch = step(pool("b1", "b2", "b3"))
-    alone = overlay(epoch, {BackendId(2): False}, 50)
+def test_a_node_on_its_own_fails_a_backend_by_its_own_verdict_and_takes_only_that_back() -> None:
+    checked = pool("b1", "b2", "b3", "b4", health=CHECK)
+    epoch = step(checked, None, {"b1": True, "b2": True, "b4": True})
+    alone = overlay(epoch, {BackendId(2): False, BackendId(3): True}, 50)
     assert states(alone)[2] is BackendState.FAILED
-    assert overlay(alone, {BackendId(2): True}, 50).slots == epoch.slots
+    assert states(alone)[3] is BackendState.FAILED
+    assert overlay(epoch, {BackendId(2): True, BackendId(3): True}, 50) == epoch
+
+
+def test_a_node_on_its_own_takes_back_what_the_epoch_failed_when_nobody_else_serves() -> None:
+    checked = pool("b1", "b2", health=CHECK)
+    epoch = step(checked, None, {"b1": True})
+    alone = overlay(epoch, {BackendId(1): False, BackendId(2): True}, 50)
+    assert states(alone) == {1: BackendState.FAILED, 2: BackendState.ACTIVE}
 
 
 def test_a_node_on_its_own_believes_the_epoch_where_it_has_no_verdict() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from lbnode.core.forwarding import DropPool, Forwarding, PoolInKernel, StageTable, SwitchTable, vips_ready
-from lbnode.core.history import seal
+from lbnode.core.history import build_table, seal
 from lbnode.model.fleet import HealthCheck
 from lbnode.model.ids import BackendName
 from lbnode.model.view import FleetView
@@ -97,6 +97,8 @@ def test_out_of_the_fleets_reach_a_nodes_own_verdicts_count_and_the_fleets_retur
     assert isinstance(commands[0], StageTable)
     assert view.backends[BackendName("b2")].id not in set(commands[0].table.owners.tolist())
     assert forwarding.loaded()[WEB].digest != fleets_digest
+    moved = commands[0].table.owners != build_table(current(view)).owners
+    assert set(commands[0].table.first[moved].tolist()) <= {0, view.backends[BackendName("b2")].id}
     assert shapes(forwarding.handle(view, False, {})) == ["StageTable", "SwitchTable"]
     assert forwarding.loaded()[WEB].digest == fleets_digest
 

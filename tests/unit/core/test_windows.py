@@ -183,6 +183,9 @@ def test_a_removed_backend_stays_a_former_occupant_until_it_counts_no_flows() ->
     web.settle(after_s=COUNTED_S)
     assert not web.epoch.former
     assert number not in set(web.table.first.tolist())
+    assert BackendName("b2") in web.view.backends
+    web.view = replace(web.view, live_agents={k: v for k, v in web.view.live_agents.items() if k != "b2"})
+    web.settle()
     assert BackendName("b2") not in web.view.backends
 
 

@@ -90,7 +90,10 @@ def test_a_fleet_written_as_text_reads_back_the_same() -> None:
         GOOD,
         EXAMPLE.read_text(),
         broken("  - name: web", "  - name: web\n    health: off\n    hash: source"),
-        broken("  - name: web", "  - name: web\n    affinity_window_s: 90.5\n    flow_table: yes\n    udp_idle_s: 5"),
+        broken(
+            "  - name: web",
+            "  - name: web\n    affinity_window_s: 90.5\n    flow_table: yes\n    udp_idle_s: 5",
+        ),
         broken("  - name: web", "  - name: web\n    table: maglev"),
     ):
         fleet = read_fleet(text)
