@@ -71,8 +71,12 @@ static __always_inline enum decap_outcome give_chance(struct xdp_md *ctx, const 
 	held = find_holder(ctx, packet);
 	if (held != NOBODY)
 		return held;
-	if (is_next(world, list_of_key(packet->key), agent->self, way))
+	if (is_next(world, list_of_key(packet->key), agent->self, way)) {
+		/* The list is the sender's, so its stamp stays: the last one asked must see that the list may
+		 * be old. */
+		way->stamp = packet->stamp;
 		return way->key ? DECAP_forwarded_keyed : DECAP_forwarded_keyless;
+	}
 	if (packet->is_marked || packet->stamp == (__u16)world->current)
 		return DECAP_delivered_last;
 	return is_next(world, own_list(world, packet), agent->self, way) ? DECAP_forwarded_restarted

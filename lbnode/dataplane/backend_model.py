@@ -92,6 +92,10 @@ class _Reader:
         self.data = self.data[:size]
 
 
+ALONG_THE_LIST = frozenset({"forwarded_keyed", "forwarded_keyless"})
+"""Outcomes of a packet that goes on along the list it came with: the list's stamp stays."""
+
+
 @dataclass(slots=True)
 class BackendModel:
     """One backend: its address, id, members, tables, peers and VIPs. `heard`: VIPs with a second chance."""
@@ -241,7 +245,7 @@ class BackendModel:
         size = IPV4_SIZE + len(gre) + packet.inner.size
         if size > (peer.next_hop.mtu or 0xFFFF):
             return self._left("drop_too_big", frame)
-        stamp = self._stamp(packet.inner)
+        stamp = packet.stamp if outcome in ALONG_THE_LIST else self._stamp(packet.inner)
         outer = ipv4_header(self.address, peer.address, size, stamp, packet.inner.dscp)
         ethernet = (
             peer.next_hop.destination_mac + peer.next_hop.source_mac + ETHERTYPE_IPV4.to_bytes(2, "big")

@@ -150,13 +150,35 @@ def test_a_backend_that_drains_hands_new_flows_to_their_owner_once() -> None:
     assert [result.outcome for result in results] == ["forwarded_syn", "delivered_syn"]
 
 
-def test_what_is_passed_on_carries_my_epoch_my_address_and_the_packet_unchanged() -> None:
+def test_what_is_passed_on_along_a_list_carries_its_stamp_my_address_and_the_packet_unchanged() -> None:
     tables = {1: one_bucket(0x10009, (1, 2, 3)), 2: one_bucket(9, (1, 2, 3)), 3: one_bucket(9, (1, 2, 3))}
     inner = ipv4(VIP, TCP, ports(80))
     backends = fleet(tables, {1, 2, 3}, {1})
     frame = Tunnel(NODE, address(1), 8, 0, 2 << 16 | 3).frame(inner)
     result = backends[1].process(frame)
-    sent = Tunnel(address(1), address(2), 9, 0, 3).frame(inner)
+    sent = Tunnel(address(1), address(2), 8, 0, 3).frame(inner)
     assert result.frame[14:24] == sent[14:24]
     assert result.frame[26:38] == sent[26:38]
     assert result.frame[42:] == inner
+
+
+def test_what_starts_anew_carries_my_epoch_and_the_mark() -> None:
+    tables = {1: one_bucket(0x10009, (2, 1, 3)), 2: one_bucket(9, (2, 1, 3)), 3: one_bucket(9, (2, 1, 3))}
+    inner = ipv4(VIP, TCP, ports(80))
+    result = fleet(tables, {1, 2, 3}, {1})[1].process(Tunnel(NODE, address(1), 8).frame(inner))
+    assert result.outcome == "forwarded_restarted"
+    assert result.frame[14:24] == Tunnel(address(1), address(2), 9, MARKED, 3).frame(inner)[14:24]
+
+
+def test_a_list_that_is_old_is_followed_to_its_end_and_then_todays_owner_is_asked() -> None:
+    """A node that is behind asks 1, then 2; since then 3 became the owner, and holds the flow."""
+    tables = dict.fromkeys((1, 2, 3), one_bucket(9, (3, 0, 0)))
+    backends = fleet(tables, {1, 2, 3}, {1, 2, 3})
+    frame = Tunnel(NODE, address(1), 8, 0, 2 << 16).frame(ipv4(VIP, TCP, ports(80)))
+    outcomes, at = [], 1
+    while at is not None:
+        here = at
+        result = backends[here].process(frame, holding if here == 3 else nothing)
+        outcomes.append((here, result.outcome))
+        frame, at = result.frame, result.backend
+    assert outcomes == [(1, "forwarded_keyless"), (2, "forwarded_restarted"), (3, "delivered_held")]
