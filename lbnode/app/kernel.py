@@ -21,6 +21,7 @@ from lbnode.core.forwarding import (
 )
 from lbnode.daemon.hops import NextHops
 from lbnode.daemon.pool_table import pool_table
+from lbnode.daemon.tunnels import backend_entry
 from lbnode.dataplane.errors import DataPlaneError
 from lbnode.dataplane.node import NodeDataPlane
 from lbnode.dataplane.values import BackendEntry, VipEntry
@@ -119,7 +120,7 @@ class Kernel:
 
     def _set_backends(self, view: FleetView) -> None:
         entries = tuple(
-            BackendEntry(member.id, member.address, member.agent, self._hops.get(member.address))
+            backend_entry(member, self._hops)
             for member in sorted(view.backends.values(), key=lambda member: member.id)
         )
         if entries != self._backends:

@@ -16,10 +16,11 @@ from lbnode.backend.plan import Accept, Serve, ServedVip
 from lbnode.backend.settings import BackendSettings
 from lbnode.daemon.hops import NextHops
 from lbnode.daemon.pool_table import pool_table
+from lbnode.daemon.tunnels import backend_entry
 from lbnode.dataplane import backend as dataplane
 from lbnode.dataplane.backend import Attachment, AttachMode, BackendDataPlane
 from lbnode.dataplane.backend_layout import MemberKind
-from lbnode.dataplane.values import BackendEntry, LoadedTable, VipEntry
+from lbnode.dataplane.values import LoadedTable, VipEntry
 from lbnode.dataplane.vips import VipKey
 from lbnode.model.ids import IPAddress, PoolName
 from lbnode.model.members import BackendMember
@@ -71,7 +72,7 @@ class Host:
         await link_named(netlink, settings.interface)
         bpffs.mount(settings.bpf_dir)
         plane = BackendDataPlane.open(
-            settings.bpf_dir, settings.address, settings.second_chance, settings.table_places
+            settings.bpf_dir, [settings.address], settings.second_chance, settings.table_places
         )
         return cls(settings, netlink, plane, hops)
 
@@ -119,9 +120,7 @@ class Host:
     async def follow(self, peers: Collection[BackendMember]) -> None:
         """Bring the ways to `peers` up to date."""
         await self._hops.follow(peer.address for peer in peers)
-        self._plane.set_backends(
-            [BackendEntry(peer.id, peer.address, peer.agent, self._hops.get(peer.address)) for peer in peers]
-        )
+        self._plane.set_backends([backend_entry(peer, self._hops) for peer in peers])
 
     def load(self, wanted: LoadTable) -> None:
         """Go by this table from now on."""

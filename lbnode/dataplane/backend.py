@@ -104,12 +104,13 @@ class BackendDataPlane:
     def open(
         cls,
         directory: Path,
-        tunnel: IPv4Address,
+        own: Sequence[Address],
         second_chance: bool = True,
         table_places: int = TABLE_PLACES,
     ) -> BackendDataPlane:
-        """Load the program for packets to `tunnel`, on the maps pinned in `directory` or on new ones.
+        """Load the program for packets to the `own` addresses, at most one of a family.
 
+        It works on the maps pinned in `directory` or on new ones.
         What is attached goes on unchanged until `attach`. Raises DataPlaneError.
         """
         with BpfObject.open(DECAP_OBJECT) as decap:
@@ -119,7 +120,7 @@ class BackendDataPlane:
             adopted = adopt_maps(pins, decap)
             if adopted is None:
                 _size(decap, table_places, layout.node["TABLE_ROW"])
-            _set_constants(decap, tunnel, second_chance)
+            _set_constants(decap, own, second_chance)
             decap.load()
             maps = adopted or _new_maps(pins, decap, layout, table_places)
             memory = BackendMemory(maps, layout, adopted is not None)
@@ -278,6 +279,9 @@ def _size(decap: BpfObject, table_places: int, row: int) -> None:
     decap.resize("counts", possible_cpus())
 
 
-def _set_constants(decap: BpfObject, tunnel: IPv4Address, second_chance: bool) -> None:
-    decap.set_constant("own_address", pack_address(tunnel))
+def _set_constants(decap: BpfObject, own: Sequence[Address], second_chance: bool) -> None:
+    for address in own:
+        if not isinstance(address, IPv4Address):
+            raise DataPlaneError(f"own address {address}: only IPv4 tunnels can be used yet")
+        decap.set_constant("own_address", pack_address(address))
     decap.set_constant("second_chance", int(second_chance))

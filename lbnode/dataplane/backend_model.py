@@ -98,9 +98,9 @@ ALONG_THE_LIST = frozenset({"forwarded_keyed", "forwarded_keyless"})
 
 @dataclass(slots=True)
 class BackendModel:
-    """One backend: its address, id, members, tables, peers and VIPs. `heard`: VIPs with a second chance."""
+    """One backend: its addresses, id, members, tables, peers and VIPs. `heard`: VIPs with a second chance."""
 
-    address: IPv4Address
+    own: Sequence[IPAddress]
     self_id: BackendId
     sources: Mapping[IPAddress, MemberKind]
     tables: Mapping[PoolName, PoolTable]
@@ -131,7 +131,7 @@ class BackendModel:
         if reader.take(ETHERNET_SIZE, "untouched")[12:] != ETHERTYPE_IPV4.to_bytes(2, "big"):
             raise _EndError("untouched")
         outer = reader.take(IPV4_SIZE, "untouched")
-        if outer[9] != GRE or outer[16:20] != self.address.packed:
+        if outer[9] != GRE or outer[16:20] not in [own.packed for own in self.own]:
             raise _EndError("untouched")
         if outer[0] != 0x45 or _word(outer, 6) & MORE_OR_OFFSET:
             raise _EndError("drop_outer")
@@ -219,7 +219,7 @@ class BackendModel:
             self.seen.append("skipped_self")
             return False
         peer = self.peers.get(BackendId(number))
-        if peer is None or peer.next_hop is None:
+        if peer is None or peer.ipv4 is None or peer.ipv4.next_hop is None:
             self.seen.append("skipped_unknown")
             return False
         return True
@@ -237,22 +237,27 @@ class BackendModel:
 
     def _forward(self, outcome: str, packet: Tunnelled, ids: list[int], marked: bool, frame: bytes) -> Result:
         peer = self.peers[BackendId(ids[0])]
-        assert peer.next_hop is not None
-        assert isinstance(peer.address, IPv4Address)
+        assert peer.ipv4 is not None
+        assert isinstance(peer.ipv4.address, IPv4Address)
+        hop = peer.ipv4.next_hop
+        assert hop is not None
         key = struct.pack("!HH", *(*ids[1:], 0, 0)[:2]) if ids[1:] else b""
         flags = (KEYED if key else 0) | (MARKED if marked else 0)
         gre = struct.pack("!HH", flags, packet.kind) + key
         size = IPV4_SIZE + len(gre) + packet.inner.size
-        if size > (peer.next_hop.mtu or 0xFFFF):
+        if size > (hop.mtu or 0xFFFF):
             return self._left("drop_too_big", frame)
         stamp = packet.stamp if outcome in ALONG_THE_LIST else self._stamp(packet.inner)
-        outer = ipv4_header(self.address, peer.address, size, stamp, packet.inner.dscp)
-        ethernet = (
-            peer.next_hop.destination_mac + peer.next_hop.source_mac + ETHERTYPE_IPV4.to_bytes(2, "big")
-        )
-        verdict = Verdict.TX if peer.next_hop.ifindex == self.ingress else Verdict.REDIRECT
+        outer = ipv4_header(self._own(4), peer.ipv4.address, size, stamp, packet.inner.dscp)
+        ethernet = hop.destination_mac + hop.source_mac + ETHERTYPE_IPV4.to_bytes(2, "big")
+        verdict = Verdict.TX if hop.ifindex == self.ingress else Verdict.REDIRECT
         whole = ethernet + outer + gre + frame[ETHERNET_SIZE + packet.header :]
         return Result(outcome, verdict, whole, tuple(self.seen), peer.id)
+
+    def _own(self, version: int) -> IPv4Address:
+        own = next(own for own in self.own if own.version == version)
+        assert isinstance(own, IPv4Address)
+        return own
 
     def _stamp(self, inner: Inner) -> int:
         vip = self._vip(inner)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lbnode.dataplane.flow_model import Circumstances, FlowKey, FlowModel, Listed
-from lbnode.dataplane.values import BackendEntry, PoolTable, VipEntry
+from lbnode.dataplane.values import BackendEntry, PoolTable, Tunnel, VipEntry
 from lbnode.model.fleet import HashMode, Protocol
 from lbnode.model.ids import BackendId, PoolName
 from ring.bucket import Flow, bucket_of
@@ -177,11 +177,12 @@ class NodeModel:
         backend = self._backends.get(BackendId(listed.owner))
         if backend is None:
             return _left("drop_no_backend", frame)
-        hop = backend.next_hop
-        if hop is None:
+        tunnel = backend.tunnel(table.tunnel)
+        if tunnel is None or tunnel.next_hop is None:
             return _left("drop_no_next_hop", frame)
+        hop = tunnel.next_hop
         key = _key(packet, listed) if backend.agent else b""
-        outer = self._outer(packet, table, bucket, backend, key)
+        outer = self._outer(packet, table, bucket, tunnel, key)
         if len(outer) + len(packet.data) > (hop.mtu or 0xFFFF):
             return _left("drop_too_big", frame)
         ethernet = hop.destination_mac + hop.source_mac + frame[12:14]
@@ -209,15 +210,13 @@ class NodeModel:
         flow = Flow.between(packet.source, ports[0], packet.destination, ports[1], packet.protocol)
         return bucket_of(table.keys, table.algorithm.value, table.mode.value, flow, table.size)
 
-    def _outer(
-        self, packet: Packet, table: PoolTable, bucket: int, backend: BackendEntry, key: bytes
-    ) -> bytes:
+    def _outer(self, packet: Packet, table: PoolTable, bucket: int, tunnel: Tunnel, key: bytes) -> bytes:
         gre = struct.pack("!HH", KEY_PRESENT if key else 0, ETHERTYPE_IPV4) + key
-        assert isinstance(backend.address, IPv4Address)
+        assert isinstance(tunnel.address, IPv4Address)
         return (
             ipv4_header(
                 self.sources[bucket % len(self.sources)],
-                backend.address,
+                tunnel.address,
                 IPV4_SIZE + len(gre) + len(packet.data),
                 table.epoch & 0xFFFF,
                 packet.tos & 0xFC,

@@ -72,8 +72,10 @@ class Backends:
         self._row_of, self._entries = rows, wanted
 
     def _pack(self, entry: BackendEntry, row: int) -> bytes:
-        flags = (self._agent if entry.agent else 0) | (self._known if entry.next_hop else 0)
-        return pack_tunnel(entry.address, entry.next_hop, row, flags)
+        agent = self._agent if entry.agent else 0
+        if entry.ipv4 is None or entry.ipv4.next_hop is None:
+            return _TUNNEL.pack(bytes(16), bytes(16), 0, 0, 0, row, agent)
+        return pack_tunnel(entry.ipv4.address, entry.ipv4.next_hop, row, agent | self._known)
 
     def _publish(self, packed: dict[BackendId, bytes]) -> None:
         """Write the tunnels that are not in use, then let them be the ones."""
@@ -99,10 +101,8 @@ def set_sources(memory: NodeMemory, addresses: Sequence[IPAddress]) -> None:
     memory.control["source_mask"] = places - 1
 
 
-def pack_tunnel(address: IPAddress, next_hop: NextHop | None, row: int, flags: int) -> bytes:
+def pack_tunnel(address: IPAddress, next_hop: NextHop, row: int, flags: int) -> bytes:
     """Return struct tunnel: an Ethernet header with the start of the outer IPv4 header, and the rest."""
-    if next_hop is None:
-        return _TUNNEL.pack(bytes(16), bytes(16), 0, 0, 0, row, flags)
     ipv4 = _ipv4(address, "backend")
     ethernet = _ETHERNET.pack(next_hop.destination_mac, next_hop.source_mac, 0x0800) + _IPV4_START
     total = _CONSTANT_SUM + sum(struct.unpack("<2H", ipv4.packed))
@@ -119,7 +119,8 @@ def _ipv4(address: IPAddress, what: str) -> IPv4Address:
 def _check(entries: Sequence[BackendEntry]) -> None:
     seen: set[BackendId] = set()
     for entry in entries:
-        _ipv4(entry.address, f"backend {entry.id}")
+        if entry.ipv4 is not None:
+            _ipv4(entry.ipv4.address, f"backend {entry.id}")
         if not 0 < entry.id < 1 << 16:
             raise DataPlaneError(f"backend {entry.id}: ids are 1 to 65535")
         if entry.id in seen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,15 @@ __all__ = [
     "NextHop",
     "PoolTable",
     "PoolTables",
+    "Tunnel",
+    "TunnelFamily",
     "VipEntry",
 ]
 
 MEGA = 1 << 20
+
+TunnelFamily = Literal[4, 6]
+"""The IP version of an outer header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,8 @@ class PoolTable:
     `flow_table`: flows that the second chance does not cover are remembered (UDP; TCP whose owner has no agent). While
     such a table is staged, the UDP flows of buckets that it gives to another owner are written down; once it is
     current, packets of buckets with alternates go where their flow was. `failed`: no UDP flow stays with these.
+
+    `tunnel`: the family of the outer header for all of the pool's packets, whatever family they are of themselves.
     """
 
     pool: PoolName
@@ -66,6 +73,7 @@ class PoolTable:
     digest: str = ""
     flow_table: bool = False
     failed: frozenset[BackendId] = frozenset()
+    tunnel: TunnelFamily = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +88,31 @@ class VipEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Tunnel:
+    """Where a backend's tunnel ends, and the way there: None while it is not known."""
+
+    address: IPAddress
+    next_hop: NextHop | None
+
+
+@dataclass(frozen=True, slots=True)
 class BackendEntry:
-    """A backend, where its tunnel ends, and the way there: None while it is not known."""
+    """A backend and its tunnels, at most one of each family; a pool's packets take that of the pool's family."""
 
     id: BackendId
-    address: IPAddress
     agent: bool
-    next_hop: NextHop | None
+    ipv4: Tunnel | None = None
+    ipv6: Tunnel | None = None
+
+    @classmethod
+    def of(cls, number: BackendId, agent: bool, *tunnels: Tunnel) -> BackendEntry:
+        """Return the backend with these tunnels, the last of each family."""
+        by_family = {tunnel.address.version: tunnel for tunnel in tunnels}
+        return cls(number, agent, by_family.get(4), by_family.get(6))
+
+    def tunnel(self, family: TunnelFamily) -> Tunnel | None:
+        """Return the tunnel of this family."""
+        return self.ipv4 if family == 4 else self.ipv6
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,7 @@ def _filled() -> Iterator[BackendDataPlane]:
         directory = Path(name)
         bpffs.mount(directory)
         try:
-            plane = BackendDataPlane.open(directory, SELF)
+            plane = BackendDataPlane.open(directory, [SELF])
             plane.set_self(SELF_ID)
             members: dict[Address, MemberKind] = {
                 NODE + number: MemberKind.NODE for number in range(256) if NODE + number != SELF

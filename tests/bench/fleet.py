@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lbnode.dataplane.node import NodeDataPlane
-from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, VipEntry
+from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, Tunnel, VipEntry
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, PoolName
 from ring.bucket import derive_keys
@@ -59,7 +59,7 @@ def make_fleet(shape: Shape | None = None) -> Fleet:
     tables = tuple(make_table(PoolName(name), seed, shape) for seed, name in enumerate(("web", "api"), 1))
     hop = NextHop(LOOPBACK, bytes.fromhex("020000000001"), bytes.fromhex("020000000002"), 1600)
     backends = tuple(
-        BackendEntry(BackendId(n), ip_address(f"10.1.{n // 250}.{n % 250}"), shape.agents, hop)
+        BackendEntry.of(BackendId(n), shape.agents, Tunnel(ip_address(f"10.1.{n // 250}.{n % 250}"), hop))
         for n in range(1, BACKENDS + 1)
     )
     vips = tuple(

@@ -66,7 +66,7 @@ def ethernet(payload: bytes, kind: int = IPV4) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Tunnel:
+class Wrapping:
     """How a node wraps a packet: outer addresses, stamp, and GRE's fields."""
 
     source: IPv4Address

@@ -13,7 +13,7 @@ import numpy as np
 from lbnode.dataplane.backend import BackendDataPlane
 from lbnode.dataplane.backend_layout import MemberKind
 from lbnode.dataplane.backend_model import BackendModel
-from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, VipEntry
+from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, Tunnel, VipEntry
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, IPAddress, PoolName
 from lbnode.netdev import bpffs
@@ -41,11 +41,11 @@ def _hop(ifindex: int, mtu: int = 1600) -> NextHop:
 PEERS = {
     entry.id: entry
     for entry in (
-        BackendEntry(AGENT, PEER, True, _hop(LOOPBACK)),
-        BackendEntry(FAR_AGENT, ip_address("10.9.0.9"), True, _hop(ELSEWHERE)),
-        BackendEntry(NO_AGENT, ip_address("10.0.0.10"), False, _hop(LOOPBACK)),
-        BackendEntry(LOST, ip_address("10.0.0.11"), True, None),
-        BackendEntry(SMALL_MTU, ip_address("10.0.0.12"), True, _hop(LOOPBACK, 80)),
+        BackendEntry.of(AGENT, True, Tunnel(PEER, _hop(LOOPBACK))),
+        BackendEntry.of(FAR_AGENT, True, Tunnel(ip_address("10.9.0.9"), _hop(ELSEWHERE))),
+        BackendEntry.of(NO_AGENT, False, Tunnel(ip_address("10.0.0.10"), _hop(LOOPBACK))),
+        BackendEntry.of(LOST, True, Tunnel(ip_address("10.0.0.11"), None)),
+        BackendEntry.of(SMALL_MTU, True, Tunnel(ip_address("10.0.0.12"), _hop(LOOPBACK, 80))),
     )
 }
 WEB_VIP = VipEntry(VIP, Protocol.TCP, 80, WEB)
@@ -72,7 +72,7 @@ def model(second_chance: bool = True, self_id: BackendId = ME) -> BackendModel:
     tables[GONE] = table(GONE, 3, HashAlgorithm.SIPHASH)
     heard = (WEB_VIP, GONE_VIP)
     return BackendModel(
-        SELF, self_id, sources, tables, PEERS, VIPS, heard, (WEB, SILENT), second_chance, LOOPBACK
+        (SELF,), self_id, sources, tables, PEERS, VIPS, heard, (WEB, SILENT), second_chance, LOOPBACK
     )
 
 
@@ -92,7 +92,7 @@ def backend_of(wanted: BackendModel, directory: Path) -> Iterator[BackendDataPla
     """A data plane, attached nowhere, that holds what the model does."""
     bpffs.mount(directory)
     try:
-        with closing(BackendDataPlane.open(directory, wanted.address, wanted.second_chance)) as plane:
+        with closing(BackendDataPlane.open(directory, wanted.own, wanted.second_chance)) as plane:
             fill(plane, wanted)
             yield plane
     finally:

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, ip_address
 import numpy as np
 
 from lbnode.dataplane.node import NodeDataPlane
-from lbnode.dataplane.values import BackendEntry, Limits, PoolTable, VipEntry
+from lbnode.dataplane.values import BackendEntry, Limits, PoolTable, Tunnel, VipEntry
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, PoolName
 from ring.bucket import derive_keys
@@ -34,7 +34,7 @@ VIPS = (
 WITH_AGENT = (1, 2, 3)
 WITHOUT_AGENT = (11, 12, 13)
 BACKENDS = tuple(
-    BackendEntry(BackendId(n), ip_address(f"10.1.0.{n}"), n in WITH_AGENT, NEAR)
+    BackendEntry.of(BackendId(n), n in WITH_AGENT, Tunnel(ip_address(f"10.1.0.{n}"), NEAR))
     for n in (*WITH_AGENT, *WITHOUT_AGENT)
 )
 SYN, ACK = 0x02, 0x10

@@ -12,7 +12,7 @@ import numpy as np
 
 from lbnode.dataplane.model import NodeModel
 from lbnode.dataplane.node import NodeDataPlane
-from lbnode.dataplane.values import BackendEntry, Limits, NextHop, PoolTable, VipEntry
+from lbnode.dataplane.values import BackendEntry, Limits, NextHop, PoolTable, Tunnel, VipEntry
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, PoolName
 from lbnode.netdev import bpffs
@@ -41,11 +41,11 @@ FAR = NextHop(OTHER_INTERFACE, bytes.fromhex("0200000000ab"), bytes.fromhex("020
 UNKNOWN_BACKEND = 77
 
 BACKENDS = (
-    BackendEntry(BackendId(1), ip_address("10.1.0.1"), True, NEAR),
-    BackendEntry(BackendId(2), ip_address("10.1.0.2"), True, FAR),
-    BackendEntry(BackendId(3), ip_address("255.255.255.254"), False, NEAR),
-    BackendEntry(BackendId(65535), ip_address("10.1.255.255"), True, NEAR),
-    BackendEntry(BackendId(5), ip_address("10.1.0.5"), True, None),
+    BackendEntry.of(BackendId(1), True, Tunnel(ip_address("10.1.0.1"), NEAR)),
+    BackendEntry.of(BackendId(2), True, Tunnel(ip_address("10.1.0.2"), FAR)),
+    BackendEntry.of(BackendId(3), False, Tunnel(ip_address("255.255.255.254"), NEAR)),
+    BackendEntry.of(BackendId(65535), True, Tunnel(ip_address("10.1.255.255"), NEAR)),
+    BackendEntry.of(BackendId(5), True, Tunnel(ip_address("10.1.0.5"), None)),
 )
 
 VIPS = (

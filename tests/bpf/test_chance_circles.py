@@ -10,11 +10,11 @@ import pytest
 
 from lbnode.dataplane.backend_layout import MemberKind
 from lbnode.dataplane.backend_model import BackendModel, Inner, Result
-from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, VipEntry
+from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, Tunnel, VipEntry
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, IPAddress, PoolName
 from ring.bucket import derive_keys
-from tests.bpf.decap_frames import MARKED, TCP, Tunnel, ipv4, ports
+from tests.bpf.decap_frames import MARKED, TCP, Wrapping, ipv4, ports
 
 WEB = PoolName("web")
 VIP = IPv4Address("192.0.2.80")
@@ -41,13 +41,15 @@ def one_bucket(epoch: int, owners: tuple[int, int, int]) -> PoolTable:
 
 def fleet(tables: dict[int, PoolTable], agents: set[int], takes_new: set[int]) -> dict[int, BackendModel]:
     """Backends that know each other, each with a table of its own."""
-    peers = {BackendId(n): BackendEntry(BackendId(n), address(n), n in agents, HOP) for n in tables}
+    peers = {
+        BackendId(n): BackendEntry.of(BackendId(n), n in agents, Tunnel(address(n), HOP)) for n in tables
+    }
     vip = VipEntry(VIP, Protocol.TCP, 80, WEB)
     sources: dict[IPAddress, MemberKind] = {address(n): MemberKind.BACKEND for n in tables}
     sources[NODE] = MemberKind.NODE
     return {
         n: BackendModel(
-            address(n),
+            [address(n)],
             BackendId(n),
             sources,
             {WEB: table},
@@ -93,7 +95,7 @@ def test_whatever_the_tables_say_a_packet_visits_at_most_six_backends(flags: int
         agents = {n for n in numbers if chance.random() < 0.9} | {1}
         backends = fleet(tables, agents, {n for n in numbers if chance.random() < 0.5})
         key = chance.choice([None, chance.choice(choices) << 16 | chance.choice(choices)])
-        tunnel = Tunnel(NODE, address(1), chance.randint(1, 4), chance.choice([0, 0, MARKED]), key)
+        tunnel = Wrapping(NODE, address(1), chance.randint(1, 4), chance.choice([0, 0, MARKED]), key)
         frame = tunnel.frame(ipv4(VIP, TCP, ports(80, flags=flags)))
         results = travel(backends, agents, frame, 1)
         assert len(results) <= MOST_VISITS
@@ -111,7 +113,7 @@ def test_while_all_go_by_one_epoch_a_packet_visits_at_most_three() -> None:
         owner, first, second = chance.sample(range(1, 6), 3)
         tables = dict.fromkeys(range(1, 6), one_bucket(5, (owner, first, second)))
         backends = fleet(tables, set(tables), set(tables))
-        tunnel = Tunnel(NODE, address(owner), 5, 0, first << 16 | second)
+        tunnel = Wrapping(NODE, address(owner), 5, 0, first << 16 | second)
         results = travel(backends, set(tables), tunnel.frame(ipv4(VIP, TCP, ports(80))), owner)
         longest = max(longest, len(results))
         assert {result.seen for result in results[1:]} == {("extra_hop",)}
@@ -122,7 +124,7 @@ def test_a_flow_is_found_wherever_the_list_has_it() -> None:
     for holder in (1, 2, 3):
         tables = dict.fromkeys((1, 2, 3), one_bucket(5, (1, 2, 3)))
         backends = fleet(tables, {1, 2, 3}, {1})
-        frame = Tunnel(NODE, address(1), 5, 0, 2 << 16 | 3).frame(ipv4(VIP, TCP, ports(80)))
+        frame = Wrapping(NODE, address(1), 5, 0, 2 << 16 | 3).frame(ipv4(VIP, TCP, ports(80)))
         at: int | None = 1
         while at is not None:
             here = at
@@ -136,7 +138,7 @@ def test_a_node_that_is_behind_costs_one_restart_and_finds_the_flow() -> None:
     """The node goes by an epoch in which 3 owned all; since then 1 became the owner, and holds the flow."""
     tables = dict.fromkeys((1, 2, 3), one_bucket(9, (1, 2, 3)))
     backends = fleet(tables, {1, 2, 3}, {1, 2})
-    frame = Tunnel(NODE, address(3), 8).frame(ipv4(VIP, TCP, ports(80)))
+    frame = Wrapping(NODE, address(3), 8).frame(ipv4(VIP, TCP, ports(80)))
     first = backends[3].process(frame)
     assert (first.outcome, first.backend) == ("forwarded_restarted", 1)
     assert backends[1].process(first.frame, holding).outcome == "delivered_held"
@@ -145,7 +147,7 @@ def test_a_node_that_is_behind_costs_one_restart_and_finds_the_flow() -> None:
 def test_a_backend_that_drains_hands_new_flows_to_their_owner_once() -> None:
     tables = {1: one_bucket(9, (2, 1, 0)), 2: one_bucket(9, (1, 2, 0))}
     backends = fleet(tables, {1, 2}, set())
-    frame = Tunnel(NODE, address(1), 8).frame(ipv4(VIP, TCP, ports(80, flags=SYN)))
+    frame = Wrapping(NODE, address(1), 8).frame(ipv4(VIP, TCP, ports(80, flags=SYN)))
     results = travel(backends, {1, 2}, frame, 1)
     assert [result.outcome for result in results] == ["forwarded_syn", "delivered_syn"]
 
@@ -154,9 +156,9 @@ def test_what_is_passed_on_along_a_list_carries_its_stamp_my_address_and_the_pac
     tables = {1: one_bucket(0x10009, (1, 2, 3)), 2: one_bucket(9, (1, 2, 3)), 3: one_bucket(9, (1, 2, 3))}
     inner = ipv4(VIP, TCP, ports(80))
     backends = fleet(tables, {1, 2, 3}, {1})
-    frame = Tunnel(NODE, address(1), 8, 0, 2 << 16 | 3).frame(inner)
+    frame = Wrapping(NODE, address(1), 8, 0, 2 << 16 | 3).frame(inner)
     result = backends[1].process(frame)
-    sent = Tunnel(address(1), address(2), 8, 0, 3).frame(inner)
+    sent = Wrapping(address(1), address(2), 8, 0, 3).frame(inner)
     assert result.frame[14:24] == sent[14:24]
     assert result.frame[26:38] == sent[26:38]
     assert result.frame[42:] == inner
@@ -165,16 +167,16 @@ def test_what_is_passed_on_along_a_list_carries_its_stamp_my_address_and_the_pac
 def test_what_starts_anew_carries_my_epoch_and_the_mark() -> None:
     tables = {1: one_bucket(0x10009, (2, 1, 3)), 2: one_bucket(9, (2, 1, 3)), 3: one_bucket(9, (2, 1, 3))}
     inner = ipv4(VIP, TCP, ports(80))
-    result = fleet(tables, {1, 2, 3}, {1})[1].process(Tunnel(NODE, address(1), 8).frame(inner))
+    result = fleet(tables, {1, 2, 3}, {1})[1].process(Wrapping(NODE, address(1), 8).frame(inner))
     assert result.outcome == "forwarded_restarted"
-    assert result.frame[14:24] == Tunnel(address(1), address(2), 9, MARKED, 3).frame(inner)[14:24]
+    assert result.frame[14:24] == Wrapping(address(1), address(2), 9, MARKED, 3).frame(inner)[14:24]
 
 
 def test_a_list_that_is_old_is_followed_to_its_end_and_then_todays_owner_is_asked() -> None:
     """A node that is behind asks 1, then 2; since then 3 became the owner, and holds the flow."""
     tables = dict.fromkeys((1, 2, 3), one_bucket(9, (3, 0, 0)))
     backends = fleet(tables, {1, 2, 3}, {1, 2, 3})
-    frame = Tunnel(NODE, address(1), 8, 0, 2 << 16).frame(ipv4(VIP, TCP, ports(80)))
+    frame = Wrapping(NODE, address(1), 8, 0, 2 << 16).frame(ipv4(VIP, TCP, ports(80)))
     outcomes, at = [], 1
     while at is not None:
         here = at

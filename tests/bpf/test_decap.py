@@ -20,7 +20,7 @@ from tests.bpf.decap_frames import (
     MARKED,
     TCP,
     UDP,
-    Tunnel,
+    Wrapping,
     ethernet,
     ipv4,
     ipv6,
@@ -47,7 +47,7 @@ SYN = 0x02
 EVENTS = ("extra_hop", "skipped_self", "skipped_unknown")
 
 WORLD = decap_world.model()
-WRAP = Tunnel(NODE, SELF, stamp=STAMP)
+WRAP = Wrapping(NODE, SELF, stamp=STAMP)
 OLD = replace(WRAP, stamp=STAMP - 1)
 WRAP6 = replace(WRAP, protocol=IPV6)
 INNER = ipv4(VIP, TCP, ports(80))
@@ -92,7 +92,7 @@ def key(first: int, second: int = 0) -> int:
     return first << 16 | second
 
 
-def asking(first: int, second: int = 0, wrap: Tunnel = WRAP, inner: bytes = INNER) -> bytes:
+def asking(first: int, second: int = 0, wrap: Wrapping = WRAP, inner: bytes = INNER) -> bytes:
     """A packet that names whom to ask next."""
     return replace(wrap, key=key(first, second)).frame(inner)
 

@@ -53,7 +53,7 @@ def with_plane(directory: Path, cable: Cable, work: Callable[[BackendDataPlane],
     """Open the data plane inside the near namespace as a new agent does, and let go of it afterwards."""
 
     def run() -> T:
-        with closing(BackendDataPlane.open(directory, SELF)) as plane:
+        with closing(BackendDataPlane.open(directory, [SELF])) as plane:
             return work(plane)
 
     return inside(cable.near, run)
@@ -96,7 +96,7 @@ def test_tables_of_another_size_get_maps_of_their_own(directory: Path, cable: Ca
     with_plane(directory, cable, lambda plane: set_up(plane, index_of(cable)))
 
     def grow() -> None:
-        with closing(BackendDataPlane.open(directory, SELF, table_places=1 << 20)) as plane:
+        with closing(BackendDataPlane.open(directory, [SELF], table_places=1 << 20)) as plane:
             set_up(plane, index_of(cable))
 
     inside(cable.near, grow)

@@ -17,9 +17,9 @@ import hatch_build
 from lbnode.dataplane.errors import AttachError
 from lbnode.dataplane.libbpf import BpfObject, XdpLink, XdpMode, xdp_mode
 from lbnode.dataplane.node import OBJECT, NodeDataPlane, unload
-from lbnode.dataplane.values import BackendEntry, NextHop, VipEntry
+from lbnode.dataplane.values import NextHop, VipEntry
 from lbnode.model.fleet import Protocol
-from lbnode.model.ids import BackendId, PoolName
+from lbnode.model.ids import PoolName
 from tests.bpf import node_frames as frames
 from tests.bpf.node_world import SMALL, SOURCES, VIP, mounted
 from tests.bpf.test_node_adoption import pinned
@@ -54,7 +54,7 @@ def fill_for_cable(node: NodeDataPlane) -> None:
     node.stage(uniform(1))
     node.switch(WEB)
     node.set_source(SOURCES)
-    node.set_backends([BackendEntry(BackendId(each.id), each.address, True, hop) for each in backends()])
+    node.set_backends(backends(hop))
     node.set_vips([VipEntry(VIP, Protocol.TCP, 80, WEB)])
 
 

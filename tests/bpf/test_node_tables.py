@@ -15,7 +15,16 @@ from lbnode.dataplane.errors import CapacityError, DataPlaneError
 from lbnode.dataplane.inspection import Inspection
 from lbnode.dataplane.model import NodeModel
 from lbnode.dataplane.node import NodeDataPlane
-from lbnode.dataplane.values import BackendEntry, Limits, LoadedTable, PoolTable, PoolTables, VipEntry
+from lbnode.dataplane.values import (
+    BackendEntry,
+    Limits,
+    LoadedTable,
+    NextHop,
+    PoolTable,
+    PoolTables,
+    Tunnel,
+    VipEntry,
+)
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, PoolName
 from ring.bucket import derive_keys
@@ -44,9 +53,10 @@ def node(pins: Path) -> Iterator[NodeDataPlane]:
         yield opened
 
 
-def backends() -> list[BackendEntry]:
+def backends(hop: NextHop = NEAR) -> list[BackendEntry]:
     return [
-        BackendEntry(BackendId(n), IPv4Address("10.1.0.0") + n, True, NEAR) for n in range(1, BACKENDS + 3)
+        BackendEntry.of(BackendId(n), True, Tunnel(IPv4Address("10.1.0.0") + n, hop))
+        for n in range(1, BACKENDS + 3)
     ]
 
 
@@ -168,7 +178,7 @@ def test_a_backend_that_moves_is_reached_by_its_new_next_hop_and_keeps_its_count
     owner = BackendId(expected(1)[1])
     seen(node)
     for hop in (FAR, NEAR, FAR):
-        node.set_backends([replace(entry, next_hop=hop) for entry in backends()])
+        node.set_backends(backends(hop))
         assert node.program.test_run(FRAME).data[:12] == hop.destination_mac + hop.source_mac
     assert node.backend_counters()[owner].packets == 4
     node.set_backends([entry for entry in backends() if entry.id != owner])
@@ -183,7 +193,7 @@ def test_next_hops_change_again_and_again_behind_grace_periods(node: NodeDataPla
     node.set_vips([WEB_VIP])
     for n in range(40):
         hop = replace(NEAR, destination_mac=bytes([2, 0, 0, 0, 0, n]))
-        node.set_backends([replace(entry, next_hop=hop) for entry in backends()])
+        node.set_backends(backends(hop))
         assert node.program.test_run(FRAME).data[:6] == hop.destination_mac
 
 
@@ -292,9 +302,9 @@ def test_vips_that_do_not_fit_are_refused_and_change_nothing(
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        (BackendEntry(BackendId(0), VIP, True, None), "ids are 1 to 65535"),
-        (BackendEntry(BackendId(1), IPv6Address("::1"), True, None), "only IPv4"),
-        (BackendEntry(BackendId(2), VIP, True, None), "given twice"),
+        (BackendEntry.of(BackendId(0), True, Tunnel(VIP, None)), "ids are 1 to 65535"),
+        (BackendEntry(BackendId(99), True, ipv4=Tunnel(IPv6Address("::1"), None)), "only IPv4"),
+        (BackendEntry.of(BackendId(2), True, Tunnel(VIP, None)), "given twice"),
     ],
 )
 def test_backends_that_do_not_fit_are_refused(node: NodeDataPlane, entry: BackendEntry, message: str) -> None:
