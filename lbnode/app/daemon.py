@@ -24,6 +24,7 @@ from lbnode.app.kernel import Kernel
 from lbnode.app.leadership import Leadership
 from lbnode.core import announce
 from lbnode.core.announce import Phase
+from lbnode.core.credence import Credence
 from lbnode.core.leader import earliest
 from lbnode.core.presence import Presence
 from lbnode.daemon.hops import NextHops
@@ -82,6 +83,7 @@ class NodeDaemon:
         self._presence = Presence(now=time.monotonic())
         self._kernel = Kernel(plane, hops)
         self._health = HealthWatch(dirty.set)
+        self._credence = Credence()
         self._leadership = Leadership(memory.store, self._name, settings.fleet, dirty.set)
         self._rpc = RpcServer(Cluster(memory, self._live, lambda: self._kernel.pools), settings.rpc.listen)
         self._fleet_file = FleetFile(settings.fleet_file)
@@ -146,7 +148,7 @@ class NodeDaemon:
         await self._interface.refresh()
         await self._fleet_file.apply(self._memory, view, self._leadership.leading)
         local = self._memory.local(now)
-        verdicts = self._health.verdicts()
+        verdicts = self._credence.weigh(self._health.verdicts(), now)
         await self._kernel.follow(view, local, verdicts, self._announcer.announced)
         self._announce(view, now)
         self._health.follow(view.desired)

@@ -106,7 +106,9 @@ class Kernel:
                     assert view.identity is not None
                     wanted = find_pool(view.desired, pool)
                     flow_table = wanted is not None and wanted.flow_table
-                    self._plane.stage(pool_table(command.epoch, command.table, view.identity, flow_table))
+                    self._plane.stage(
+                        pool_table(command.epoch, command.table, view.identity, flow_table, command.local)
+                    )
                 case SwitchTable():
                     self._plane.switch(pool)
                     log.info("table in use", pool=pool, epoch=self.pools[pool].current_number)

@@ -61,14 +61,23 @@ static __always_inline bool strip(struct xdp_md *ctx, const struct tunnelled *pa
 				: strip_bytes(ctx, packet->protocol, OUTER_SIZE);
 }
 
-/* Writes the outer header anew, for the next backend. A packet that was restarted, or sent to its owner, says
- * so. */
+/* What a packet that is passed on says of its way so far. */
+static __always_inline __be16 marks_of(const struct tunnelled *packet, enum decap_outcome outcome)
+{
+	__u16 marks = 0;
+
+	if (packet->is_marked || outcome == DECAP_forwarded_restarted || outcome == DECAP_forwarded_syn)
+		marks |= GRE_MARK;
+	if (packet->is_marked && outcome == DECAP_forwarded_syn)
+		marks |= GRE_SETTLED;
+	return bpf_htons(marks);
+}
+
+/* Writes the outer header anew, for the next backend. */
 static __always_inline enum decap_outcome pass_on(struct xdp_md *ctx, const struct tunnelled *packet,
 						  const struct way *way, enum decap_outcome outcome)
 {
 	__u32 size = OUTER_SIZE + (way->key ? KEY_SIZE : 0);
-	bool is_marked =
-		packet->is_marked || outcome == DECAP_forwarded_restarted || outcome == DECAP_forwarded_syn;
 	struct address source = ipv4_address(own_address.word[3]);
 	struct outer_ipv4 *outer;
 
@@ -81,8 +90,7 @@ static __always_inline enum decap_outcome pass_on(struct xdp_md *ctx, const stru
 		return DECAP_drop_inconsistent;
 	write_outer(outer, &packet->inner, way, &source, size);
 	outer->gre_protocol = packet->protocol;
-	if (is_marked)
-		outer->gre_flags |= bpf_htons(GRE_MARK);
+	outer->gre_flags |= marks_of(packet, outcome);
 	return outcome;
 }
 

@@ -47,7 +47,25 @@ static __always_inline bool is_next(const struct world *world, __u64 list, __u32
  */
 static __always_inline bool is_behind(const struct world *world, const struct tunnelled *packet)
 {
-	return (__s16)(packet->stamp - (__u16)world->current) < 0;
+	return (__s16)((packet->stamp - (__u16)world->current) << 1) < 0; /* the number alone: 15 bits */
+}
+
+/*
+ * Step 3. Each time that a new flow is passed on, it is by a newer epoch than before, and at most twice: the
+ * first time by an agent that may itself be behind.
+ */
+static __always_inline enum decap_outcome place_new(const struct world *world, const struct agent *agent,
+						    const struct tunnelled *packet, struct way *way)
+{
+	bool takes_new = agent->takes_new[world->vip->pool & (POOL_PLACES - 1)];
+	__u64 owner;
+
+	if (packet->is_settled || ((packet->is_marked || takes_new) && !is_behind(world, packet)))
+		return DECAP_delivered_syn;
+	owner = own_list(world, packet) & 0xffff;
+	if (owner == agent->self || !is_next(world, owner, agent->self, way))
+		return DECAP_delivered_syn;
+	return DECAP_forwarded_syn;
 }
 
 /* Steps 3 to 7. */
@@ -56,18 +74,9 @@ static __always_inline enum decap_outcome give_chance(struct xdp_md *ctx, const 
 						      const struct tunnelled *packet, struct way *way)
 {
 	enum decap_outcome held;
-	__u64 owner;
 
-	if (packet->inner.is_syn) {
-		bool takes_new = agent->takes_new[world->vip->pool & (POOL_PLACES - 1)];
-
-		if (packet->is_marked || (takes_new && !is_behind(world, packet)))
-			return DECAP_delivered_syn;
-		owner = own_list(world, packet) & 0xffff;
-		if (owner == agent->self || !is_next(world, owner, agent->self, way))
-			return DECAP_delivered_syn;
-		return DECAP_forwarded_syn;
-	}
+	if (packet->inner.is_syn)
+		return place_new(world, agent, packet, way);
 	held = find_holder(ctx, packet);
 	if (held != NOBODY)
 		return held;

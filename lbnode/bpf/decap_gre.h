@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * GRE as the fleet sends it: RFC 2784 without key, RFC 2890 with key, and one reserved bit as mark.
+ * GRE as the fleet sends it: RFC 2784 without key, RFC 2890 with key, and two reserved bits as marks.
  */
 #ifndef EVENKEEL_DECAP_GRE_H
 #define EVENKEEL_DECAP_GRE_H
@@ -8,10 +8,12 @@
 #include "encap.h"
 #include "parse.h"
 
-#define GRE_MARK 0x0008 /* bit 12, one of those that receivers ignore: "restarted" */
+/* Two bits of those that receivers ignore. */
+#define GRE_MARK    0x0008 /* bit 12: restarted; or a new flow that was passed on */
+#define GRE_SETTLED 0x0010 /* bit 11: a new flow that was passed on twice: it stays where it is now */
 /*
  * Refused: bits 1 and 3 to 5, which must be zero (RFC 2784), a checksum (bit 0), which no node sends, and
- * every version but 0. Bits 6 to 12 are ignored, but for the mark.
+ * every version but 0. Bits 6 to 12 are ignored, but for the marks.
  */
 #define GRE_REFUSED (0x8000 | 0x4000 | 0x1000 | 0x0800 | 0x0400 | 0x0007)
 
@@ -27,12 +29,13 @@ struct tunnelled {
 	const struct tcp_head *tcp; /* its 20 bytes are there */
 	__be32 sender;		    /* outer source */
 	__u32 key;	 /* alternates: the first's id in the upper 16 bits; 0 when there is none */
-	__u16 stamp;	 /* low 16 bits of the sender's epoch */
+	__u16 stamp;	 /* of the sender's table: enum stamp_bits */
 	__be16 protocol; /* EtherType of the inner packet */
 	__u8 outer_size; /* of outer header and GRE, in bytes */
 	bool has_ports;
 	bool is_keyed;
 	bool is_marked;
+	bool is_settled;
 };
 
 #endif

@@ -94,6 +94,7 @@ static __always_inline enum decap_outcome parse_gre(struct span *span, struct tu
 		return DECAP_drop_gre;
 	packet->protocol = gre->protocol;
 	packet->is_marked = flags & GRE_MARK;
+	packet->is_settled = flags & GRE_SETTLED;
 	packet->is_keyed = flags & GRE_KEY;
 	packet->outer_size = OUTER_SIZE;
 	packet->key = 0;

@@ -122,6 +122,15 @@ enum pool_flags {
 	POOL_SIPHASH = 2,
 };
 
+/*
+ * What says which table a sender went by: the low 15 bits of the epoch's number, and whether the sender put
+ * its own verdicts on top (design.md §6, the local view; docs/adr/0010).
+ */
+enum stamp_bits {
+	STAMP_NUMBER = 0x7fff,
+	STAMP_LOCAL = 0x8000,
+};
+
 /* `current` is base << 32 | stamp: where in `tables` the table starts (the row and the place in it; 0: there
  * is none), and the outer ID.
  */
@@ -207,6 +216,8 @@ struct table_record {
 	__u64 epoch; /* 0: this record is free */
 	__u32 base;
 	__u32 size;
+	__u32 stamp;
+	__u32 unused;
 	char digest[DIGEST_SIZE];
 };
 
@@ -224,6 +235,7 @@ struct vocabulary {
 	enum capacity capacity;
 	enum vip_key vip_key;
 	enum vip_flags vip_flags;
+	enum stamp_bits stamp_bits;
 	enum pool_flags pool_flags;
 	enum bucket_flags bucket_flags;
 	enum tunnel_flags tunnel_flags;
@@ -239,7 +251,7 @@ _Static_assert(sizeof(struct tunnel) == 64, "tunnel");
 _Static_assert(sizeof(struct state) <= 4 << 20, "state: the most that a value has on older kernels");
 _Static_assert(sizeof(struct tunnels) <= 4 << 20, "tunnels: likewise");
 _Static_assert(sizeof(struct table_row) <= 4 << 20, "table_row: likewise");
-_Static_assert(sizeof(struct pool_record) == 232, "pool_record");
+_Static_assert(sizeof(struct pool_record) == 248, "pool_record");
 _Static_assert((int)OUTCOME_COUNT <= (int)OUTCOME_ROWS, "rows of the outcomes");
 
 #endif

@@ -22,10 +22,11 @@ from ring.table import Table
 
 @dataclass(frozen=True, slots=True)
 class StageTable:
-    """Write `table` aside. `epoch` says what it was built from."""
+    """Write `table` aside. `epoch` says what it was built from; `local`: it is this node's own view of one."""
 
     epoch: Epoch
     table: Table
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ class Forwarding:
             self.pools[epoch.pool] = replace(held, problem=problem)
             return []
         self.pools[epoch.pool] = replace(held, staged=epoch, staged_digest=table.digest(), problem="")
-        return [StageTable(epoch, table)]
+        return [StageTable(epoch, table, is_own)]
 
 
 def _history(view: FleetView, epoch: Epoch, base: Epoch | None) -> tuple[Epoch, ...]:

@@ -10,10 +10,13 @@ from ring.bucket import derive_keys
 from ring.table import Table
 
 
-def pool_table(epoch: Epoch, table: Table, identity: FleetIdentity, flow_table: bool = False) -> PoolTable:
+def pool_table(
+    epoch: Epoch, table: Table, identity: FleetIdentity, flow_table: bool = False, local: bool = False
+) -> PoolTable:
     """Return the table and everything that a packet's way to its bucket depends on.
 
-    `flow_table`: nodes of this pool remember flows that the second chance does not cover; agents never do.
+    `flow_table`: nodes of this pool remember flows that the second chance does not cover; agents never do. `local`:
+    the epoch is a node's own view of it.
     """
     return PoolTable(
         pool=epoch.pool,
@@ -28,4 +31,5 @@ def pool_table(epoch: Epoch, table: Table, identity: FleetIdentity, flow_table: 
         second=table.second,
         flow_table=flow_table,
         failed=failed(epoch),
+        local=local,
     )

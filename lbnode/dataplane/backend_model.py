@@ -22,7 +22,7 @@ from ring.bucket import Flow, bucket_of
 ETHERNET_SIZE = 14
 ETHERTYPE_IPV6 = 0x86DD
 IPV6_SIZE = 40
-KEYED, MARKED = 0x2000, 0x0008
+KEYED, MARKED, SETTLED = 0x2000, 0x0008, 0x0010
 REFUSED = 0xFC07 & ~KEYED
 """RFC 2784: bits 0 to 5 but for RFC 2890's key, and the version."""
 SMALLEST = {Protocol.TCP: 20, Protocol.UDP: 8}
@@ -49,6 +49,7 @@ class Tunnelled:
     stamp: int
     keyed: bool
     marked: bool
+    settled: bool
     ids: tuple[int, ...]
     kind: int
     header: int
@@ -157,7 +158,7 @@ class BackendModel:
         if inner.protocol != Protocol.TCP:
             return "delivered_udp", [], False
         table = self.tables.get(vip.pool)
-        stamp = table.epoch & 0xFFFF if table is not None else 0
+        stamp = table.stamp if table is not None else 0
         if not self.second_chance:
             return "delivered_no_chance", [], False
         if not packet.keyed and not packet.marked and packet.stamp == stamp:
@@ -174,8 +175,9 @@ class BackendModel:
         return known.get(key) if inner.flow is not None else None
 
     def _place_new(self, packet: Tunnelled, vip: VipEntry, table: PoolTable) -> tuple[str, list[int], bool]:
-        behind = (packet.stamp - table.epoch) & 0x8000
-        if packet.marked or (vip.pool in self.takes_new and not behind):
+        behind = (packet.stamp - table.epoch) & 0x4000
+        takes_it = packet.marked or vip.pool in self.takes_new
+        if packet.settled or (takes_it and not behind):
             return "delivered_syn", [], False
         owner = self._listed(table, packet.inner)[0]
         ways = self._ways([owner]) if owner != self.self_id else []
@@ -188,7 +190,7 @@ class BackendModel:
         ways = self._ways(packet.ids)
         if ways:
             return ("forwarded_keyed" if ways[1:] else "forwarded_keyless"), ways, packet.marked
-        if packet.marked or packet.stamp == table.epoch & 0xFFFF:
+        if packet.marked or packet.stamp == table.stamp:
             return "delivered_last", [], False
         ways = self._ways(self._listed(table, packet.inner))
         return ("forwarded_restarted", ways, True) if ways else ("delivered_last", [], False)
@@ -243,6 +245,7 @@ class BackendModel:
         assert hop is not None
         key = struct.pack("!HH", *(*ids[1:], 0, 0)[:2]) if ids[1:] else b""
         flags = (KEYED if key else 0) | (MARKED if marked else 0)
+        flags |= SETTLED if packet.marked and outcome == "forwarded_syn" else 0
         gre = struct.pack("!HH", flags, packet.kind) + key
         size = IPV4_SIZE + len(gre) + packet.inner.size
         if size > (hop.mtu or 0xFFFF):
@@ -262,7 +265,7 @@ class BackendModel:
     def _stamp(self, inner: Inner) -> int:
         vip = self._vip(inner)
         assert vip is not None
-        return self.tables[vip.pool].epoch & 0xFFFF
+        return self.tables[vip.pool].stamp
 
 
 def _parse_gre(reader: _Reader, stamp: int) -> Tunnelled:
@@ -275,7 +278,9 @@ def _parse_gre(reader: _Reader, stamp: int) -> Tunnelled:
         raise _EndError("drop_inner")
     inner = _parse_ipv4(reader) if kind == ETHERTYPE_IPV4 else _parse_ipv6(reader)
     header = IPV4_SIZE + (8 if flags & KEYED else 4)
-    return Tunnelled(stamp, bool(flags & KEYED), bool(flags & MARKED), ids, kind, header, inner)
+    return Tunnelled(
+        stamp, bool(flags & KEYED), bool(flags & MARKED), bool(flags & SETTLED), ids, kind, header, inner
+    )
 
 
 def _parse_ipv4(reader: _Reader) -> Inner:

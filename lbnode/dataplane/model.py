@@ -218,7 +218,7 @@ class NodeModel:
                 self.sources[bucket % len(self.sources)],
                 tunnel.address,
                 IPV4_SIZE + len(gre) + len(packet.data),
-                table.epoch & 0xFFFF,
+                table.stamp,
                 packet.tos & 0xFC,
             )
             + gre

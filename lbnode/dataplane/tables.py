@@ -145,6 +145,7 @@ class Tables:
         current = self._half(number, current=True)
         record = self._table(_Record(number, 0 if current != 0 else 1))
         record["base"], record["size"], record["digest"] = base, table.size, table.digest.encode()
+        record["stamp"] = table.stamp
         record["epoch"] = table.epoch
         if table.flow_table:
             self._record_flows(number)
@@ -252,7 +253,7 @@ class Tables:
             raise DataPlaneError(f"switch pool {pool}: no table is staged")
         before = self._half(number, current=True)
         record = self._table(_Record(number, staged))
-        self._memory.current[number] = int(record["base"]) << 32 | int(record["epoch"]) & 0xFFFF
+        self._memory.current[number] = int(record["base"]) << 32 | int(record["stamp"])
         self._memory.pool_records["is_recorded"][number] = 0
         if before is not None:
             self._retire(_Record(number, before))

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lbnode.model.epoch import stamp_of
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, IPAddress, PoolName
 from lbnode.model.nexthop import NextHop
@@ -57,6 +58,7 @@ class PoolTable:
     `flow_table`: flows that the second chance does not cover are remembered (UDP; TCP whose owner has no agent). While
     such a table is staged, the UDP flows of buckets that it gives to another owner are written down; once it is
     current, packets of buckets with alternates go where their flow was. `failed`: no UDP flow stays with these.
+    `local`: this daemon's own verdicts are on top of the epoch.
 
     `tunnel`: the family of the outer header for all of the pool's packets, whatever family they are of themselves.
     """
@@ -74,6 +76,12 @@ class PoolTable:
     flow_table: bool = False
     failed: frozenset[BackendId] = frozenset()
     tunnel: TunnelFamily = 4
+    local: bool = False
+
+    @property
+    def stamp(self) -> int:
+        """What packets that go by this table carry: see `lbnode.model.epoch.stamp_of`."""
+        return stamp_of(self.epoch, self.local)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,5 +80,13 @@ class Epoch:
 
     @property
     def stamp(self) -> int:
-        """The low 16 bits of the number: what the outer IPv4 ID carries (design.md §4)."""
-        return self.number & 0xFFFF
+        """What packets carry that go by this epoch's own table."""
+        return stamp_of(self.number)
+
+
+def stamp_of(number: EpochNumber, local: bool = False) -> int:
+    """Return what the outer header says of the table that a packet went by (design.md §4, docs/adr/0010).
+
+    The low 15 bits of the epoch's number; the 16th: its sender put verdicts of its own on top (`local`).
+    """
+    return number & 0x7FFF | (0x8000 if local else 0)

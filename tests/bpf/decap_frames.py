@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 ETHERNET = bytes.fromhex("0200000000b10200000000a1")
 GRE, TCP, UDP, ICMP = 47, 6, 17, 1
 IPV4, IPV6 = 0x0800, 0x86DD
-KEYED, MARKED = 0x2000, 0x0008
+KEYED, MARKED, SETTLED = 0x2000, 0x0008, 0x0010
 
 CLIENT = IPv4Address("198.51.100.7")
 CLIENT6 = IPv6Address("2001:db8:c::7")

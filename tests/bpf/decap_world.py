@@ -14,6 +14,7 @@ from lbnode.dataplane.backend import BackendDataPlane
 from lbnode.dataplane.backend_layout import MemberKind
 from lbnode.dataplane.backend_model import BackendModel
 from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, Tunnel, VipEntry
+from lbnode.model.epoch import stamp_of
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, IPAddress, PoolName
 from lbnode.netdev import bpffs
@@ -25,7 +26,7 @@ PEER = IPv4Address("10.0.0.8")
 STRANGER = IPv4Address("10.0.0.66")
 VIP = IPv4Address("192.0.2.80")
 EPOCH = 0x1BEEF
-STAMP = EPOCH & 0xFFFF
+STAMP = stamp_of(EpochNumber(EPOCH))
 LOOPBACK, ELSEWHERE = 1, 77
 SIZE = 251
 

@@ -18,6 +18,7 @@ from tests.bpf.decap_frames import (
     ICMP,
     IPV6,
     MARKED,
+    SETTLED,
     TCP,
     UDP,
     Wrapping,
@@ -49,6 +50,7 @@ EVENTS = ("extra_hop", "skipped_self", "skipped_unknown")
 WORLD = decap_world.model()
 WRAP = Wrapping(NODE, SELF, stamp=STAMP)
 OLD = replace(WRAP, stamp=STAMP - 1)
+LOCAL = STAMP | 0x8000
 WRAP6 = replace(WRAP, protocol=IPV6)
 INNER = ipv4(VIP, TCP, ports(80))
 INNER6 = ipv6(VIP6, TCP, ports(80))
@@ -142,6 +144,26 @@ CASES: dict[str, tuple[str, bytes]] = {
         "delivered_syn",
         replace(WRAP, stamp=WRAP.stamp + 1).frame(ipv4(VIP, TCP, ports(80, bucket_source(AGENT), flags=SYN))),
     ),
+    "a new flow by the local view of my epoch": (
+        "delivered_syn",
+        replace(WRAP, stamp=LOCAL).frame(ipv4(VIP, TCP, ports(80, bucket_source(AGENT), flags=SYN))),
+    ),
+    "a new flow by the local view of an earlier epoch": (
+        "forwarded_syn",
+        replace(WRAP, stamp=LOCAL - 1).frame(ipv4(VIP, TCP, ports(80, bucket_source(AGENT), flags=SYN))),
+    ),
+    "nobody on the list of a local view of my epoch": (
+        "forwarded_restarted",
+        replace(WRAP, stamp=LOCAL).frame(ipv4(VIP, TCP, ports(80, bucket_source(AGENT)))),
+    ),
+    "a new flow passed on by an earlier epoch": (
+        "forwarded_syn",
+        replace(OLD, flags=MARKED).frame(ipv4(VIP, TCP, ports(80, bucket_source(AGENT), flags=SYN))),
+    ),
+    "a new flow passed on by my epoch": (
+        "delivered_syn",
+        replace(WRAP, flags=MARKED).frame(ipv4(VIP, TCP, ports(80, bucket_source(AGENT), flags=SYN))),
+    ),
     "a new flow by an earlier epoch, mine by my own": (
         "delivered_syn",
         OLD.frame(ipv4(VIP, TCP, ports(80, bucket_source(ME), flags=SYN))),
@@ -150,15 +172,15 @@ CASES: dict[str, tuple[str, bytes]] = {
         "forwarded_syn",
         OLD.frame(ipv4(VIP, TCP, ports(80, bucket_source(AGENT), flags=SYN))),
     ),
-    "a new flow by an earlier epoch, marked": (
+    "a new flow passed on twice by earlier epochs": (
         "delivered_syn",
-        replace(OLD, flags=MARKED).frame(ipv4(VIP, TCP, ports(80, bucket_source(AGENT), flags=SYN))),
+        replace(OLD, flags=MARKED | SETTLED).frame(ipv4(VIP, TCP, ports(80, bucket_source(AGENT), flags=SYN))),
     ),
     "a new flow, keyed all the same": ("delivered_syn", asking(AGENT, 0, WRAP, ipv4(VIP, TCP, ports(80, flags=SYN)))),
     "a new flow that I do not take": ("forwarded_syn", OLD.frame(ipv4(VIP, TCP, ports(82, 40002, flags=SYN)))),
     "a new flow that I do not take, marked": (
         "delivered_syn",
-        replace(OLD, flags=MARKED).frame(ipv4(VIP, TCP, ports(82, 40002, flags=SYN))),
+        replace(WRAP, flags=MARKED).frame(ipv4(VIP, TCP, ports(82, 40002, flags=SYN))),
     ),
     "a VIP that nobody here listens for": (
         "delivered_no_chance",

@@ -95,11 +95,15 @@ def test_out_of_the_fleets_reach_a_nodes_own_verdicts_count_and_the_fleets_retur
     commands = forwarding.handle(view, True, {WEB: {BackendName("b2"): False}})
     assert shapes(commands) == ["StageTable", "SwitchTable"]
     assert isinstance(commands[0], StageTable)
+    assert commands[0].local
     assert view.backends[BackendName("b2")].id not in set(commands[0].table.owners.tolist())
     assert forwarding.loaded()[WEB].digest != fleets_digest
     moved = commands[0].table.owners != build_table(current(view)).owners
     assert set(commands[0].table.first[moved].tolist()) <= {0, view.backends[BackendName("b2")].id}
-    assert shapes(forwarding.handle(view, False, {})) == ["StageTable", "SwitchTable"]
+    commands = forwarding.handle(view, False, {})
+    assert shapes(commands) == ["StageTable", "SwitchTable"]
+    assert isinstance(commands[0], StageTable)
+    assert not commands[0].local
     assert forwarding.loaded()[WEB].digest == fleets_digest
 
 
