@@ -39,11 +39,15 @@ from lbnode.core.writes import (
 from lbnode.model.epoch import Epoch
 from lbnode.model.fleet import DesiredFleet, Pool
 from lbnode.model.flows import FlowQuestion, HeldChanges
-from lbnode.model.ids import BackendName, EpochNumber, PoolName
+from lbnode.model.ids import BackendName, EpochNumber, NodeName, PoolName
 from lbnode.model.view import FleetView
 
 ACKNOWLEDGE_S = 0.2
 """How long an offer waits for members that do not answer; then it goes on and they are named (design.md §6)."""
+
+AGENTS_LOAD_S = 2.0
+"""How long a planned change waits for connected agents: one that goes by the epoch before takes a list that came to its
+end for the whole truth, and ends flows that the new owner holds (docs/adr/0012)."""
 
 SETTLE_S = 0.5
 """How long after a switch agents are asked for flows: by then no node sends new ones to the owners before."""
@@ -69,6 +73,22 @@ class Decision:
     commands: tuple[Write, ...] = ()
     wake_at: float | None = None
     alarms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Laggards:
+    """Connected members that have not loaded an epoch on offer."""
+
+    nodes: tuple[NodeName, ...] = ()
+    agents: tuple[BackendName, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, for people."""
+        return (
+            *(f"backend {name}" for name in self.agents),
+            *(f"node {name}" for name in self.nodes),
+        )
 
 
 @dataclass(slots=True)
@@ -167,12 +187,20 @@ class Leader:
             recorded_at = since + pool.udp_idle_s
             if now < recorded_at and not self._is_urgent(view, pool, current, offered):
                 return Decision(wake_at=recorded_at)
-        laggards = tuple(sorted(missing_acknowledgements(view, offered)))
-        deadline = since + ACKNOWLEDGE_S
-        if laggards and now < deadline:
-            return Decision(wake_at=deadline)
+        laggards = missing_acknowledgements(view, offered)
+        deadline = since + self._patience_s(view, pool, current, offered, laggards)
+        if laggards.names and now < deadline:
+            return Decision(wake_at=min(deadline, now + ACKNOWLEDGE_S))
         del self._offered_at[offered.pool, offered.number]
-        return Decision((MakeCurrent(offered.pool, offered.number, laggards),))
+        return Decision((MakeCurrent(offered.pool, offered.number, laggards.names),))
+
+    def _patience_s(
+        self, view: FleetView, pool: Pool, current: Epoch | None, offered: Epoch, laggards: Laggards
+    ) -> float:
+        """How long the offer waits: longer for agents, unless a backend has failed."""
+        if current is None or not laggards.agents or not is_planned(current, offered):
+            return ACKNOWLEDGE_S
+        return ACKNOWLEDGE_S if self._is_urgent(view, pool, current, offered) else AGENTS_LOAD_S
 
     def _is_urgent(self, view: FleetView, pool: Pool, current: Epoch, offered: Epoch) -> bool:
         """Whether a backend has failed that `current` takes for well: then nothing is waited for."""
@@ -252,19 +280,26 @@ class Leader:
         return dict(known)
 
 
-def missing_acknowledgements(view: FleetView, offered: Epoch) -> Iterator[str]:
-    """Yield the connected nodes and agents that have not loaded `offered`; one with a problem is not awaited."""
+def missing_acknowledgements(view: FleetView, offered: Epoch) -> Laggards:
+    """Return the connected nodes and agents that have not loaded `offered`; one with a problem is not awaited."""
+    return Laggards(tuple(sorted(_nodes_behind(view, offered))), tuple(sorted(_agents_behind(view, offered))))
+
+
+def _nodes_behind(view: FleetView, offered: Epoch) -> Iterator[NodeName]:
     for name, node in view.live_nodes.items():
         loaded = node.pools.get(offered.pool)
         if loaded is not None and loaded.problem:
             continue
         if loaded is None or max(loaded.staged or 0, loaded.current or 0) < offered.number:
-            yield f"node {name}"
+            yield name
+
+
+def _agents_behind(view: FleetView, offered: Epoch) -> Iterator[BackendName]:
     ids = {slot.backend for slot in offered.slots} | {former.backend for former in offered.former}
-    for agent_name, agent in view.live_agents.items():
-        member = view.backends.get(agent_name)
+    for name, agent in view.live_agents.items():
+        member = view.backends.get(name)
         if member is not None and member.id in ids and agent.pools.get(offered.pool, 0) < offered.number:
-            yield f"backend {agent_name}"
+            yield name
 
 
 def retired_pools(view: FleetView, desired: DesiredFleet) -> list[PoolName]:

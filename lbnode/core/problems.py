@@ -114,7 +114,7 @@ def _pool_problems(view: FleetView, pool: PoolStatus) -> Iterator[Problem]:
         yield _alarm(subject, "has no active backend: new flows go nowhere", "lbctl backend list")
     newest = view.newest(pool.name)
     if pool.offered is not None and newest is not None:
-        waiting = ", ".join(missing_acknowledgements(view, newest))
+        waiting = ", ".join(missing_acknowledgements(view, newest).names)
         yield _warning(
             subject, f"epoch {pool.offered} is on offer" + (f", waits for {waiting}" if waiting else "")
         )

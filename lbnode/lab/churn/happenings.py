@@ -19,7 +19,6 @@ from lbnode.lab.plan import POOL
 from lbnode.model.epoch import BackendState
 from lbnode.model.ids import BackendName
 from lbnode.model.requests import DrainBackend, UndrainBackend
-from lbnode.model.status import AgentState
 
 NOTICED_S = 20.0
 EMPTY_S = 75.0
@@ -100,11 +99,7 @@ def kill_agent(stage: Stage, planned: Planned) -> Steps:
     yield from pause(planned.hold_s)
     stage.lab.record = assembly.start_agent(stage.lab.record, stage.host(name))
 
-    def connected() -> bool:
-        slot = stage.slot(name)
-        return slot is not None and slot.agent is AgentState.CONNECTED
-
-    yield from until(connected, NOTICED_S, f"{name} to be connected")
+    yield from until(lambda: stage.has_agent(name), NOTICED_S, f"{name} to be connected")
 
 
 def fail_backend(stage: Stage, planned: Planned) -> Steps:

@@ -21,7 +21,7 @@ from lbnode.lab.plan import POOL, Host, Role
 from lbnode.lab.running import RunningLab
 from lbnode.model.epoch import BackendState
 from lbnode.model.members import View
-from lbnode.model.status import FleetStatus, SlotStatus
+from lbnode.model.status import AgentState, FleetStatus, SlotStatus
 from lbnode.rpc.client import FleetClient
 from lbnode.rpc.errors import RpcError
 
@@ -117,6 +117,14 @@ class Stage:
         """True when the fleet's current epoch has the backend in `state`."""
         slot = self.slot(backend)
         return slot is not None and slot.state is state
+
+    def has_agent(self, backend: str) -> bool:
+        """True when the backend's agent is connected, or the backend has left the pool and holds nothing any more."""
+        known = self._status.pools if self._status is not None else ()
+        pools = [pool for pool in known if pool.name == POOL]
+        seated = [slot.agent for pool in pools for slot in pool.slots if slot.backend == backend]
+        leaving = [former.agent for pool in pools for former in pool.former if former.backend == backend]
+        return bool(pools) and all(agent is AgentState.CONNECTED for agent in (*seated, *leaving))
 
     def is_connected(self, node: str) -> bool:
         """True when the node's daemon is in contact with the fleet's memory and announces."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_address
 
-from lbnode.core.leader import ACKNOWLEDGE_S, KEEP_EPOCHS, Leader
+from lbnode.core.leader import ACKNOWLEDGE_S, AGENTS_LOAD_S, KEEP_EPOCHS, Leader
 from lbnode.core.writes import FoundFleet, MakeCurrent, OfferEpoch, RetirePool
 from lbnode.model.epoch import BackendState
 from lbnode.model.ids import BackendName, NodeName
@@ -87,8 +87,21 @@ def test_an_offer_waits_for_the_agents_of_its_own_backends_only() -> None:
     view = replace(view, live_agents=strangers, desired=fleet("b1", "b2"))
     for _ in range(2):
         view = apply_commands(view, leader.handle(view, 0.0, 0.0).commands)
-    decision = leader.handle(view, ACKNOWLEDGE_S, 0.0)
+    decision = leader.handle(view, AGENTS_LOAD_S, 0.0)
     assert decision.commands == (MakeCurrent(WEB, 2, ("backend b1",)),)
+
+
+def test_a_planned_change_waits_longer_for_agents_than_for_nodes_unless_a_backend_fails_meanwhile() -> None:
+    leader = Leader()
+    up = {"b1": True, "b2": True, "b3": True}
+    view = settle(
+        view_of(fleet("b1", "b2", "b3", health=True), live_nodes=live(node("n1", 9, up=up))), leader
+    )
+    view = replace(drain(view, "b1"), live_agents={BackendName("b2"): agent("b2", 1)})
+    view = apply_commands(view, leader.handle(view, 0.0, 0.0).commands)
+    assert leader.handle(view, ACKNOWLEDGE_S, 0.0).commands == ()
+    failing = replace(view, live_nodes=live(node("n1", 9, up={**up, "b3": False})))
+    assert leader.handle(failing, ACKNOWLEDGE_S, 0.0).commands == (MakeCurrent(WEB, 2, ("backend b2",)),)
 
 
 def test_a_node_with_a_problem_is_not_waited_for() -> None:
