@@ -13,6 +13,7 @@ from itertools import chain
 
 from tests.bench.agent import agent_costs
 from tests.bench.epochs import EpochCost, epoch_costs
+from tests.bench.mounts import keep_mounts_private
 from tests.bench.packets import PacketCost, packet_costs
 
 PACKET_HEAD = f"{'program':<24}{'traffic':<12}{'net ns':>8}{'floor ns':>10}{'x floor':>9}"
@@ -25,6 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the JSON lines alone")
     only_json = parser.parse_args().json
+    keep_mounts_private()
     lines: list[dict[str, object]] = []
     for cost in chain([PACKET_HEAD], packet_costs(), agent_costs(), ["", EPOCH_HEAD], epoch_costs()):
         if not isinstance(cost, str):

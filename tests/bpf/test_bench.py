@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from lbnode.dataplane.values import Limits
@@ -31,3 +36,28 @@ def test_a_program_that_leaves_packets_as_they_are_is_not_measured(driver: Drive
         pytest.raises(AssertionError, match="node changed the length of 0 of 100 packets"),
     ):
         driver.run(node.program, 100)
+
+
+KILLED = """
+import os, signal
+from lbnode.dataplane.values import Limits
+from tests.bench.fleet import make_fleet
+from tests.bench.mounts import keep_mounts_private
+from tests.bench.packets import filled
+
+keep_mounts_private()
+with filled(make_fleet(), Limits()):
+    print(next(line.split()[4] for line in open("/proc/self/mountinfo") if "evenkeel-bench-" in line), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_bench_that_is_killed_leaves_no_mount_and_no_directory() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    mounted = ended.stdout.strip()
+    assert mounted
+    assert mounted not in Path("/proc/self/mountinfo").read_text()
+    assert not Path(mounted).exists()
