@@ -12,6 +12,10 @@ import typer
 from rich.console import Console
 
 from lbnode.lab import record, teardown
+from lbnode.lab.changes.drill import ChangesOrder, run_changes
+from lbnode.lab.changes.screen import ChangesScreen, ChangesSilence
+from lbnode.lab.changes.screen import closing_line as changes_line
+from lbnode.lab.changes.screen import tables as changes_tables
 from lbnode.lab.churn.drill import ChurnOrder, run_churn
 from lbnode.lab.churn.life import LONGEST_S
 from lbnode.lab.churn.schedule import Kind
@@ -126,6 +130,42 @@ def churn(
                 console.print(shown)
             for line in closing_lines(report):
                 console.print(line, highlight=False)
+    raise typer.Exit(report.verdict)
+
+
+@app.command()
+def changes(
+    name: Name = DEFAULT_NAME,
+    nodes: Annotated[int, typer.Option(min=1, help="Load balancers of a lab that the drill builds.")] = 8,
+    backends: Annotated[int, typer.Option(min=3, help="Servers of a lab that the drill builds.")] = 8,
+    changes: Annotated[int, typer.Option(min=1, help="How many changes.")] = 100,
+    pause: Annotated[
+        float, typer.Option(min=0.0, help="Seconds from a change's arrival everywhere to the next.")
+    ] = 0.5,
+    as_json: AsJson = False,
+) -> None:
+    """Change the fleet again and again, and tell how long each change took to reach every kernel.
+
+    Weights go up and down by `apply`, backends are drained and undrained: changes that nothing holds. Each is asked
+    of another node by a gRPC client that is open already, and timed by a process that reads the kernels' maps.
+
+    Exit status 1: a change did not reach every kernel.
+    """
+    order = ChangesOrder(changes, pause)
+    plan = Plan(name, nodes, backends)
+    with reported():
+        if as_json:
+            silence = ChangesSilence()
+            report = _on_lab(plan, _say_nothing, lambda lab: run_changes(lab, order, silence))
+            print(report.as_json())
+        else:
+            console = Console()
+            with Screen(console) as screen:
+                watched = ChangesScreen(console)
+                report = _on_lab(plan, screen.tell, lambda lab: run_changes(lab, order, watched))
+            for shown in changes_tables(report):
+                console.print(shown)
+            console.print(changes_line(report), highlight=False)
     raise typer.Exit(report.verdict)
 
 

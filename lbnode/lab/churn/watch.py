@@ -6,6 +6,7 @@ samples twice a second through which node the packets of each bucket go, and wha
 Nothing is written to any map. Commands are lines of JSON on its standard input, each answered by one line:
 
     {"do": "look"}                  →  the fields of Look
+    {"do": "epochs"}                →  node: the epoch that its kernel uses
     {"do": "save", "path": P}       →  {}        everything seen so far, as a NumPy archive (`sightings`)
 """
 
@@ -180,11 +181,16 @@ class Watch:
                     name: counter.packets for name, counter in snapshot.counters.items()
                 }
 
+    def epochs(self) -> dict[str, int]:
+        """Return the epoch that each node's kernel uses now."""
+        self.look_at_epochs()
+        return {node: kernel.epoch for node, kernel in self._kernels.items()}
+
     def look(self) -> Look:
         """Return what the kernels hold now."""
-        self.look_at_epochs()
+        epochs = self.epochs()
         self.look_at_backends()
-        return Look({node: kernel.epoch for node, kernel in self._kernels.items()}, self._backends)
+        return Look(epochs, self._backends)
 
     def save(self, path: Path) -> None:
         """Write down all that was seen."""
@@ -223,6 +229,8 @@ def _obey(watch: Watch, command: dict[str, Any]) -> dict[str, Any]:
     match command["do"]:
         case "look":
             return asdict(watch.look())
+        case "epochs":
+            return watch.epochs()
         case "save":
             watch.save(Path(command["path"]))
             return {}

@@ -20,6 +20,10 @@ class WatchProcess(ObedientProcess):
         """Return what the kernels hold now."""
         return Look(**self.command("look"))
 
+    def epochs(self) -> dict[str, int]:
+        """Return the epoch that each node's kernel uses now, without a look at the backends."""
+        return self.command("epochs")
+
     def save(self, path: Path) -> Sightings:
         """Return everything seen so far; it stays in `path` for whoever wants to look closer."""
         self.command("save", path=str(path))
