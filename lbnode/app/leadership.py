@@ -21,6 +21,7 @@ from lbnode.core.writes import (
     PutHeld,
     PutIds,
     RemoveBackend,
+    RestoreEpoch,
     RetirePool,
     Write,
 )
@@ -117,6 +118,9 @@ class Leadership:
             case OfferEpoch(epoch):
                 await self._store.create_epoch(epoch)
                 log.info("epoch offered", pool=epoch.pool, epoch=epoch.number, digest=epoch.digest)
+            case RestoreEpoch(epoch):
+                await self._store.restore_epoch(epoch)
+                log.warning("epoch restored", pool=epoch.pool, epoch=epoch.number, digest=epoch.digest)
             case MakeCurrent(pool, number, laggards):
                 await self._store.set_current(pool, number)
                 log.info("epoch current", pool=pool, epoch=number, without=laggards)

@@ -12,6 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from lbnode.core.admission import Admitted, admit, is_planned
+from lbnode.core.damage import (
+    WAY_OUT,
+    damaged_after,
+    follow_readable,
+    is_forced,
+    restorable,
+    standstill,
+    unreadable_foundations,
+)
 from lbnode.core.epochs import Inputs, NextEpoch, derive, same_shape
 from lbnode.core.flows import answered, drained_out, held_changes, may_hold_flows
 from lbnode.core.health import majority
@@ -33,6 +42,7 @@ from lbnode.core.writes import (
     MakeCurrent,
     OfferEpoch,
     PutHeld,
+    RestoreEpoch,
     RetirePool,
     Write,
 )
@@ -61,9 +71,6 @@ once a second."""
 
 KEEP_EPOCHS = 8
 """How many epochs before the window stay in the store, for operators who ask what happened."""
-
-FOUNDATIONS = frozenset({"identity", "desired", "intents", "ids"})
-"""Records without which nothing may be derived: a leader that cannot read one of them changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,7 @@ class Leader:
         """Return what to write. `now` is the monotonic clock, `wall` the wall clock (windows, age of released ids)."""
         if view.identity is None:
             return Decision((FoundFleet(),))
-        unreadable = tuple(problem for problem in view.corrupt if problem.split(":")[0] in FOUNDATIONS)
+        unreadable = tuple(unreadable_foundations(view))
         if unreadable:
             return Decision(alarms=unreadable)
         if view.desired is None:
@@ -125,7 +132,12 @@ class Leader:
     def _advance(self, view: FleetView, pool: Pool, now: float, wall: float) -> Decision:
         """One pool's next step: finish what is on offer, else offer what has changed, else tidy up."""
         newest = view.newest(pool.name)
-        if newest is not None and view.current.get(pool.name) != newest.number:
+        restored = restorable(view, pool.name)
+        stands = standstill(view, pool.name, newest)
+        if restored or stands:
+            return Decision(restored, alarms=(f"pool {pool.name}: {stands}",) if stands else ())
+        is_damaged = bool(damaged_after(view, pool.name, newest))
+        if newest is not None and not is_damaged and view.current.get(pool.name) != newest.number:
             return self._finish(view, pool, newest, now)
         since_s = self._current_for(pool.name, newest, now)
         result = self._derive(view, pool, newest, since_s)
@@ -134,10 +146,16 @@ class Leader:
         alarms = health_alarms(pool, result)
         if newest is None:
             return self._offer(replace(result.epoch, created_at=wall), (), now, alarms)
+        if is_damaged:
+            return Decision((RestoreEpoch(follow_readable(view, newest, result.epoch, wall)),), None, alarms)
         try:
             return self._follow(view, pool, newest, result.epoch, now, wall, since_s, alarms)
         except MissingEpochError as error:
-            return Decision(alarms=(*alarms, f"pool {pool.name}: {error}: nothing is changed"))
+            if is_forced(view, newest):
+                return Decision(
+                    (OfferEpoch(follow_readable(view, newest, result.epoch, wall)),), None, alarms
+                )
+            return Decision(alarms=(*alarms, f"pool {pool.name}: {error}: nothing is changed; {WAY_OUT}"))
 
     def _follow(
         self,
@@ -235,7 +253,7 @@ class Leader:
         return derive(pool, newest, inputs)
 
     def _admit(self, view: FleetView, newest: Epoch, target: Epoch, window: tuple[Epoch, ...]) -> Admitted:
-        if view.intents.forced.get(newest.pool) == newest.number:
+        if is_forced(view, newest):
             return Admitted(target)
         return admit(newest, target, window, answered(view, newest))
 

@@ -84,7 +84,7 @@ def _fleet_problems(view: FleetView, status: FleetStatus) -> Iterator[Problem]:
             "leader", "none elected: nothing changes, not even for failures", "check the nodes' logs"
         )
     for record in status.corrupt:
-        yield _alarm("store", f"corrupt record {record}", "restore it or remove it")
+        yield _alarm("store", f"corrupt record {record}", "restore it; who has read it before goes by that")
     if view.desired is None:
         yield _warning("fleet", "nothing has been applied yet", "lbctl apply -f fleet.yaml")
     for line in status.disagreements if status.view is View.FLEET else ():

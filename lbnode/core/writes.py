@@ -37,6 +37,13 @@ class OfferEpoch:
 
 
 @dataclass(frozen=True, slots=True)
+class RestoreEpoch:
+    """Put an epoch in the place of a record that cannot be read."""
+
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True)
 class MakeCurrent:
     pool: PoolName
     number: EpochNumber
@@ -70,6 +77,7 @@ Write = (
     | PutBackend
     | RemoveBackend
     | OfferEpoch
+    | RestoreEpoch
     | MakeCurrent
     | ForgetEpoch
     | RetirePool

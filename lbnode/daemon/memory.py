@@ -31,7 +31,7 @@ class Memory:
             log.error("copy on disk not used", reason=loaded.problem)
         self._last = loaded.view or FleetView()
         identity = self._last.identity
-        self.store = FleetStore(tree, identity.uuid if identity else None)
+        self.store = FleetStore(tree, identity.uuid if identity else None, self._last)
         self._lost_at: float | None = time.monotonic()
         self._kept: FleetView | None = None
         self._writing: asyncio.Task[None] | None = None

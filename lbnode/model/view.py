@@ -50,6 +50,8 @@ class FleetView:
     connected: bool = False
     corrupt: tuple[str, ...] = ()
     """Paths of records that could not be read, each with the reason: never a crash, always an alarm."""
+    damaged: dict[PoolName, tuple[EpochNumber, ...]] = field(default_factory=dict)
+    """Of these, the epochs. One that was read before is in `epochs` all the same: an epoch never changes."""
 
     def newest(self, pool: PoolName) -> Epoch | None:
         """The newest stored epoch of a pool: the offered one, or the current one when nothing is on offer."""

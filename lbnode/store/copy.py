@@ -77,6 +77,7 @@ def _lasting(view: FleetView) -> FleetView:
         leader=None,
         connected=False,
         corrupt=(),
+        damaged={},
     )
 
 

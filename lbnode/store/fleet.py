@@ -65,13 +65,16 @@ def refusal(expected: UUID | None, found: FleetIdentity | None, in_step: bool) -
 class FleetStore:
     """Typed access to one fleet's records. All methods belong to the event loop that called `start`.
 
-    `expected` is the fleet that this daemon has on disk; None takes the first one seen.
+    `expected` is the fleet that this daemon has on disk; None takes the first one seen. `known` is what else it has
+    there: it counts where the store's own records cannot be read.
     """
 
-    def __init__(self, tree: Tree, expected: UUID | None = None) -> None:
+    def __init__(self, tree: Tree, expected: UUID | None = None, known: FleetView | None = None) -> None:
         self._tree = tree
         self._expected = expected
         self._reader = records.Reader()
+        if known is not None:
+            self._reader.remember(known)
         self._in_step = asyncio.Event()
         self._on_session: Callable[[Session], None] | None = None
 
@@ -217,6 +220,10 @@ class FleetStore:
             await self._tree.create(path, encode(epoch))
         except ExistsError as error:
             raise NotLeaderError(f"{error}: another node leads") from error
+
+    async def restore_epoch(self, epoch: Epoch) -> None:
+        """Put an epoch in the place of a record that cannot be read."""
+        await self._put(records.epoch_path(epoch.pool, epoch.number), encode(epoch))
 
     async def set_current(self, pool: PoolName, number: EpochNumber) -> None:
         """Make an offered epoch the current one. Raises NotLeaderError if somebody else changed it."""

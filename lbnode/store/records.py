@@ -6,8 +6,8 @@
     questions/<pool> · reports/<pool>/<b> · held/<pool>  what planned changes wait for
     live/nodes/<n> · live/agents/<b>                    end with the process that announced them
 
-A record that cannot be read is left out and named in `FleetView.corrupt`. Paths of other releases are passed
-over.
+A record that cannot be read is named in `FleetView.corrupt`. If it is a lasting one and was read before, what it
+said then goes on to count; else it is left out. Paths of other releases are passed over.
 """
 
 from __future__ import annotations
@@ -92,6 +92,10 @@ _KINDS: Final[dict[str, type]] = {
 }
 
 
+_LASTING: Final = frozenset({DESIRED, INTENTS, IDS, "nodes", "backends", "agents", "epochs", "current"})
+"""Kinds of which the last good record counts while the one in the store cannot be read."""
+
+
 class Place(NamedTuple):
     """A path taken apart: the folder that says what kind of record it is, and the names below."""
 
@@ -154,12 +158,19 @@ class Reader:
     """Turns snapshots into views; remembers what it has decoded and which epochs were current."""
 
     _read: dict[str, _Read] = field(default_factory=dict)
+    _good: dict[str, Any] = field(default_factory=dict)
     _current: dict[PoolName, EpochNumber] = field(default_factory=dict)
+
+    def remember(self, view: FleetView) -> None:
+        """Let the lasting records of `view`, known from elsewhere, stand in for those that cannot be read."""
+        self._good |= lasting_records(view)
 
     def view(self, entries: Mapping[str, Entry], leader: str | None, connected: bool) -> FleetView:
         """Return the view of a snapshot. Only entries that are new since the last call are decoded."""
         self._read = {path: self._fresh(path, entry) for path, entry in entries.items() if place_of(path)}
-        view = _settled(_assembled(self._read, leader, connected), self._current)
+        if connected:
+            self._good = {path: record for path, record in self._good.items() if path in self._read}
+        view = _settled(self._assembled(leader, connected), self._current)
         self._current = dict(view.current)
         return view
 
@@ -172,25 +183,71 @@ class Reader:
         except CorruptRecordError as error:
             return _Read(entry, None, f"{path}: {error}")
 
+    def _assembled(self, leader: str | None, connected: bool) -> FleetView:
+        folders: dict[str, dict[tuple[str, ...], Any]] = {folder: {} for folder in _KINDS}
+        identity = self._read[IDENTITY].record if IDENTITY in self._read else None
+        problems = {}
+        for path, found in self._read.items():
+            folder, names = place_of(path) or _NOWHERE
+            problem, record = found.problem or _foreign(path, found.record, identity), found.record
+            if problem:
+                problems[path] = problem
+                record = self._good.get(path)
+            elif folder in _LASTING:
+                self._good[path] = record
+            if record is not None:
+                folders[folder][names] = record
+        view = _view(folders, leader, connected)
+        return replace(
+            view,
+            identity=identity,
+            desired_version=_version(self._read, DESIRED),
+            intents_version=_version(self._read, INTENTS),
+            corrupt=tuple(sorted(problems.values())),
+            damaged=_damaged(problems),
+        )
 
-def _assembled(read: Mapping[str, _Read], leader: str | None, connected: bool) -> FleetView:
-    folders: dict[str, dict[tuple[str, ...], Any]] = {folder: {} for folder in _KINDS}
-    corrupt = []
-    identity = read[IDENTITY].record if IDENTITY in read else None
-    for path, found in read.items():
-        place, problem = place_of(path), found.problem
-        if isinstance(found.record, Epoch) and identity and found.record.fleet != identity.uuid:
-            problem = f"{path}: an epoch of another fleet, {found.record.fleet}"
-        if problem:
-            corrupt.append(problem)
-        elif place is not None:
-            folders[place.folder][place.names] = found.record
+
+def lasting_records(view: FleetView) -> dict[str, Any]:
+    """Return the records of a view that outlive processes, by path."""
+    found: dict[str, Any] = {INTENTS: view.intents, IDS: view.ids}
+    if view.desired is not None:
+        found[DESIRED] = view.desired
+    found |= {node_path(name): member for name, member in view.nodes.items()}
+    found |= {backend_path(name): member for name, member in view.backends.items()}
+    found |= {agent_path(name): member for name, member in view.agents.items()}
+    found |= {current_path(pool): number for pool, number in view.current.items()}
+    for pool, epochs in view.epochs.items():
+        found |= {epoch_path(pool, number): epoch for number, epoch in epochs.items()}
+    return found
+
+
+_NOWHERE: Final = Place("", ())
+
+
+def _foreign(path: str, record: Any, identity: FleetIdentity | None) -> str:
+    if isinstance(record, Epoch) and identity and record.fleet != identity.uuid:
+        return f"{path}: an epoch of another fleet, {record.fleet}"
+    return ""
+
+
+def _damaged(problems: Mapping[str, str]) -> dict[PoolName, tuple[EpochNumber, ...]]:
+    """The epochs among the paths of records that cannot be read."""
+    found: dict[PoolName, tuple[EpochNumber, ...]] = {}
+    for path in sorted(problems):
+        folder, names = place_of(path) or _NOWHERE
+        if folder == "epochs" and names[1].isdecimal():
+            pool = PoolName(names[0])
+            found[pool] = (*found.get(pool, ()), EpochNumber(int(names[1])))
+    return found
+
+
+def _view(
+    folders: Mapping[str, Mapping[tuple[str, ...], Any]], leader: str | None, connected: bool
+) -> FleetView:
     return FleetView(
-        identity=identity,
         desired=folders[DESIRED].get(()),
-        desired_version=_version(read, DESIRED),
         intents=folders[INTENTS].get((), Intents()),
-        intents_version=_version(read, INTENTS),
         ids=folders[IDS].get((), IdLedger()),
         nodes=_by_name(folders["nodes"]),
         backends=_by_name(folders["backends"]),
@@ -204,7 +261,6 @@ def _assembled(read: Mapping[str, _Read], leader: str | None, connected: bool) -
         held=_by_name(folders["held"]),
         leader=NodeName(leader) if leader else None,
         connected=connected,
-        corrupt=tuple(sorted(corrupt)),
     )
 
 

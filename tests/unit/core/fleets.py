@@ -71,6 +71,12 @@ def apply_commands(view: FleetView, commands: tuple[writes.Write, ...]) -> Fleet
             case writes.OfferEpoch(epoch):
                 stored = {**view.epochs.get(epoch.pool, {}), epoch.number: epoch}
                 view = replace(view, epochs={**view.epochs, epoch.pool: stored})
+            case writes.RestoreEpoch(epoch):
+                stored = {**view.epochs.get(epoch.pool, {}), epoch.number: epoch}
+                damaged = tuple(n for n in view.damaged.get(epoch.pool, ()) if n != epoch.number)
+                view = replace(
+                    view, epochs={**view.epochs, epoch.pool: stored}, damaged={epoch.pool: damaged}
+                )
             case writes.MakeCurrent(pool_name, number):
                 view = replace(view, current={**view.current, pool_name: number})
             case writes.ForgetEpoch(pool_name, number):

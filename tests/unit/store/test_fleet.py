@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lbnode.model.codec import encode
 from lbnode.model.epoch import Epoch
 from lbnode.model.fleet import DesiredFleet, Intents
 from lbnode.model.ids import EpochNumber, NodeName
@@ -160,6 +161,46 @@ async def test_current_stays_where_it_was_while_the_new_epoch_cannot_be_read(
     await store.set_current(fleets.WEB, EpochNumber(2))
     await until(lambda: len(store.view().corrupt) == 2)
     assert store.view().current_epoch(fleets.WEB) == fleets.epoch(1)
+
+
+async def test_what_was_read_once_goes_on_to_count_while_its_record_is_spoilt(
+    store: FleetStore, tree: FileTree
+) -> None:
+    await store.write_desired(fleets.DESIRED, -1)
+    await store.create_epoch(fleets.epoch(1))
+    await store.set_current(fleets.WEB, EpochNumber(1))
+    before = store.view()
+    for path, spoilt in (
+        ("desired", b"{"),
+        ("epochs/web/0000000001", encode(fleets.epoch(1))[:-9]),
+        ("current/web", b"?"),
+    ):
+        await tree.put(path, spoilt)
+    await until(lambda: len(store.view().corrupt) == 3)
+    view = store.view()
+    assert (view.desired, view.epochs, view.current) == (before.desired, before.epochs, before.current)
+    assert view.damaged == {fleets.WEB: (1,)}
+
+    await store.restore_epoch(fleets.epoch(1))
+    await until(lambda: store.view().damaged == {})
+    await tree.delete("epochs/web/0000000001")
+    await until(lambda: store.view().epochs == {})
+
+
+async def test_the_copy_on_disk_stands_in_for_a_record_that_is_spoilt(
+    tmp_path: Path, store: FleetStore, tree: FileTree
+) -> None:
+    await store.create_identity(fleets.IDENTITY)
+    await store.write_desired(fleets.DESIRED, -1)
+    await store.create_epoch(fleets.epoch(1))
+    known = store.view()
+    await tree.put("epochs/web/0000000001", b"{")
+    await tree.put("desired", b"{")
+    restarted = FleetStore(FileTree(tmp_path / "store"), fleets.UUID_A, known)
+    await restarted.start(lambda: None)
+    await until(lambda: len(restarted.view().corrupt) == 2)
+    assert (restarted.view().desired, restarted.view().epochs) == (known.desired, known.epochs)
+    await restarted.close()
 
 
 async def test_records_of_later_releases_are_passed_over(store: FleetStore, tree: FileTree) -> None:
