@@ -46,3 +46,5 @@ async def write(memory: Memory, plan: Plan) -> None:
         await memory.store.write_intents(plan.intents, plan.intents_version)
     if plan.removed_node is not None:
         await memory.store.remove_node(plan.removed_node)
+    if plan.removed_agent is not None:
+        await memory.store.remove_agent(plan.removed_agent)

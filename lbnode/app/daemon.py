@@ -25,6 +25,7 @@ from lbnode.app.leadership import Leadership
 from lbnode.core import announce
 from lbnode.core.announce import Phase
 from lbnode.core.credence import Credence
+from lbnode.core.joining import wanted_fleet
 from lbnode.core.leader import earliest
 from lbnode.core.presence import Presence
 from lbnode.daemon.hops import NextHops
@@ -103,7 +104,17 @@ class NodeDaemon:
             while not await self._pass():
                 pass
             await self._announcer.stop()
+            await self._leave()
             log.info("stopped", node=self._name)
+
+    async def _leave(self) -> None:
+        """End the membership of a node that does not come back under its name."""
+        if not self._settings.leave_on_stop:
+            return
+        try:
+            await self._memory.store.remove_node(self._name)
+        except StoreError as error:
+            log.warning("still a member", error=str(error), remedy=f"lbctl node remove {self._name}")
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         await self._rpc.start()
@@ -151,7 +162,7 @@ class NodeDaemon:
         verdicts = self._credence.weigh(self._health.verdicts(), now)
         await self._kernel.follow(view, local, verdicts, self._announcer.announced)
         self._announce(view, now)
-        self._health.follow(view.desired)
+        self._health.follow(wanted_fleet(view))
         await self._speak(view)
         self._memory.keep(view)
         self._exporter.sample = self._sample(local)

@@ -13,6 +13,7 @@ from lbnode.core.epochs import CURRENT_KEY
 from lbnode.core.leader import Decision, Leader
 from lbnode.core.writes import (
     AskForFlows,
+    ForgetAgent,
     ForgetEpoch,
     FoundFleet,
     MakeCurrent,
@@ -115,6 +116,9 @@ class Leadership:
                 await self._store.remove_backend(name)
                 await self._store.remove_agent(name)
                 log.info("backend removed", name=name)
+            case ForgetAgent(name):
+                await self._store.remove_agent(name)
+                log.info("registration ended: its machine is gone", name=name)
             case OfferEpoch(epoch):
                 await self._store.create_epoch(epoch)
                 log.info("epoch offered", pool=epoch.pool, epoch=epoch.number, digest=epoch.digest)

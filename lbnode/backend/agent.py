@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from dataclasses import replace
 from importlib.metadata import version
 
 import structlog
 
 from lbnode.backend.fleet import AgentFleet
 from lbnode.backend.host import Host
+from lbnode.backend.leaving import Departure, Stage, is_listed
 from lbnode.backend.loading import DropPool, Loading, LoadTable
 from lbnode.backend.plan import (
     Accept,
@@ -29,7 +32,7 @@ from lbnode.backend.settings import BackendSettings
 from lbnode.backend.watch import Watch
 from lbnode.dataplane.errors import DataPlaneError
 from lbnode.model.epoch import ALGORITHM
-from lbnode.model.ids import BackendName
+from lbnode.model.ids import BackendName, PoolName
 from lbnode.model.members import AgentLive, AgentMember
 from lbnode.model.view import FleetView
 from lbnode.netdev import NetdevError
@@ -43,6 +46,9 @@ STORE_PATIENCE_S = 3.0
 
 RETRY_S = 1.0
 """After a change that the kernel or the store refused."""
+
+LEAVING_S = 0.5
+"""Between two looks at how far a leaving backend is: some of it passes by time alone."""
 
 WATCHED = frozenset({Change.LINK, Change.ADDRESS, Change.OVERFLOW})
 
@@ -69,12 +75,17 @@ class Agent:
         self._watch = Watch(self._name, settings.second_chance, host.heard(), fleet.answer, dirty.set)
         self._acknowledged = Acknowledge({}, ())
         self._announced: AgentLive | None = None
+        self._departure: Departure | None = None
         self._stopping = False
         self._trouble = ""
 
     def stop(self) -> None:
-        """End `run` soon; the machine stays as it is."""
-        self._stopping = True
+        """End `run`: soon, or with `leave_on_stop` after a drain, unless called twice. The machine stays as it is."""
+        if self._settings.leave_on_stop and self._departure is None:
+            log.info("leaving", waits_at_most_s=self._settings.drain_s)
+            self._departure = Departure(self._name, time.monotonic(), self._settings.drain_s)
+        else:
+            self._stopping = True
         self._dirty.set()
 
     async def run(self) -> None:
@@ -104,9 +115,25 @@ class Agent:
         while not self._stopping:
             self._dirty.clear()
             self._fleet.report()
-            patience = None if await self._step() else RETRY_S
+            if self._has_left():
+                return
+            patience = LEAVING_S if self._departure is not None else None
+            if not await self._step():
+                patience = RETRY_S
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._dirty.wait(), patience)
+
+    def _has_left(self) -> bool:
+        """Look how far a leaving backend is, and tell."""
+        leaver = self._departure
+        if leaver is None:
+            return False
+        before, stage = leaver.stage, leaver.handle(self._fleet.view(), time.monotonic())
+        if stage is not before:
+            log.info("leaving", stage=stage.value)
+            if before is Stage.DRAINING and leaver.broken is not None:
+                log.warning("leaving although flows may be left", flows=dict(leaver.broken))
+        return stage is Stage.GONE
 
     async def _step(self) -> bool:
         """Bring machine and fleet in step with each other; False when something must be tried again."""
@@ -172,8 +199,21 @@ class Agent:
                 self._acknowledged = command
 
     async def _register(self, view: FleetView) -> None:
-        member = AgentMember(name=self._name, address=self._settings.address, algorithm=ALGORITHM)
-        await self._fleet.register(member, view)
+        settings, leaver = self._settings, self._departure
+        member = AgentMember(
+            name=self._name,
+            address=settings.address,
+            algorithm=ALGORITHM,
+            joins=tuple(PoolName(pool) for pool in settings.join),
+            weight=settings.weight,
+            leaving=leaver is not None,
+        )
+        if leaver is None or leaver.stage is Stage.DRAINING:
+            await self._fleet.register(member, view)
+        elif is_listed(view, self._name):
+            await self._fleet.register(replace(member, joins=()), view)
+        else:
+            await self._fleet.leave(self._name, view)
 
     async def _attach(self) -> None:
         before, attached = self._host.attached, await self._host.attach()

@@ -8,6 +8,7 @@ import structlog
 
 from lbnode.daemon.memory import Memory
 from lbnode.model.flows import FlowReport
+from lbnode.model.ids import BackendName
 from lbnode.model.members import AgentLive, AgentMember, View
 from lbnode.model.view import FleetView
 
@@ -54,6 +55,11 @@ class AgentFleet:
         """Say what machine this is, unless the fleet knows. Raises StoreError."""
         if view.connected and view.agents.get(member.name) != member:
             await self._memory.store.put_agent(member)
+
+    async def leave(self, name: BackendName, view: FleetView) -> None:
+        """Ask for no place in the fleet any more. Raises StoreError."""
+        if view.connected and name in view.agents:
+            await self._memory.store.remove_agent(name)
 
     async def announce(self, live: AgentLive) -> None:
         """Say that this agent is connected and what it has loaded. Raises StoreError."""

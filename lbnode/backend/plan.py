@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from lbnode.backend.loading import DropPool, Loading, LoadTable
+from lbnode.core.joining import wanted_fleet
 from lbnode.model.epoch import BackendState, Epoch
 from lbnode.model.fleet import DesiredFleet, Protocol
 from lbnode.model.ids import BackendId, BackendName, EpochNumber, IPAddress, NodeName, PoolName
@@ -177,7 +178,7 @@ def host_state(view: FleetView, name: BackendName, loaded: Collection[PoolName] 
     self_id = member.id if member is not None else None
     newest = {pool: epoch for pool in view.epochs if (epoch := view.newest(pool)) is not None}
     mine = frozenset(pool for pool in newest if holds_flows(view, pool, self_id))
-    served = mine | _promised(view.desired, name)
+    served = mine | _promised(wanted_fleet(view), name)
     if member is not None:
         served |= frozenset(loaded) & newest.keys()
     vips = view.desired.vips if view.desired is not None else ()
@@ -215,7 +216,7 @@ def occupants(epoch: Epoch) -> frozenset[BackendId]:
 
 
 def _promised(desired: DesiredFleet | None, name: BackendName) -> set[PoolName]:
-    """Pools that the operator put this backend into: it is ready before the first epoch that names it."""
+    """Pools that this backend is wanted in: it is ready before the first epoch that names it."""
     pools = desired.pools if desired is not None else ()
     return {pool.name for pool in pools if any(member.backend == name for member in pool.members)}
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from lbnode.dataplane.backend import TABLE_PLACES
+from lbnode.model.fleet import MAX_WEIGHT
 from lbnode.settings.source import FileSettings
 from lbnode.settings.store import StoreSettings
 
@@ -37,6 +38,16 @@ class BackendSettings(FileSettings):
         description="bytes that a packet from a node may have; when absent, the interface's MTU",
     )
 
+    join: tuple[Name, ...] = Field(
+        (), description="pools with `join: auto` that this backend asks to be let into"
+    )
+    weight: int = Field(1, ge=1, le=MAX_WEIGHT, description="its weight in the pools that it joins, 1..65535")
+    leave_on_stop: bool = Field(
+        False, description="true: SIGTERM drains this backend first, then frees its slots (containers)"
+    )
+    drain_s: float = Field(
+        600.0, gt=0, le=86400, description="seconds that a leaving backend waits for its flows to end"
+    )
     second_chance: bool = Field(
         True, description="false: deliver every packet, also of flows that another backend holds (to compare)"
     )

@@ -13,9 +13,10 @@ from dataclasses import replace
 from lbnode.core.control_backends import drain_backend, undrain_backend, weigh_backend
 from lbnode.core.control_members import add_backend, remove_backend
 from lbnode.core.control_nodes import drain_node, remove_node, undrain_node
-from lbnode.core.control_pools import drained_in, let_go
+from lbnode.core.control_pools import let_go
 from lbnode.core.control_replace import replace_backend
 from lbnode.core.difference import compare, describe_vip, fixed_changes
+from lbnode.core.joining import drained, wanted_fleet
 from lbnode.core.plan import Decision, Plan
 from lbnode.model.fleet import DesiredFleet, Intents
 from lbnode.model.requests import (
@@ -73,7 +74,8 @@ def apply(view: FleetView, request: Apply) -> Decision:
     refusal = _objection(view, request, old)
     if refusal is not None:
         return refusal
-    intents = prune(view.intents, new)
+    after = wanted_fleet(replace(view, desired=new)) or new
+    intents = prune(view.intents, after)
     if request.force:
         intents = let_go(view, intents, [pool.name for pool in new.pools])
     return Plan(
@@ -82,12 +84,15 @@ def apply(view: FleetView, request: Apply) -> Decision:
         desired=None if view.desired == new else new,
         intents=None if intents == view.intents else intents,
         differences=compare(old, new),
-        warnings=tuple(_warnings(view, old, new)),
+        warnings=tuple(_warnings(view, wanted_fleet(view) or old, after)),
     )
 
 
 def prune(intents: Intents, desired: DesiredFleet) -> Intents:
-    """Return the intents without drains of backends that left the pool: coming back, they are not drained."""
+    """Return the intents without drains of backends that left the pool: coming back, they are not drained.
+
+    `desired` has those who joined by themselves, too.
+    """
     members = {pool.name: {member.backend for member in pool.members} for pool in desired.pools}
     kept = {
         pool: tuple(name for name in names if name in members.get(pool, ()))
@@ -133,7 +138,7 @@ def _warnings(view: FleetView, old: DesiredFleet, new: DesiredFleet) -> Iterator
         if pool.name not in members:
             continue
         for member in pool.members:
-            if member.backend not in members[pool.name] and member.backend not in drained_in(view, pool.name):
+            if member.backend not in members[pool.name] and member.backend not in drained(view, pool.name):
                 yield (
                     f"backend {member.backend} leaves pool {pool.name} without a drain: its flows break when "
                     f"it stops; first: lbctl backend drain {member.backend} --pool {pool.name} --wait"

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from lbnode.core.control_pools import active_in, drained_in, let_go, pools_of, without_drain
+from lbnode.core.control_pools import (
+    active_in,
+    drained_in,
+    joined_objection,
+    let_go,
+    pools_of,
+    without_drain,
+)
 from lbnode.core.plan import Decision, Plan
 from lbnode.core.rules import check_weight
 from lbnode.model.fleet import Intents, Pool, PoolMember
@@ -63,6 +70,9 @@ def weigh_backend(view: FleetView, request: WeighBackend) -> Decision:
     pools = pools_of(view, request.name, request.pool)
     if isinstance(pools, Refusal) or view.desired is None:
         return pools if isinstance(pools, Refusal) else Plan(view.desired_version, view.intents_version)
+    joined = joined_objection(view, request.name, pools, "set `weight` in its own settings and restart it")
+    if joined is not None:
+        return joined
     names = {pool.name for pool in pools}
     weighed = tuple(_weigh(pool, request) if pool.name in names else pool for pool in view.desired.pools)
     desired = replace(view.desired, pools=weighed)

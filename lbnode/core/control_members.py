@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from lbnode.core.control_pools import (
     NO_FLEET,
-    drained_in,
     has,
+    joined_objection,
     let_go,
     members_without,
     pools_of,
@@ -15,10 +15,11 @@ from lbnode.core.control_pools import (
     without_drain,
 )
 from lbnode.core.drain import flows_left, is_in_effect
+from lbnode.core.joining import drained, has_joined
 from lbnode.core.plan import Decision, Plan, refuse_unknown
 from lbnode.core.rules import check_address, check_name, check_weight
 from lbnode.model.epoch import BackendState
-from lbnode.model.fleet import MAX_SLOTS, Backend, DesiredFleet, Pool, PoolMember
+from lbnode.model.fleet import MAX_SLOTS, Backend, DesiredFleet, Join, Pool, PoolMember
 from lbnode.model.ids import BackendName, IPAddress
 from lbnode.model.requests import (
     AddBackend,
@@ -64,6 +65,10 @@ def remove_backend(view: FleetView, request: RemoveBackend) -> Decision:
     pools = pools_of(view, request.name, request.pool, none_is_fine=request.pool is None)
     if desired is None or isinstance(pools, Refusal):
         return pools if isinstance(pools, Refusal) else NO_FLEET
+    joined = has_joined(view, request.name)
+    refusal = _joiner_objection(view, request, pools)
+    if refusal is not None:
+        return refusal
     for pool in pools:
         refusal = _removal_objection(view, request, pool)
         if refusal is not None:
@@ -82,8 +87,11 @@ def remove_backend(view: FleetView, request: RemoveBackend) -> Decision:
     return Plan(
         view.desired_version,
         view.intents_version,
-        desired=replace(desired, backends=kept, pools=members_without(desired, request.name, names)),
+        desired=None
+        if joined
+        else replace(desired, backends=kept, pools=members_without(desired, request.name, names)),
         intents=None if intents == view.intents else intents,
+        removed_agent=request.name if joined else None,
         differences=tuple(differences),
     )
 
@@ -146,9 +154,25 @@ def _addition_objection(desired: DesiredFleet, request: AddBackend) -> Refusal |
     return address_objection(desired, request.name, request.address)
 
 
+def _joiner_objection(view: FleetView, request: RemoveBackend, pools: list[Pool]) -> Refusal | None:
+    """A backend that joined by itself would only join again, and its own settings say where."""
+    name = request.name
+    if has_joined(view, name) and request.pool is None:
+        if name not in view.live_agents:
+            return None
+        return Refusal(
+            RefusalKind.STATE,
+            f"{name} joined by itself (join: auto) and is connected: it would join again",
+            "stop its agent there; with `leave_on_stop` it drains and leaves by itself",
+        )
+    return joined_objection(
+        view, name, pools, "take the pool out of `join` in its own settings, and restart it"
+    )
+
+
 def _removal_objection(view: FleetView, request: RemoveBackend, pool: Pool) -> Refusal | None:
     name = request.name
-    if len(pool.members) == 1:
+    if len(pool.members) == 1 and pool.join is Join.LISTED:
         return Refusal(
             RefusalKind.STATE,
             f"{name} is the only backend of pool {pool.name}, and a pool has at least one",
@@ -156,7 +180,7 @@ def _removal_objection(view: FleetView, request: RemoveBackend, pool: Pool) -> R
         )
     if request.force or state_in(view, pool.name, name) is None:
         return None
-    if name not in drained_in(view, pool.name):
+    if name not in drained(view, pool.name):
         return Refusal(
             RefusalKind.STATE,
             f"{name} is not drained in pool {pool.name}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
+from lbnode.core.joining import drained, wanted_fleet
 from lbnode.core.plan import refuse_unknown
 from lbnode.model.epoch import BackendState, EpochSlot
 from lbnode.model.fleet import DesiredFleet, Intents, Pool
@@ -21,12 +22,13 @@ def pools_of(
     view: FleetView, name: BackendName, pool: PoolName | None, *, none_is_fine: bool = False
 ) -> list[Pool] | Refusal:
     """Return the pools that a verb is about: the named one, or all that have the backend."""
-    if view.desired is None:
+    wanted = wanted_fleet(view)
+    if wanted is None:
         return NO_FLEET
-    backends = {backend.name for backend in view.desired.backends}
+    backends = {backend.name for backend in wanted.backends}
     if name not in backends:
         return refuse_unknown("backend", name, backends)
-    pools = {pool.name: pool for pool in view.desired.pools}
+    pools = {pool.name: pool for pool in wanted.pools}
     if pool is not None and pool not in pools:
         return refuse_unknown("pool", pool, pools)
     having = [one for one in pools.values() if has(one, name)]
@@ -39,8 +41,22 @@ def pools_of(
 
 
 def has(pool: Pool, name: BackendName) -> bool:
-    """True when the operator put `name` into `pool`."""
+    """True when `name` is a member of `pool`."""
     return name in {member.backend for member in pool.members}
+
+
+def joined_objection(
+    view: FleetView, name: BackendName, pools: Iterable[Pool], remedy: str
+) -> Refusal | None:
+    """Return why the operator's fleet cannot be changed for `name`: it is in one of `pools` by its own registration."""
+    desired = view.desired.pools if view.desired is not None else ()
+    listing = {pool.name for pool in desired if has(pool, name)}
+    for pool in pools:
+        if pool.name not in listing:
+            return Refusal(
+                RefusalKind.STATE, f"{name} joined pool {pool.name} by itself (join: auto)", remedy
+            )
+    return None
 
 
 def drained_in(view: FleetView, pool: PoolName) -> Collection[BackendName]:
@@ -53,7 +69,7 @@ def active_in(view: FleetView, pool: Pool) -> set[BackendName]:
     return {
         member.backend
         for member in pool.members
-        if member.backend not in drained_in(view, pool.name)
+        if member.backend not in drained(view, pool.name)
         and state_in(view, pool.name, member.backend) is not BackendState.FAILED
     }
 

@@ -10,7 +10,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from lbnode.core.control_members import address_objection, invalid, with_backend
-from lbnode.core.control_pools import NO_FLEET, has, let_go, pools_of, slot_of, without_drain
+from lbnode.core.control_pools import (
+    NO_FLEET,
+    has,
+    joined_objection,
+    let_go,
+    pools_of,
+    slot_of,
+    without_drain,
+)
 from lbnode.core.drain import flows_left
 from lbnode.core.plan import Decision, Plan
 from lbnode.core.rules import check_name
@@ -94,7 +102,10 @@ def _objection(
             f"{request.name} cannot replace itself",
             f"to restart it: lbctl backend drain {request.name} --wait",
         )
-    refusal = address_objection(desired, request.by, request.address)
+    refusal = joined_objection(
+        view, request.name, pools, "start another one that joins; then stop this one: it drains and leaves"
+    )
+    refusal = refusal or address_objection(desired, request.by, request.address)
     for pool in pools:
         refusal = refusal or _seat_objection(view, request, pool)
     return refusal

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
-from lbnode.model.fleet import Backend, DesiredFleet, HealthCheck, Pool, PoolMember, Vip
+from lbnode.model.fleet import Backend, DesiredFleet, HealthCheck, Join, Pool, PoolMember, Vip
 from lbnode.model.requests import Change, Difference, Refusal, RefusalKind
 
 Key = TypeVar("Key")
@@ -18,7 +18,7 @@ Thing = TypeVar("Thing")
 
 FIXED = ("table_size", "hash_mode", "hash_algorithm")
 SETTINGS = (
-    "health_cap_percent", "on_all_failed", "affinity_window_s", "flow_table", "udp_idle_s", "table"
+    "health_cap_percent", "on_all_failed", "affinity_window_s", "flow_table", "udp_idle_s", "table", "join"
 )  # fmt: skip
 KEYS = {"hash_mode": "hash"}
 """The keys of fleet.yaml that differ from the names of the model."""
@@ -144,6 +144,8 @@ def _describe_pool(pool: Pool) -> str:
         for member in pool.members
     ]
     shown = ", ".join(members[:8]) + (f" and {len(members) - 8} more" if len(members) > 8 else "")
+    if pool.join is Join.AUTO:
+        shown = f"{shown} and whoever joins" if shown else "whoever joins"
     return (
         f"{shown}; table_size {pool.table_size}, hash {pool.hash_mode.value} by {pool.hash_algorithm.value}"
     )

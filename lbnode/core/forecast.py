@@ -18,6 +18,7 @@ from lbnode.core.forecast_pool import foresee_pool
 from lbnode.core.forwarding import find_pool
 from lbnode.core.health import majority
 from lbnode.core.history import MissingEpochError
+from lbnode.core.joining import drained, wanted_fleet
 from lbnode.core.registration import register
 from lbnode.core.writes import PutBackend, PutIds
 from lbnode.model.fleet import DesiredFleet, Pool
@@ -34,11 +35,12 @@ def forecast(view: FleetView, desired: DesiredFleet, wall: float) -> Forecast | 
         return decision
     if view.identity is None:
         return Refusal(RefusalKind.STATE, "this fleet has no leader yet, so nothing is known", "lbctl status")
+    wanted = wanted_fleet(replace(view, desired=desired)) or desired
     after = replace(
-        _registered(view, desired, wall), desired=desired, intents=decision.intents or view.intents
+        _registered(view, wanted, wall), desired=desired, intents=decision.intents or view.intents
     )
     try:
-        pools = (*_kept_pools(view, after, desired, wall), *_ended_pools(view, desired))
+        pools = (*_kept_pools(view, after, wanted, wall), *_ended_pools(view, desired))
     except MissingEpochError as error:
         return Refusal(RefusalKind.STATE, str(error), "lbctl status says what is wrong with the store")
     return Forecast(decision.desired_version, decision.differences, decision.warnings, pools)
@@ -59,6 +61,8 @@ def _kept_pools(
     view: FleetView, after: FleetView, desired: DesiredFleet, wall: float
 ) -> Iterator[PoolForecast]:
     for pool in desired.pools:
+        if not pool.members and view.newest(pool.name) is None:
+            continue
         found = foresee_pool(after, pool, _inputs(after, pool), wall)
         broken = (*found.broken, *_moved_away(view, desired, pool.name))
         yield replace(found, broken=broken)
@@ -70,7 +74,7 @@ def _inputs(view: FleetView, pool: Pool) -> Inputs:
     return Inputs(
         fleet=view.identity.uuid,
         ids=ids,
-        drained=view.intents.drained_backends.get(pool.name, ()),
+        drained=drained(view, pool.name),
         up=_verdicts(view, pool, ids),
         agents=frozenset(member.id for member in view.backends.values() if member.agent),
         connected=frozenset(ids[name] for name in view.live_agents if name in ids),

@@ -34,6 +34,7 @@ from lbnode.core.history import (
     window_from,
     with_window,
 )
+from lbnode.core.joining import drained, wanted_fleet
 from lbnode.core.registration import register
 from lbnode.core.writes import (
     AskForFlows,
@@ -114,15 +115,16 @@ class Leader:
         unreadable = tuple(unreadable_foundations(view))
         if unreadable:
             return Decision(alarms=unreadable)
-        if view.desired is None:
+        wanted = wanted_fleet(view)
+        if wanted is None:
             return Decision()
-        registrations = tuple(register(view, view.desired, wall))
+        registrations = tuple(register(view, wanted, wall))
         if registrations:
             return Decision(registrations)
-        commands: list[Write] = [RetirePool(pool) for pool in retired_pools(view, view.desired)]
+        commands: list[Write] = [RetirePool(pool) for pool in retired_pools(view, wanted)]
         alarms: list[str] = []
         wake_at: float | None = None
-        for pool in view.desired.pools:
+        for pool in wanted.pools:
             step = self._advance(view, pool, now, wall)
             commands += step.commands
             alarms += step.alarms
@@ -139,6 +141,8 @@ class Leader:
         is_damaged = bool(damaged_after(view, pool.name, newest))
         if newest is not None and not is_damaged and view.current.get(pool.name) != newest.number:
             return self._finish(view, pool, newest, now)
+        if newest is None and not pool.members:
+            return Decision()
         since_s = self._current_for(pool.name, newest, now)
         result = self._derive(view, pool, newest, since_s)
         if result is None:
@@ -244,7 +248,7 @@ class Leader:
         inputs = Inputs(
             fleet=view.identity.uuid,
             ids=ids,
-            drained=view.intents.drained_backends.get(pool.name, ()),
+            drained=drained(view, pool.name),
             up=self._judge(view, pool),
             agents=frozenset(member.id for member in view.backends.values() if member.agent),
             connected=frozenset(ids[name] for name in view.live_agents if name in ids),

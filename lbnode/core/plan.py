@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lbnode.core.rules import did_you_mean
 from lbnode.model.fleet import DesiredFleet, Intents
-from lbnode.model.ids import NodeName
+from lbnode.model.ids import BackendName, NodeName
 from lbnode.model.requests import Difference, Outcome, Refusal, RefusalKind
 
 
@@ -16,7 +16,8 @@ class Plan:
     """A granted request. None, or an empty plan, means "leave the record as it is".
 
     Write `desired` over version `desired_version`, then `intents` over `intents_version`, then delete the
-    membership of `removed_node`. When a version has moved on, stop there and decide the request anew.
+    membership of `removed_node` and the registration of `removed_agent`. When a version has moved on, stop there and
+    decide the request anew.
     """
 
     desired_version: int
@@ -24,6 +25,7 @@ class Plan:
     desired: DesiredFleet | None = None
     intents: Intents | None = None
     removed_node: NodeName | None = None
+    removed_agent: BackendName | None = None
     differences: tuple[Difference, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lbnode.core.difference import describe_vip
+from lbnode.core.forwarding import find_pool
+from lbnode.core.joining import wanted_fleet
 from lbnode.core.leader import missing_acknowledgements
 from lbnode.model.epoch import BackendState
-from lbnode.model.fleet import Vip
+from lbnode.model.fleet import Join, Vip
 from lbnode.model.members import View
 from lbnode.model.status import (
     AgentState,
@@ -109,7 +111,7 @@ def _vip_problems(status: FleetStatus, vip: VipStatus) -> Iterator[Problem]:
 def _pool_problems(view: FleetView, pool: PoolStatus) -> Iterator[Problem]:
     subject = f"pool {pool.name}"
     if pool.current is None:
-        yield _alarm(subject, "has no epoch yet: its VIPs are not served")
+        yield _no_epoch(view, pool)
     elif not any(_serves(slot) for slot in pool.slots):
         yield _alarm(subject, "has no active backend: new flows go nowhere", "lbctl backend list")
     newest = view.newest(pool.name)
@@ -120,6 +122,14 @@ def _pool_problems(view: FleetView, pool: PoolStatus) -> Iterator[Problem]:
         )
     for slot in pool.slots:
         yield from _slot_problems(subject, slot)
+
+
+def _no_epoch(view: FleetView, pool: PoolStatus) -> Problem:
+    wanted = find_pool(wanted_fleet(view), pool.name)
+    if wanted is not None and wanted.join is Join.AUTO and not wanted.members:
+        remedy = f"start one, with `join: [{pool.name}]` in its settings"
+        return _alarm(f"pool {pool.name}", "no backend has joined yet: its VIPs are not served", remedy)
+    return _alarm(f"pool {pool.name}", "has no epoch yet: its VIPs are not served")
 
 
 def _slot_problems(pool: str, slot: SlotStatus) -> Iterator[Problem]:

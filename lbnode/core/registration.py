@@ -2,7 +2,8 @@
 
 Decides: ids, addresses and "has the agent" of backend members, and when one is gone: when nobody wants it, no epoch
 names it, and its agent has ended. Until then nodes that are behind may still send to it, and it passes on what is
-not its own: that others take from members alone.
+not its own: that others take from members alone. Does not decide who is wanted besides those that the operator lists
+(`lbnode.core.joining`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from lbnode.core.ids import LedgerFullError, allot
-from lbnode.core.writes import PutBackend, PutIds, RemoveBackend, Write
+from lbnode.core.joining import void_registrations
+from lbnode.core.writes import ForgetAgent, PutBackend, PutIds, RemoveBackend, Write
 from lbnode.model.fleet import DesiredFleet
 from lbnode.model.ids import BackendId
 from lbnode.model.members import BackendMember
@@ -19,8 +21,9 @@ from lbnode.model.view import FleetView
 
 
 def register(view: FleetView, desired: DesiredFleet, wall: float) -> Iterator[Write]:
-    """Yield what follows for members from the desired fleet, the agents and the epochs. `wall`: the wall clock."""
+    """Yield what follows for members from the wanted fleet, the agents and the epochs. `wall`: the wall clock."""
     ledger = view.ids
+    yield from map(ForgetAgent, void_registrations(view))
     for backend in desired.backends:
         member = view.backends.get(backend.name)
         has_agent = backend.name in view.agents

@@ -32,6 +32,13 @@ class RemoveBackend:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetAgent:
+    """End the registration of an agent whose machine is gone."""
+
+    name: BackendName
+
+
+@dataclass(frozen=True, slots=True)
 class OfferEpoch:
     epoch: Epoch
 
@@ -76,6 +83,7 @@ Write = (
     | PutIds
     | PutBackend
     | RemoveBackend
+    | ForgetAgent
     | OfferEpoch
     | RestoreEpoch
     | MakeCurrent

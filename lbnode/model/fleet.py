@@ -61,6 +61,13 @@ class OnAllFailed(Enum):
     KEEP = "keep"
 
 
+class Join(Enum):
+    """Who comes into a pool: those that the operator lists, or also every backend that asks for it (docs/adr/0025)."""
+
+    LISTED = "listed"
+    AUTO = "auto"
+
+
 @dataclass(frozen=True, slots=True)
 class Vip:
     """A virtual address, protocol and port that clients connect to; it points at a pool."""
@@ -112,6 +119,7 @@ class Pool:
     flow_table: bool = False
     udp_idle_s: float = DEFAULT_UDP_IDLE_S
     table: TableKind = TableKind.HOME
+    join: Join = Join.LISTED
 
 
 @dataclass(frozen=True, slots=True)

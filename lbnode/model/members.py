@@ -52,11 +52,18 @@ class BackendMember:
 
 @dataclass(frozen=True, slots=True)
 class AgentMember:
-    """What an agent says of its machine when it registers; written by the agent alone."""
+    """What an agent says of its machine when it registers; written by the agent alone.
+
+    `joins`: the pools with `join: auto` that it asks to be let into, with `weight`. `leaving`: it is to be drained
+    everywhere, because it will end.
+    """
 
     name: BackendName
     address: IPAddress
     algorithm: int
+    joins: tuple[PoolName, ...] = ()
+    weight: int = 1
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True)

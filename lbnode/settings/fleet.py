@@ -88,6 +88,7 @@ def _build_pool(entry: PoolEntry, vips: tuple[Vip, ...]) -> Pool:
         flow_table=entry.flow_table,
         udp_idle_s=entry.udp_idle_s,
         table=entry.table,
+        join=entry.join,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator
 
 from lbnode.core.rules import did_you_mean
-from lbnode.model.fleet import MAX_SLOTS, WrongPort
+from lbnode.model.fleet import MAX_SLOTS, Join, WrongPort
 from lbnode.model.ids import IPAddress
 from lbnode.settings.fleet_document import FleetDocument
 from lbnode.settings.fleet_entries import PoolEntry
@@ -49,8 +49,10 @@ def _repeated(values: Iterable[tuple[Path, Hashable]], remedy: str) -> Iterator[
 
 def _check_pool(document: FleetDocument, path: Path, pool: PoolEntry) -> Iterator[FleetProblem]:
     members = (*path, "backends")
-    if not pool.backends:
-        yield FleetProblem(members, "is empty; a pool has at least one backend")
+    if not pool.backends and pool.join is Join.LISTED:
+        given = "backends" in pool.model_fields_set
+        what = "is empty; a pool has at least one backend" if given else "is missing; list them"
+        yield FleetProblem(members, f"{what}, or let those in that ask for it: join: auto")
     for index, member in enumerate(pool.backends):
         if member.name not in document.backends.names:
             remedy = did_you_mean(member.name, document.backends.names)

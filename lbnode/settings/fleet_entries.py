@@ -29,6 +29,7 @@ from lbnode.model.fleet import (
     MAX_SLOTS,
     HashAlgorithm,
     HashMode,
+    Join,
     OnAllFailed,
     Protocol,
     TableKind,
@@ -232,7 +233,8 @@ class HealthEntry(Entry):
 
 class PoolEntry(Entry):
     name: Name
-    backends: list[Annotated[MemberEntry, BeforeValidator(_member)]]
+    backends: list[Annotated[MemberEntry, BeforeValidator(_member)]] = []
+    join: Annotated[Join, _words(Join)] = Join.LISTED
     table_size: Annotated[int, PlainValidator(read_table_size)] = DEFAULT_TABLE_SIZE
     hash: Annotated[HashMode, _words(HashMode)] = HashMode.FLOW
     hash_algorithm: Annotated[HashAlgorithm, _words(HashAlgorithm)] = HashAlgorithm.MULTIPLY

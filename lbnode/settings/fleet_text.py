@@ -34,6 +34,7 @@ def _pool(pool: Pool) -> dict[str, Any]:
         "flow_table": (pool.flow_table, _DEFAULTS.flow_table),
         "udp_idle_s": (pool.udp_idle_s, _DEFAULTS.udp_idle_s),
         "table": (pool.table.value, _DEFAULTS.table.value),
+        "join": (pool.join.value, _DEFAULTS.join.value),
     }
     written |= {key: value for key, (value, default) in settings.items() if value != default}
     written["health"] = _health(pool.health) if pool.health is not None else "off"

@@ -115,6 +115,9 @@ class NodeSettings(FileSettings):
         Path("/var/lib/evenkeel/lbnode"), description="keeps the last epochs over restarts"
     )
     run_dir: Path = Field(Path("/run/evenkeel/lbnode"), description="sockets and this instance's bpffs mount")
+    leave_on_stop: bool = Field(
+        False, description="true: SIGTERM also ends this node's membership (containers)"
+    )
     xdp_mode: XdpMode = Field(XdpMode.AUTO, description="auto, native or generic")
     count_buckets: bool = Field(
         False, description="count packets per bucket: shows which node carries a flow"

@@ -68,6 +68,8 @@ def apply_commands(view: FleetView, commands: tuple[writes.Write, ...]) -> Fleet
                 view = replace(view, backends={**view.backends, member.name: member})
             case writes.RemoveBackend(name):
                 view = replace(view, backends={k: v for k, v in view.backends.items() if k != name})
+            case writes.ForgetAgent(name):
+                view = replace(view, agents={k: v for k, v in view.agents.items() if k != name})
             case writes.OfferEpoch(epoch):
                 stored = {**view.epochs.get(epoch.pool, {}), epoch.number: epoch}
                 view = replace(view, epochs={**view.epochs, epoch.pool: stored})

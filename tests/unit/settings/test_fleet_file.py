@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lbnode.model.fleet import HashAlgorithm, HashMode, HealthCheck, OnAllFailed, Protocol, WrongPort
+from lbnode.model.fleet import HashAlgorithm, HashMode, HealthCheck, Join, OnAllFailed, Protocol, WrongPort
 from lbnode.settings.fleet import FleetFileError, load_fleet, read_fleet
 from lbnode.settings.fleet_text import write_fleet
 
@@ -95,9 +95,23 @@ def test_a_fleet_written_as_text_reads_back_the_same() -> None:
             "  - name: web\n    affinity_window_s: 90.5\n    flow_table: yes\n    udp_idle_s: 5",
         ),
         broken("  - name: web", "  - name: web\n    table: maglev"),
+        broken("  - name: web", "  - name: web\n    join: auto"),
     ):
         fleet = read_fleet(text)
         assert read_fleet(write_fleet(fleet)) == fleet
+
+
+def test_a_pool_that_backends_join_by_themselves_needs_none_in_the_file() -> None:
+    text = broken("    backends: [b1, {name: b2, weight: 3, slot: 7}]", "    join: auto")
+    (pool,) = read_fleet(text).pools
+    assert (pool.join, pool.members) == (Join.AUTO, ())
+
+
+def test_a_pool_without_backends_is_told_both_ways_to_have_some() -> None:
+    found = problems(broken("    backends: [b1, {name: b2, weight: 3, slot: 7}]\n", ""))
+    assert found == [
+        "fleet.yaml:7: pools[0].backends: is missing; list them, or let those in that ask for it: join: auto"
+    ]
 
 
 def test_the_shipped_example_is_good() -> None:
