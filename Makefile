@@ -14,10 +14,10 @@ PACKAGES_RUN := libbpf1 iproute2 util-linux
 PACKAGES_LAB := bird2 zookeeper default-jre-headless ethtool curl procps tcpdump
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test unit lint format bench pictures drill lock clean
+.PHONY: help setup build demo test unit lint format bench fuzz fuzz-faults pictures drill lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready build ## install Debian packages and the virtual environment (done once)
 
@@ -56,6 +56,12 @@ format: setup ## rewrite the sources in house form
 
 bench: setup ## nanoseconds a packet and milliseconds a table, with their floor
 	@$(BIN)/python -m tests.bench
+
+fuzz: setup ## programs against models on a million generated and mutated packets each (ARGS="--seed 7 --packets 5000000")
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+fuzz-faults: setup ## is the fuzzer any good? plant faults in the C, one by one, and find them all
+	@$(BIN)/python -m tests.fuzz.fault_run
 
 pictures: setup ## draw the pictures of docs/affinity.md anew (minutes)
 	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[pictures]'

@@ -36,7 +36,7 @@ static __always_inline enum decap_outcome parse_tunnelled(struct xdp_md *ctx, st
 	if (!kind)
 		return DECAP_drop_stranger;
 	if (*kind == MEMBER_BACKEND)
-		count(counts, DECAP_extra_hop, span.left);
+		count(counts, DECAP_extra_hop, 0);
 	outcome = parse_gre(&span, packet);
 	return outcome == DECAP_PARSED ? parse_inner(&span, packet) : outcome;
 }

@@ -107,13 +107,14 @@ class BackendDataPlane:
         own: Sequence[Address],
         second_chance: bool = True,
         table_places: int = TABLE_PLACES,
+        object_path: Path = DECAP_OBJECT,
     ) -> BackendDataPlane:
         """Load the program for packets to the `own` addresses, at most one of a family.
 
         It works on the maps pinned in `directory` or on new ones.
         What is attached goes on unchanged until `attach`. Raises DataPlaneError.
         """
-        with BpfObject.open(DECAP_OBJECT) as decap:
+        with BpfObject.open(object_path) as decap:
             layout = BackendLayout.of(decap.btf)
             digest = f"{layout.digest}-{table_places}"
             pins = maps_directory(directory, digest)

@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 from lbnode.dataplane.backend_layout import MemberKind
-from lbnode.dataplane.model import ETHERTYPE_IPV4, GRE, IPV4_SIZE, MORE_OR_OFFSET, Verdict, ipv4_header
+from lbnode.dataplane.model import (
+    AMPLE_ROOM,
+    ETHERTYPE_IPV4,
+    GRE,
+    IPV4_SIZE,
+    MORE_OR_OFFSET,
+    Verdict,
+    ipv4_header,
+)
 from lbnode.dataplane.values import BackendEntry, PoolTable, VipEntry
 from lbnode.model.fleet import Protocol
 from lbnode.model.ids import BackendId, IPAddress, PoolName
@@ -31,7 +39,7 @@ SYN, ACK = 0x02, 0x10
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    """The packet in the tunnel. `flow` and `flags` (of TCP) are None and 0 when it shows no ports."""
+    """The packet in the tunnel. `flow` is None when it shows no ports; what follows `port` is of TCP."""
 
     destination: IPAddress
     size: int
@@ -40,6 +48,8 @@ class Inner:
     protocol: int = 0
     port: int = 0
     flags: int = 0
+    sequence: int = 0
+    acknowledged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +68,17 @@ class Tunnelled:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What becomes of a frame. `seen`: what else is counted, in order. `backend`: who gets it, if another does."""
+    """What becomes of a frame. `seen`: what else is counted, in order.
+
+    `backend` and `ifindex`: who gets it, if another does, and by which interface.
+    """
 
     outcome: str
     verdict: Verdict
     frame: bytes
     seen: tuple[str, ...] = ()
     backend: BackendId | None = None
+    ifindex: int = 0
 
 
 Sockets = Callable[[Inner], str]
@@ -113,8 +127,11 @@ class BackendModel:
     ingress: int = 1
     seen: list[str] = field(default_factory=list)
 
-    def process(self, frame: bytes, sockets: Sockets = lambda _inner: "") -> Result:
-        """Return what the backend does with `frame`; `sockets` tells what it holds."""
+    def process(self, frame: bytes, sockets: Sockets = lambda _inner: "", room: int = AMPLE_ROOM) -> Result:
+        """Return what the backend does with `frame`; `sockets` tells what it holds.
+
+        `room`: bytes that the driver leaves before it.
+        """
         self.seen = []
         try:
             packet = self._parse(frame)
@@ -123,7 +140,8 @@ class BackendModel:
             return self._left(str(end), frame)
         if not outcome.startswith("forwarded"):
             return self._left(outcome, frame, packet)
-        return self._forward(outcome, packet, ids, marked, frame)
+        result = self._forward(outcome, packet, ids, marked, frame)
+        return self._left("drop_failed", frame) if len(result.frame) - len(frame) > room else result
 
     # -- what came
 
@@ -255,7 +273,7 @@ class BackendModel:
         ethernet = hop.destination_mac + hop.source_mac + ETHERTYPE_IPV4.to_bytes(2, "big")
         verdict = Verdict.TX if hop.ifindex == self.ingress else Verdict.REDIRECT
         whole = ethernet + outer + gre + frame[ETHERNET_SIZE + packet.header :]
-        return Result(outcome, verdict, whole, tuple(self.seen), peer.id)
+        return Result(outcome, verdict, whole, tuple(self.seen), peer.id, hop.ifindex)
 
     def _own(self, version: int) -> IPv4Address:
         own = next(own for own in self.own if own.version == version)
@@ -313,8 +331,12 @@ def _with_ports(reader: _Reader, inner: Inner, source: IPAddress, protocol: int)
     head = reader.take(SMALLEST[Protocol(protocol)])
     client, port = struct.unpack_from("!HH", head)
     flow = Flow.between(source, client, inner.destination, port, protocol)
-    flags = head[13] if protocol == Protocol.TCP else 0
-    return Inner(inner.destination, inner.size, inner.dscp, flow, protocol, port, flags)
+    if protocol != Protocol.TCP:
+        return Inner(inner.destination, inner.size, inner.dscp, flow, protocol, port)
+    sequence, acknowledged = struct.unpack_from("!II", head, 4)
+    return Inner(
+        inner.destination, inner.size, inner.dscp, flow, protocol, port, head[13], sequence, acknowledged
+    )
 
 
 def _without_repeats(ids: Sequence[int]) -> list[int]:

@@ -32,6 +32,8 @@ DO_NOT_FRAGMENT = 0x4000
 MORE_OR_OFFSET = 0x3FFF
 KEY_PRESENT = 0x2000
 SYN, ACK = 0x02, 0x10
+AMPLE_ROOM = 192
+"""Bytes before a frame that every driver with native XDP leaves."""
 
 
 class Verdict(IntEnum):
@@ -46,13 +48,20 @@ class Verdict(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What becomes of a frame. `backend` is set when it is forwarded. `notes`: what the flow table did."""
+    """What becomes of a frame. `backend` and `ifindex`: to whom it goes, and by which interface.
+
+    `notes`: what the flow table did. `vip` and `bucket`: whose packet it is and where its pool's table was asked,
+    also when it is dropped.
+    """
 
     outcome: str
     verdict: Verdict
     frame: bytes
     backend: BackendId | None = None
     notes: tuple[str, ...] = ()
+    vip: VipEntry | None = None
+    bucket: int | None = None
+    ifindex: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +105,11 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class NodeModel:
-    """A node: tables in use, backends, VIPs, outer sources (a power of two: the bucket chooses).
+    """A node: tables in use, backends, VIPs, outer sources (the bucket chooses).
 
-    `recorded`: by pool, the buckets that the table on stage gives to another owner. Pools with a flow table make the
-    node remember; all else about it never changes.
+    `unready`: tables that wait for a switch in pools that have none yet. `recorded`: by pool, the buckets that the
+    table on stage gives to another owner. Pools with a flow table make the node remember; all else about it never
+    changes.
     """
 
     tables: Sequence[PoolTable]
@@ -111,6 +121,7 @@ class NodeModel:
     """Of the interface `ingress`; empty: frames for every MAC are taken."""
     recorded: Mapping[PoolName, NDArray[np.bool_]] = field(default_factory=dict)
     flows: FlowModel = field(default_factory=FlowModel)
+    unready: Sequence[PoolTable] = ()
     _pools: dict[PoolName, PoolTable] = field(init=False, default_factory=dict)
     _backends: dict[BackendId, BackendEntry] = field(init=False, default_factory=dict)
 
@@ -118,8 +129,11 @@ class NodeModel:
         self._pools.update({table.pool: table for table in self.tables})
         self._backends.update({entry.id: entry for entry in self.backends})
 
-    def process(self, frame: bytes) -> Result:
-        """Return what the node does with `frame`, which came in by the interface `ingress`."""
+    def process(self, frame: bytes, room: int = AMPLE_ROOM) -> Result:
+        """Return what the node does with `frame`, which came in by the interface `ingress`.
+
+        `room`: bytes that the driver leaves before it.
+        """
         if len(frame) < ETHERNET_SIZE or frame[12:14] != struct.pack("!H", ETHERTYPE_IPV4):
             return _left("pass_not_ip", frame)
         if self.own_mac and frame[:6] != self.own_mac:
@@ -133,7 +147,10 @@ class NodeModel:
         vip = self._vip(packet)
         if vip is None:
             return self._without_vip(packet, "drop_fragment" if packet.fragment else "drop_wrong_port", frame)
-        return self._forward(packet, vip, frame)
+        result = self._forward(packet, vip, frame)
+        if len(result.frame) - len(frame) > room:
+            result = replace(_left("drop_no_headroom", frame), notes=result.notes, bucket=result.bucket)
+        return replace(result, vip=vip)
 
     def _vip(self, packet: Packet) -> VipEntry | None:
         here = [
@@ -149,8 +166,8 @@ class NodeModel:
         pools = {vip.pool for vip in candidates}
         if len(pools) != 1:
             return None
-        table = self._pools.get(min(pools))
-        if table is None or table.mode is not HashMode.SOURCE:
+        known = [*self.tables, *self.unready]
+        if not any(table.pool in pools and table.mode is HashMode.SOURCE for table in known):
             return None
         return min(candidates, key=lambda vip: vip.port)
 
@@ -171,7 +188,7 @@ class NodeModel:
         is_recorded = recorded is not None and bool(recorded[bucket])
         if table.flow_table or is_recorded:
             listed, notes = self._follow(packet, table, listed, is_recorded)
-        return replace(self._send(packet, table, bucket, listed, frame), notes=notes)
+        return replace(self._send(packet, table, bucket, listed, frame), notes=notes, bucket=bucket)
 
     def _send(self, packet: Packet, table: PoolTable, bucket: int, listed: Listed, frame: bytes) -> Result:
         backend = self._backends.get(BackendId(listed.owner))
@@ -188,7 +205,9 @@ class NodeModel:
         ethernet = hop.destination_mac + hop.source_mac + frame[12:14]
         verdict = Verdict.TX if hop.ifindex == self.ingress else Verdict.REDIRECT
         outcome = "forwarded_keyed" if key else "forwarded"
-        return Result(outcome, verdict, ethernet + outer + frame[ETHERNET_SIZE:], backend.id)
+        return Result(
+            outcome, verdict, ethernet + outer + frame[ETHERNET_SIZE:], backend.id, ifindex=hop.ifindex
+        )
 
     def _follow(
         self, packet: Packet, table: PoolTable, listed: Listed, is_recorded: bool
@@ -215,7 +234,7 @@ class NodeModel:
         assert isinstance(tunnel.address, IPv4Address)
         return (
             ipv4_header(
-                self.sources[bucket % len(self.sources)],
+                self._source(bucket),
                 tunnel.address,
                 IPV4_SIZE + len(gre) + len(packet.data),
                 table.stamp,
@@ -223,6 +242,11 @@ class NodeModel:
             )
             + gre
         )
+
+    def _source(self, bucket: int) -> IPv4Address:
+        """Sources fill a power of two of places, by turns."""
+        places = 1 << (len(self.sources) - 1).bit_length()
+        return self.sources[bucket % places % len(self.sources)]
 
 
 def ipv4_header(source: IPv4Address, destination: IPv4Address, size: int, stamp: int, tos: int) -> bytes:

@@ -1,0 +1,1 @@
+"""The programs against their models, on packets and worlds that chance makes (docs/adr/0021)."""

@@ -1,0 +1,163 @@
+"""Worlds drawn by chance: what data planes know on bad days as well as on good ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address
+from random import Random
+
+from tests.fuzz.headers import TCP, UDP
+from tests.fuzz.worlds import (
+    LOOPBACK,
+    Address,
+    AgentWorld,
+    Backend,
+    Member,
+    NodeWorld,
+    Pool,
+    PoolState,
+    Row,
+    Socket,
+    SocketKind,
+    Vip,
+    Way,
+)
+
+OWN_MAC = bytes.fromhex("0200000000aa")
+ELSEWHERE = (7, 77, 4000)
+"""Interfaces that there are not: their redirections can be watched."""
+MTUS = (0, 120, 576, 1400, 1500, 1500, 1600, 9000)
+SIZES = (1, 2, 3, 7, 31, 101, 257)
+PORTS = (1, 53, 80, 81, 443, 8080, 65535)
+UNKNOWN = 999
+"""An id that no backend has."""
+
+
+def draw_node(chance: Random) -> NodeWorld:
+    """Return a node: two to five pools, up to nine backends, VIPs on a few addresses."""
+    ids = _ids(chance, chance.randint(1, 9))
+    backends = tuple(_backend(chance, number, f"10.1.{number >> 8}.{number & 255}") for number in ids)
+    pools = tuple(_pool(chance, f"pool-{number}", ids) for number in range(chance.randint(2, 5)))
+    pools = (*pools[:-1], _troubled(chance, pools[-1]))
+    sources = tuple(_source(chance) for _ in range(chance.choice((1, 1, 2, 3, 4, 5))))
+    own_mac = OWN_MAC if chance.random() < 0.9 else b""
+    return NodeWorld(pools, _vips(chance, pools), backends, sources, own_mac, chance.random() < 0.3)
+
+
+def draw_agent(chance: Random) -> AgentWorld:
+    """Return a backend with peers of every kind, and sockets that hold flows of its VIPs."""
+    own, *others = _ids(chance, chance.randint(2, 8))
+    backends = tuple(_backend(chance, number, f"10.0.{number >> 8}.{number & 255}") for number in others)
+    pools = tuple(
+        _of_agent(chance, _pool(chance, f"pool-{number}", [own, *others]), [own, *others])
+        for number in range(chance.randint(1, 4))
+    )
+    peers = [way.address for each in backends for way in each.ways]
+    members = tuple(Member(address, is_backend=True) for address in peers if chance.random() < 0.7)
+    nodes = tuple(Member(ip_address(f"10.255.0.{number}")) for number in range(1, chance.randint(2, 5)))
+    vips = _vips(chance, pools)
+    return AgentWorld(
+        (ip_address(f"10.0.{own >> 8}.{own & 255}"),), own, (*members, *nodes), pools, vips, backends,
+        _sockets(chance, vips), chance.random() < 0.95,
+    )  # fmt: skip
+
+
+def _source(chance: Random) -> Address:
+    """An outer source; those full of ones make checksums carry twice."""
+    return ip_address(chance.choice((f"10.255.0.{chance.randint(1, 254)}", "255.255.255.255", "0.0.0.1")))
+
+
+def _ids(chance: Random, count: int) -> list[int]:
+    """Return ids of backends, the last one that there can be among them now and then."""
+    ids = chance.sample(range(1, 1 << 16), count)
+    ids[-1] = chance.choice((ids[-1], 65535))
+    return list(dict.fromkeys(each for each in ids if each != UNKNOWN)) or [1]
+
+
+def _backend(chance: Random, number: int, address: str) -> Backend:
+    interface = chance.choice((LOOPBACK, LOOPBACK, LOOPBACK, chance.choice(ELSEWHERE), 0))
+    where = ip_address(address) if chance.random() < 0.9 else ip_address("255.255.255.254")
+    return Backend(number, chance.random() < 0.7, Way(where, interface, chance.choice(MTUS)))
+
+
+def _row(chance: Random, ids: list[int]) -> Row:
+    """A bucket as tables have them: backends, each once, without gaps; the owner may be none, or unknown here."""
+    known = [UNKNOWN, *ids] if chance.random() < 0.1 else ids
+    chosen = chance.sample(known, min(len(known), chance.choice((1, 1, 2, 3))))
+    owner, first, second = (*chosen, 0, 0)[:3]
+    return (owner if chance.random() < 0.95 else 0), first, second
+
+
+def _any_row(chance: Random, ids: list[int]) -> Row:
+    """A bucket that no builder of tables makes: an agent must not let a packet circle even then."""
+    some = [0, UNKNOWN, *ids]
+    return chance.choice(some), chance.choice(some), chance.choice(some)
+
+
+def _rows(chance: Random, ids: list[int]) -> tuple[Row, ...]:
+    return tuple(_row(chance, ids) for _ in range(chance.randint(1, 12)))
+
+
+def _before(chance: Random, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    """Buckets that one of those they list may have owned before."""
+    return tuple((chance.choice([each for each in row if each] or [0]), 0, 0) for row in rows)
+
+
+def _pool(chance: Random, name: str, ids: list[int]) -> Pool:
+    flow_table = chance.random() < 0.5
+    buckets = _rows(chance, ids)
+    return Pool(
+        name,
+        epoch=chance.choice((1, 2, 0x3FFF, 0x4000, 0x7FFF, 0x8000, 0x10000, chance.randrange(1, 1 << 20))),
+        size=chance.choice(SIZES),
+        seed=chance.randrange(1 << 16),
+        buckets=buckets,
+        by_source=chance.random() < 0.4,
+        siphash=chance.random() < 0.3,
+        flow_table=flow_table,
+        failed=tuple(chance.sample(ids, (len(ids) + 1) // 2)) if flow_table and chance.random() < 0.5 else (),
+        staged=_rows(chance, ids) if flow_table and chance.random() < 0.6 else (),
+        past=chance.choice(((), _rows(chance, ids), _before(chance, buckets))),
+        takes_new=chance.random() < 0.7,
+        local=chance.random() < 0.2,
+    )
+
+
+def _of_agent(chance: Random, pool: Pool, ids: list[int]) -> Pool:
+    """The same pool without what is a node's own, and with any buckets."""
+    odd = tuple(_any_row(chance, ids) for _ in range(chance.randint(1, 3)))
+    buckets = chance.choice((pool.buckets, (*pool.buckets, *odd)))
+    return replace(pool, buckets=buckets, flow_table=False, failed=(), staged=(), past=())
+
+
+def _troubled(chance: Random, pool: Pool) -> Pool:
+    """The same pool, sound or not."""
+    state = chance.choice((PoolState.READY, PoolState.UNREADY, PoolState.CORRUPT))
+    return pool if state is PoolState.READY else replace(pool, state=state, staged=(), past=())
+
+
+def _vips(chance: Random, pools: tuple[Pool, ...]) -> tuple[Vip, ...]:
+    """Every pool has VIPs; on some addresses all point at one pool, which fragments ask for."""
+    vips: dict[tuple[Address, int, int], Vip] = {}
+    for number in range(chance.randint(len(pools), len(pools) + 3)):
+        address = ip_address(f"192.0.2.{chance.randint(1, 254)}")
+        passes = chance.random() < 0.2
+        main = pools[number % len(pools)]
+        for _ in range(chance.randint(1, 4)):
+            pool = main if chance.random() < 0.8 else chance.choice(pools)
+            protocol, port = chance.choice((TCP, TCP, UDP)), chance.choice(PORTS)
+            heard = chance.random() < 0.85
+            vips[address, protocol, port] = Vip(address, protocol, port, pool.name, passes, heard)
+    return tuple(vips.values())
+
+
+def _sockets(chance: Random, vips: tuple[Vip, ...]) -> tuple[Socket, ...]:
+    heard = [vip for vip in vips if vip.protocol == TCP and vip.heard]
+    if not heard:
+        return ()
+    sockets: dict[tuple[Address, int], Socket] = {}
+    for kind in [*SocketKind, *SocketKind]:
+        vip, client = chance.choice(heard), ip_address(f"198.51.100.{chance.randint(1, 254)}")
+        port = chance.randrange(1024, 1 << 16)
+        sockets[client, port] = Socket(kind, client, port, vip.address, vip.port)
+    return tuple(sockets.values())

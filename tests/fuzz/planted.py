@@ -1,0 +1,215 @@
+"""The faults that `make fuzz-faults` plants: each once made somewhere, or easily made here."""
+
+from __future__ import annotations
+
+from tests.fuzz.faults import Fault
+
+NODE = (
+    Fault(
+        "a frame that ends exactly with its header is taken for truncated", "node", "parse.h",
+        "if (header + size > cursor->end)", "if (header + size >= cursor->end)",
+    ),
+    Fault(
+        "the TCP header's length is not asked of the IP header", "node", "parse.h",
+        "if (size < TCP_SIZE || (void *)tcp + TCP_SIZE > cursor->end)",
+        "if ((void *)tcp + TCP_SIZE > cursor->end)",
+    ),
+    Fault(
+        "a UDP header may end one byte late", "node", "parse.h",
+        "if (size < sizeof(*udp) ||", "if (size + 1 < sizeof(*udp) ||",
+    ),
+    Fault(
+        "SYN with ACK opens a flow", "node", "parse.h",
+        "(tcp->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN", "(tcp->flags & TCP_SYN) == TCP_SYN",
+    ),
+    Fault("header lengths below five words pass", "node", "parse.h", "ip->ihl < 5", "ip->ihl < 4"),
+    Fault(
+        "a later fragment is none", "node", "parse.h",
+        "#define IP_FRAGMENT_OFFSET 0x1fff", "#define IP_FRAGMENT_OFFSET 0x0fff",
+    ),
+    Fault(
+        "the more-fragments flag is don't-fragment", "node", "parse.h",
+        "#define IP_MORE_FRAGMENTS  0x2000", "#define IP_MORE_FRAGMENTS  0x4000",
+    ),
+    Fault(
+        "the length stays in network order", "node", "parse.h",
+        "packet->size = bpf_ntohs(ip->tot_len);", "packet->size = ip->tot_len;",
+    ),
+    Fault(
+        "ECN goes out with the DSCP", "node", "parse.h",
+        "packet->dscp = ip->tos & 0xfc;", "packet->dscp = ip->tos & 0xfe;",
+    ),
+    Fault(
+        "IP options are taken for the ports", "node", "parse.h",
+        "cursor->at = (void *)ip + header;", "cursor->at = (void *)ip + sizeof(*ip);",
+    ),
+    Fault(
+        "frames for other MACs are taken", "node", "parse.h", "!= own && own)", "!= own && own == 1)",
+    ),
+    Fault(
+        "only two outer sources are used", "node", "node.bpf.c",
+        "bucket & state->control.source_mask & (SOURCE_PLACES - 1)", "bucket & 1",
+    ),
+    Fault("the outer packet lives too short", "node", "encap.h", "outer->ttl = 64;", "outer->ttl = 63;"),
+    Fault(
+        "the outer checksum is folded once", "node", "encap.h",
+        "return ~sum_of(sum_of(sum));", "return ~sum_of(sum);",
+    ),
+    Fault(
+        "the outer packet may be fragmented", "node", "encap.h",
+        "outer->fragment = bpf_htons(0x4000);", "outer->fragment = 0;",
+    ),
+    Fault("no stamp", "node", "node.bpf.c", "way->stamp = current;", "way->stamp = 0;"),
+    Fault(
+        "the stamp is not in network order", "node", "encap.h",
+        "__be16 id = bpf_htons(way->stamp);", "__be16 id = way->stamp;",
+    ),
+    Fault(
+        "alternates change places in the key", "node", "table.h",
+        "(__u32)bucket.first << 16 | bucket.second", "(__u32)bucket.second << 16 | bucket.first",
+    ),
+    Fault(
+        "SYNs carry a key", "node", "table.h", "!bucket.first || is_syn ||", "!bucket.first ||",
+    ),
+    Fault(
+        "backends without agent get a key", "node", "table.h",
+        "|| !(tunnel->flags & TUNNEL_AGENT))", "|| !tunnel->flags)",
+    ),
+    Fault(
+        "what just fits the next hop is too big", "node", "encap.h",
+        "packet->size + outer_size > way->tunnel->mtu", "packet->size + outer_size >= way->tunnel->mtu",
+    ),
+    Fault(
+        "a keyed packet is counted as keyless", "node", "encap.h",
+        "OUTER_SIZE + KEY_SIZE, OUTCOME_forwarded_keyed)", "OUTER_SIZE + KEY_SIZE, OUTCOME_forwarded)",
+    ),
+    Fault(
+        "bytes of a VIP are not counted", "node", "node.bpf.c",
+        "count(counts, vip->row, bytes);", "count(counts, vip->row, 0);",
+    ),
+    Fault(
+        "redirected to the wrong interface", "node", "node.bpf.c",
+        "bpf_redirect(ifindex, 0)", "bpf_redirect(ifindex + 1, 0)",
+    ),
+    Fault(
+        "one bit of the ports is not hashed", "node", "hash.h",
+        "vip->ports * packet->ports", "vip->ports * (packet->ports & 0x7fffffff)",
+    ),
+    Fault(
+        "SipHash with a rotation off by one", "node", "hash.h",
+        "sip->v3 = rotate(sip->v3, 21) ^ sip->v0;", "sip->v3 = rotate(sip->v3, 20) ^ sip->v0;",
+    ),
+    Fault(
+        "wrong ports pass where they should not", "node", "vip.h",
+        "ours->flags & VIP_WRONG_PASS ?", "ours->flags | VIP_WRONG_PASS ?",
+    ),
+    Fault(
+        "flows of a failed second alternate stay with it", "node", "flow.h",
+        "!(unfit & BUCKET_SECOND_FAILED)", "!(unfit & BUCKET_FIRST_FAILED)",
+    ),
+    Fault(
+        "a flow that begins anew is still the old one", "node", "flow.h",
+        "bpf_map_delete_elem(&flows, flow);", "",
+    ),
+    Fault(
+        "fragments of UDP are flows of their own", "node", "flow.h", "is_portless ? 0 :", "is_portless && 0 ? 0 :",
+    ),
+)  # fmt: skip
+
+AGENT = (
+    Fault(
+        "strangers are passed on to the stack as they came", "agent", "decap.bpf.c",
+        "return DECAP_drop_stranger;", "return DECAP_untouched;",
+    ),
+    Fault(
+        "inner packets may be longer than the outer one", "agent", "decap_parse.h",
+        "if (span->left < size || header + size > span->end)", "if (header + size > span->end)",
+    ),
+    Fault(
+        "a length that just fits is too long", "agent", "decap_parse.h",
+        "if (size > span->left)", "if (size >= span->left)",
+    ),
+    Fault(
+        "outer fragments are taken", "agent", "decap_parse.h",
+        "ip->ihl != 5 || (ip->frag_off & bpf_htons(IP_IS_FRAGMENT))", "ip->ihl != 5",
+    ),
+    Fault(
+        "GRE with a sequence number is taken", "agent", "decap_gre.h",
+        "(0x8000 | 0x4000 | 0x1000 |", "(0x8000 | 0x4000 |",
+    ),
+    Fault(
+        "the mark is another bit", "agent", "decap_gre.h",
+        "#define GRE_MARK    0x0008", "#define GRE_MARK    0x0020",
+    ),
+    Fault(
+        "the key is read as this host has it", "agent", "decap_parse.h",
+        "packet->key = bpf_ntohl(*key);", "packet->key = *key;",
+    ),
+    Fault(
+        "a keyed packet in sync is delivered at once", "agent", "decap_chance.h",
+        "if (!packet->is_keyed && !packet->is_marked &&", "if (!packet->is_marked &&",
+    ),
+    Fault(
+        "a sender's age is asked without wrapping around", "agent", "decap_chance.h",
+        "(__s16)((packet->stamp - (__u16)world->current) << 1) < 0",
+        "(packet->stamp & STAMP_NUMBER) < (world->current & STAMP_NUMBER)",
+    ),
+    Fault(
+        "new flows of a sender that is behind are kept", "agent", "decap_chance.h",
+        "((packet->is_marked || takes_new) && !is_behind(world, packet))", "takes_new",
+    ),
+    Fault(
+        "a packet passed on along its list gets a new stamp", "agent", "decap_chance.h",
+        "way->stamp = packet->stamp;", "",
+    ),
+    Fault(
+        "any acknowledgement completes a handshake", "agent", "chance_socket.h",
+        "tcp->flags & TCP_ACK && bpf_ntohl(tcp->ack_seq) == request->snt_isn + 1", "tcp->flags & TCP_ACK",
+    ),
+    Fault(
+        "an ended flow is asked for too near a number", "agent", "chance_socket.h",
+        "#define TIME_WAIT_REACH (1 << 20)", "#define TIME_WAIT_REACH (1 << 19)",
+    ),
+    Fault(
+        "cookies are not looked at", "agent", "chance_socket.h",
+        "return fits_cookie(ctx, socket, packet) ? DECAP_delivered_cookie : NOBODY;", "return NOBODY;",
+    ),
+    Fault(
+        "source and destination port change places in the look-up", "agent", "chance_socket.h",
+        "__be16 source = inner->ports, destination = inner->ports >> 16;",
+        "__be16 source = inner->ports >> 16, destination = inner->ports;",
+    ),
+    Fault(
+        "this backend asks itself", "agent", "chance_list.h", "if (id == self) {", "if (id == self + 1) {",
+    ),
+    Fault(
+        "the same backend is named twice", "agent", "chance_list.h",
+        "if (second == self || second == first)", "if (second == self)",
+    ),
+    Fault(
+        "a backend without agent is forgotten", "agent", "chance_list.h",
+        "way->key = key_of(list >> ID_BITS, self, last_id);", "way->key = key_of(list >> ID_BITS, self, 0);",
+    ),
+    Fault(
+        "a restarted packet is not marked", "agent", "decap.bpf.c",
+        "packet->is_marked || outcome == DECAP_forwarded_restarted ||", "packet->is_marked ||",
+    ),
+    Fault(
+        "a new flow that was passed on twice is not settled", "agent", "decap.bpf.c",
+        "marks |= GRE_SETTLED;", "marks |= GRE_MARK;",
+    ),
+    Fault(
+        "the source MAC's end is left behind", "agent", "decap.bpf.c",
+        "*(__u32 *)(to + 8) = *(__u32 *)(from + 8);", "*(__u16 *)(to + 8) = *(__u16 *)(from + 8);",
+    ),
+    Fault(
+        "too long for the next hop, and sent", "agent", "decap.bpf.c",
+        "if (packet->inner.size + size > way->tunnel->mtu)", "if (packet->inner.size > way->tunnel->mtu)",
+    ),
+    Fault(
+        "hops from other backends are not counted", "agent", "decap.bpf.c",
+        "if (*kind == MEMBER_BACKEND)", "if (*kind == MEMBER_NODE)",
+    ),
+)  # fmt: skip
+
+FAULTS = (*NODE, *AGENT)
