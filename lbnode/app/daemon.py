@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
 
 import structlog
 
@@ -30,6 +29,7 @@ from lbnode.core.leader import earliest
 from lbnode.core.presence import Presence
 from lbnode.daemon.hops import NextHops
 from lbnode.daemon.memory import Memory
+from lbnode.daemon.release import RELEASE
 from lbnode.dataplane.node import NodeDataPlane
 from lbnode.metrics.exporter import Exporter
 from lbnode.metrics.sample import PoolSample, Sample
@@ -89,6 +89,7 @@ class NodeDaemon:
         self._rpc = RpcServer(Cluster(memory, self._live, lambda: self._kernel.pools), settings.rpc.listen)
         self._fleet_file = FleetFile(settings.fleet_file)
         self._exporter = Exporter()
+        self._sampled_at = float("-inf")
         self._joined = False
         self._said: NodeLive | None = None
 
@@ -122,6 +123,7 @@ class NodeDaemon:
         if self._settings.metrics is not None:
             log.info("metrics", at=self._exporter.start(self._settings.metrics.listen))
             stack.callback(self._exporter.stop)
+        stack.enter_context(self._interface.watch(self._dirty.set))
         self._hops.start()
         stack.push_async_callback(self._hops.close)
         stack.push_async_callback(self._health.close)
@@ -131,7 +133,7 @@ class NodeDaemon:
         stack.push_async_callback(self._memory.close)
         self._leadership.start()
         stack.push_async_callback(self._leadership.stop)
-        log.info("started", node=self._name, version=version("evenkeel"), rpc=self._rpc.addresses)
+        log.info("started", node=self._name, version=RELEASE, rpc=self._rpc.addresses)
 
     async def _pass(self) -> bool:
         """One pass, then a wait for the next; True when the node has stopped."""
@@ -165,7 +167,7 @@ class NodeDaemon:
         self._health.follow(wanted_fleet(view))
         await self._speak(view)
         self._memory.keep(view)
-        self._exporter.sample = self._sample(local)
+        self._export(local, now)
         await self._rpc.set_ready(bool(self._kernel.pools) or view.connected)
         return earliest(wake_at, self._presence.wake_at(now))
 
@@ -210,7 +212,7 @@ class NodeDaemon:
         local = self._memory.local(time.monotonic())
         return NodeLive(
             name=self._name,
-            version=version("evenkeel"),
+            version=RELEASE,
             state=View.LOCAL.value if local else self._presence.phase.value,
             started_at=self._started_at,
             rpc_address=self._rpc.addresses[0],
@@ -222,12 +224,18 @@ class NodeDaemon:
             alarms=tuple(self._alarms()),
         )
 
+    def _export(self, local: bool, now: float) -> None:
+        """Give scrapers new numbers about once a tick: many passes change none of them."""
+        if now >= self._sampled_at + TICK_S / 2:
+            self._exporter.sample = self._sample(local)
+            self._sampled_at = now
+
     def _sample(self, local: bool) -> Sample:
         """This node in numbers, for those who scrape it."""
         counters = self._plane.counters()
         loaded = self._kernel.loaded()
         return Sample(
-            version=version("evenkeel"),
+            version=RELEASE,
             local_view=local,
             leading=self._leadership.leading,
             alarms=len(tuple(self._alarms())),

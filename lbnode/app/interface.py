@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
 from lbnode.dataplane.node import NodeDataPlane
 from lbnode.netdev.errors import NetdevError
 from lbnode.netdev.links import link_named
 from lbnode.netdev.netlink import Netlink
+from lbnode.netdev.seen import Seen
+from lbnode.netdev.watcher import Event, Group, Watcher
 
 log = structlog.get_logger()
 
 
 class Interface:
-    """Keeps the data plane informed of an interface's address; `problem` says why it cannot."""
+    """Keeps the data plane informed of an interface's address; `problem` says why it cannot.
+
+    The kernel is asked again only after it has told of a change, or did not answer.
+    """
 
     def __init__(self, netlink: Netlink, plane: NodeDataPlane, name: str) -> None:
-        self._netlink = netlink
         self._plane = plane
         self._name = name
         self._known: tuple[int, bytes] | None = None
+        self._link = Seen(lambda: link_named(netlink, name))
         self.problem = ""
+
+    def watch(self, on_change: Callable[[], None]) -> Watcher:
+        """Listen to the kernel until the watcher is closed; `on_change`: time for a `refresh`."""
+
+        def changed(_event: Event) -> None:
+            self._link.forget()
+            on_change()
+
+        self._link.forget()
+        return Watcher(changed, Group.LINK)
 
     async def refresh(self) -> None:
         """Look at the interface; tell the data plane if its address is another one."""
         try:
-            link = await link_named(self._netlink, self._name)
+            link = await self._link.get()
         except NetdevError as error:
             self._complain(str(error))
             return

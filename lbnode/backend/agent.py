@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import time
 from dataclasses import replace
-from importlib.metadata import version
 
 import structlog
 
@@ -30,6 +29,7 @@ from lbnode.backend.plan import (
 )
 from lbnode.backend.settings import BackendSettings
 from lbnode.backend.watch import Watch
+from lbnode.daemon.release import RELEASE
 from lbnode.dataplane.errors import DataPlaneError
 from lbnode.model.epoch import ALGORITHM
 from lbnode.model.ids import BackendName, PoolName
@@ -226,7 +226,7 @@ class Agent:
         attached = self._host.attached
         live = AgentLive(
             name=self._name,
-            version=version("evenkeel"),
+            version=RELEASE,
             pools=self._acknowledged.epochs,
             nodes=self._acknowledged.nodes,
             xdp={self._settings.interface: str(attached.xdp)} if attached is not None else {},
@@ -240,4 +240,5 @@ class Agent:
 
     def _kernel_changed(self, event: Event) -> None:
         if event.change in WATCHED:
+            self._host.look_again()
             self._dirty.set()

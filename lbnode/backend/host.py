@@ -20,7 +20,7 @@ from lbnode.daemon.tunnels import backend_entry
 from lbnode.dataplane import backend as dataplane
 from lbnode.dataplane.backend import Attachment, AttachMode, BackendDataPlane
 from lbnode.dataplane.backend_layout import MemberKind
-from lbnode.dataplane.values import LoadedTable, VipEntry
+from lbnode.dataplane.values import BackendEntry, LoadedTable, VipEntry
 from lbnode.dataplane.vips import VipKey
 from lbnode.model.ids import IPAddress, PoolName
 from lbnode.model.members import BackendMember
@@ -28,6 +28,7 @@ from lbnode.netdev import Netlink, bpffs, filters, sysctls
 from lbnode.netdev.addresses import add_address, addresses, remove_address
 from lbnode.netdev.errors import InterfaceMissingError
 from lbnode.netdev.links import link_named
+from lbnode.netdev.seen import Seen
 from lbnode.store.copy import DiskCopy
 
 LOOPBACK = "lo"
@@ -62,6 +63,9 @@ class Host:
         self._file = ChangesFile(settings.state_dir)
         self._changes = self._file.read()
         self._attached: Attached | None = None
+        self._peers: tuple[BackendEntry, ...] | None = None
+        self._link = Seen(lambda: link_named(netlink, settings.interface))
+        self._on_lo = Seen(lambda: addresses(netlink, LOOPBACK))
 
     @classmethod
     async def open(cls, settings: BackendSettings, netlink: Netlink, hops: NextHops) -> Host:
@@ -86,18 +90,25 @@ class Host:
         """The VIPs that agents put on lo."""
         return self._changes.addresses
 
+    def look_again(self) -> None:
+        """Links or addresses may have changed: the kernel has said so, or this host did it."""
+        self._link.forget()
+        self._on_lo.forget()
+
     async def on_lo(self) -> frozenset[IPAddress]:
-        """The addresses that lo has now."""
-        return await addresses(self._netlink, LOOPBACK)
+        """The addresses that lo has: as last seen, unless there is reason to look again."""
+        return await self._on_lo.get()
 
     async def add(self, address: IPAddress) -> None:
         """Put a VIP on lo."""
         if address not in self._changes.addresses and address not in await self.on_lo():
             self._keep(replace(self._changes, addresses=(*self._changes.addresses, address)))
+        self.look_again()
         await add_address(self._netlink, LOOPBACK, address)
 
     async def remove(self, address: IPAddress) -> None:
         """Take a VIP off lo that an agent put there."""
+        self.look_again()
         await remove_address(self._netlink, LOOPBACK, address)
         left = tuple(kept for kept in self._changes.addresses if kept != address)
         self._keep(replace(self._changes, addresses=left))
@@ -120,7 +131,10 @@ class Host:
     async def follow(self, peers: Collection[BackendMember]) -> None:
         """Bring the ways to `peers` up to date."""
         await self._hops.follow(peer.address for peer in peers)
-        self._plane.set_backends([backend_entry(peer, self._hops) for peer in peers])
+        entries = tuple(backend_entry(peer, self._hops) for peer in peers)
+        if entries != self._peers:
+            self._plane.set_backends(entries)
+            self._peers = entries
 
     def load(self, wanted: LoadTable) -> None:
         """Go by this table from now on."""
@@ -139,7 +153,7 @@ class Host:
 
     async def attach(self) -> Attached:
         """Set sysctls and hang the programs on the interface, unless this host did so and nothing changed."""
-        link = await link_named(self._netlink, self._settings.interface)
+        link = await self._link.get()
         path_mtu = self._settings.path_mtu or link.mtu
         before = self._attached
         if before is not None and (before.ifindex, before.path_mtu) == (link.index, path_mtu):

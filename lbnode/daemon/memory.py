@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,10 @@ LOCAL_AFTER_S = 3.0
 """How long the store may be out of reach before this node trusts its own health verdicts ("local view")."""
 
 
+KEEP_S = 1.0
+"""How long news waits for more of it before the disk is written: the copy is read only after a restart."""
+
+
 class Memory:
     """Joins the store to its copy on disk. `view` never fails and never waits."""
 
@@ -35,6 +40,7 @@ class Memory:
         self._lost_at: float | None = time.monotonic()
         self._kept: FleetView | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
         self._foreign = ""
 
     async def start(self, on_change: Callable[[], None]) -> None:
@@ -53,6 +59,7 @@ class Memory:
 
     async def close(self) -> None:
         """Finish writing the copy and end the session."""
+        self._closing.set()
         if self._writing is not None:
             await asyncio.gather(self._writing, return_exceptions=True)
         await self.store.close()
@@ -70,6 +77,8 @@ class Memory:
             return self._refuse(str(error))
         if view.identity is None and not view.connected:
             return replace(self._last, connected=False)
+        if view is self._last and not self._foreign:
+            return view
         older = regression(self._last, view) if view.connected else ""
         if older:
             return self._refuse(f"store {self.store.address}: {older}")
@@ -91,16 +100,21 @@ class Memory:
         return self._lost_at is not None and now - self._lost_at >= LOCAL_AFTER_S
 
     def keep(self, view: FleetView) -> None:
-        """Bring the copy on disk up to date, in the background; only what the store says is kept."""
-        if not view.connected or view.identity is None or view == self._kept:
-            return
-        if self._writing is not None and not self._writing.done():
+        """Bring the copy on disk up to date soon, in the background; only what the store says is kept."""
+        if not view.connected or view.identity is None or view is self._kept:
             return
         self._kept = view
-        self._writing = asyncio.create_task(self._save(view), name="copy on disk")
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._save(), name="copy on disk")
 
-    async def _save(self, view: FleetView) -> None:
-        try:
-            await asyncio.to_thread(self._copy.save, view)
-        except StoreError as error:
-            log.error("copy on disk not written", problem=str(error))
+    async def _save(self) -> None:
+        """Write what was last kept, and again while that changes."""
+        written: FleetView | None = None
+        while self._kept is not None and self._kept is not written:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), KEEP_S)
+            written = self._kept
+            try:
+                await asyncio.to_thread(self._copy.save, written)
+            except StoreError as error:
+                log.error("copy on disk not written", problem=str(error))

@@ -36,6 +36,7 @@ class RpcServer:
         self._wanted = tuple(addresses)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
+        self._is_ready: bool | None = None
         self.addresses: tuple[str, ...] = ()
         """Where the started server listens; a port 0 that was asked for is the real one here."""
 
@@ -55,6 +56,9 @@ class RpcServer:
 
     async def set_ready(self, ready: bool) -> None:
         """Tell health checkers whether the node serves: tables loaded and the fleet known."""
+        if ready is self._is_ready:
+            return
+        self._is_ready = ready
         serving = health_pb2.HealthCheckResponse
         status = serving.SERVING if ready else serving.NOT_SERVING
         for service in ("", STATUS, CONTROL):

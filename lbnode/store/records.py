@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from lbnode.model.codec import CorruptRecordError, decode
@@ -103,6 +104,7 @@ class Place(NamedTuple):
     names: tuple[str, ...]
 
 
+@lru_cache(maxsize=8192)
 def place_of(path: str) -> Place | None:
     """Return what `path` is about; None if no record of this release lies there."""
     parts = path.split("/")
@@ -160,13 +162,24 @@ class Reader:
     _read: dict[str, _Read] = field(default_factory=dict)
     _good: dict[str, Any] = field(default_factory=dict)
     _current: dict[PoolName, EpochNumber] = field(default_factory=dict)
+    _last: tuple[Mapping[str, Entry], str | None, bool] | None = None
+    _view: FleetView = field(default_factory=FleetView)
 
     def remember(self, view: FleetView) -> None:
         """Let the lasting records of `view`, known from elsewhere, stand in for those that cannot be read."""
         self._good |= lasting_records(view)
 
     def view(self, entries: Mapping[str, Entry], leader: str | None, connected: bool) -> FleetView:
-        """Return the view of a snapshot. Only entries that are new since the last call are decoded."""
+        """Return the view of a snapshot: the same object as before when nothing has changed.
+
+        Only entries that are new since the last call are decoded.
+        """
+        asked = (entries, leader, connected)
+        if asked != self._last:
+            self._view, self._last = self._new_view(entries, leader, connected), asked
+        return self._view
+
+    def _new_view(self, entries: Mapping[str, Entry], leader: str | None, connected: bool) -> FleetView:
         self._read = {path: self._fresh(path, entry) for path, entry in entries.items() if place_of(path)}
         if connected:
             self._good = {path: record for path, record in self._good.items() if path in self._read}

@@ -87,3 +87,19 @@ async def test_a_store_restored_from_an_old_backup_is_refused_and_the_last_view_
     assert not view.connected
     assert "old backup" in restored.problem
     await restored.close()
+
+
+async def test_news_that_comes_while_the_copy_is_written_is_written_too(tmp_path: Path) -> None:
+    await founded(tmp_path)
+    memory = await opened(tmp_path)
+    for number in range(3):
+        version = memory.view().desired_version
+        latest = DesiredFleet("demo", backends=(Backend(BackendName(f"b{number}"), ip_address("10.0.0.1")),))
+        await memory.store.write_desired(latest, version)
+        memory.keep(memory.view())
+        await asyncio.sleep(0)
+    await memory.close()
+
+    kept = DiskCopy(tmp_path / "state").load().view
+    assert kept is not None
+    assert kept.desired == latest
