@@ -27,6 +27,7 @@ from lbnode.netdev.netlink import Netlink
 from lbnode.rpc.listen import check_listen_address
 from lbnode.settings.node import BgpSettings, NodeSettings
 from lbnode.store.copy import DiskCopy
+from lbnode.store.interest import OF_NODES
 
 COMMAND = "lbnode"
 
@@ -51,7 +52,9 @@ async def _run(settings: NodeSettings) -> None:
             daemon = NodeDaemon(
                 settings=settings,
                 interface=interface,
-                memory=Memory(make_tree(settings.store, settings.fleet), DiskCopy(settings.state_dir)),
+                memory=Memory(
+                    make_tree(settings.store, settings.fleet, OF_NODES), DiskCopy(settings.state_dir)
+                ),
                 plane=plane,
                 hops=NextHops(netlink, dirty.set),
                 announcer=Announcer(make_speaker(settings, dirty.set)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from lbnode.core.control import decide
+from lbnode.core.control import decide, depends_on_liveness
 from lbnode.core.plan import Plan
 from lbnode.daemon.memory import Memory
 from lbnode.model.requests import Apply, Outcome, Refusal, RefusalKind, Request
@@ -19,6 +19,8 @@ ATTEMPTS = 5
 async def carry_out(memory: Memory, request: Request) -> Outcome | Refusal:
     """Decide `request`, write what follows, and return what the operator is told."""
     dry_run = isinstance(request, Apply) and request.dry_run
+    if depends_on_liveness(request):
+        await memory.store.catch_up()
     for _ in range(ATTEMPTS):
         if memory.problem:
             return Refusal(RefusalKind.UNAVAILABLE, memory.problem)

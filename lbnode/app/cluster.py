@@ -39,6 +39,7 @@ class Cluster:
 
     async def status(self) -> FleetStatus:
         """Return the fleet as this node sees it now."""
+        await self._memory.store.catch_up()
         return assess(self._memory.view(), self._live(), self._in_use(), time.time())
 
     async def explain(self, question: FlowQuestion) -> Explanation | Refusal:
@@ -61,6 +62,7 @@ class Cluster:
             desired = read_fleet(fleet_yaml)
         except FleetFileError as error:
             return error.refusal()
+        await self._memory.store.catch_up()
         return await asyncio.to_thread(forecast, self._memory.view(), desired, time.time())
 
     async def export(self) -> str | Refusal:

@@ -47,6 +47,7 @@ class Leadership:
         self._on_change = on_change
         self._campaign: Campaign | None = None
         self._leader = Leader()
+        self._is_new = True
         self.alarms: tuple[str, ...] = ()
 
     @property
@@ -75,6 +76,10 @@ class Leadership:
         if not self.leading or not view.connected:
             self.alarms = ()
             return None
+        if self._is_new:
+            self._is_new = False
+            await self._store.catch_up()
+            return now
         decision = self._leader.handle(view, now, time.time())
         self._tell(decision)
         try:
@@ -90,6 +95,7 @@ class Leadership:
     def _elected(self) -> None:
         log.info("elected leader", node=self._node)
         self._leader = Leader()
+        self._is_new = True
         self._on_change()
 
     def _lost(self) -> None:

@@ -115,6 +115,8 @@ class Agent:
         while not self._stopping:
             self._dirty.clear()
             self._fleet.report()
+            if self._departure is not None:
+                await self._fleet.catch_up()
             if self._has_left():
                 return
             patience = LEAVING_S if self._departure is not None else None

@@ -17,6 +17,7 @@ from lbnode.daemon.memory import Memory
 from lbnode.daemon.tree import make_tree
 from lbnode.netdev import Netlink
 from lbnode.store.copy import DiskCopy
+from lbnode.store.interest import OF_AGENTS
 
 COMMAND = "lbbackend"
 
@@ -40,7 +41,7 @@ async def run(settings: BackendSettings) -> None:
 
 
 async def _run(settings: BackendSettings, host: Host, dirty: asyncio.Event) -> None:
-    memory = Memory(make_tree(settings.store, settings.fleet), DiskCopy(settings.state_dir))
+    memory = Memory(make_tree(settings.store, settings.fleet, OF_AGENTS), DiskCopy(settings.state_dir))
     agent = Agent(settings, AgentFleet(memory), host, dirty)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, agent.stop)

@@ -68,6 +68,11 @@ def decide(view: FleetView, request: Request) -> Decision:
             return remove_backend(view, request)
 
 
+def depends_on_liveness(request: Request) -> bool:
+    """Whether it matters to `request` who is connected now, and what they count."""
+    return not isinstance(request, Apply | WeighBackend | DrainBackend | UndrainBackend)
+
+
 def apply(view: FleetView, request: Apply) -> Decision:
     """Make the desired fleet what the request says; drains stay, but for backends that leave."""
     old, new = view.desired or DesiredFleet(request.desired.name), request.desired

@@ -161,6 +161,9 @@ class FileTree:
     def snapshot(self) -> Mapping[str, Entry]:
         return {path: stored.entry for path, stored in self._mirror.items() if path != LEADER}
 
+    async def catch_up(self) -> None:
+        """Nothing is left for later: a directory tells of changes at once, and costs nothing."""
+
     # -- writing
 
     async def create(self, path: str, value: bytes) -> None:

@@ -3,10 +3,10 @@
 One-shot data watches on every node and child watches on every folder (a node without data): kazoo's released
 versions have no persistent watches. An event costs one read, and the read sets the next watch. Answers and
 events arrive in the server's order (`client.OrderedHandler`), so applying them as they come never goes back
-in time.
+in time. What may be read at leisure (`interest`) is read once for all that happened to it meanwhile.
 
-"Settled": nothing that the server has told of is still being read. A new epoch is then in the mirror if the
-record that names it is, because the server tells of the one before the other.
+"Settled": nothing that the server has told of is still being read, but for what is read at leisure. A new epoch is
+then in the mirror if the record that names it is, because the server tells of the one before the other.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import structlog
 from kazoo.exceptions import KazooException, NoNodeError
 from kazoo.protocol.states import EventType
 
+from lbnode.store.interest import Interest
 from lbnode.store.tree import Entry
 
 log = structlog.get_logger()
@@ -36,10 +37,11 @@ class Mirror:
         client: Any,
         root: str,
         entries: dict[str, Entry],
+        interest: Interest,
         on_settled: Callable[[], None],
         on_rootless: Callable[[], None],
     ) -> None:
-        self._entries = entries
+        self._entries, self._interest = entries, interest
         self._client, self._root = client, root
         self._on_settled, self._on_rootless = on_settled, on_rootless
         self._loop = asyncio.get_running_loop()
@@ -49,6 +51,10 @@ class Mirror:
         self._watched: set[str] = set()
         self._children: dict[str, set[str]] = {}
         self._overdue: asyncio.TimerHandle | None = None
+        self._late: set[tuple[Callable[[str], None], str]] = set()
+        self._leisure: asyncio.TimerHandle | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+        self._hurried = False
 
     # -- life
 
@@ -66,9 +72,27 @@ class Mirror:
         if self._overdue:
             self._overdue.cancel()
             self._overdue = None
+        self._end_leisure()
+        self._let_go()
+
+    def hurry(self, hurried: bool) -> None:
+        """Read nothing at leisure from now on, or do so again."""
+        self._hurried = hurried
+        if hurried:
+            self._read_late()
+
+    async def catch_up(self) -> None:
+        """Read what was left for later; return when it is here, or when contact is lost."""
+        if self._late:
+            self._read_late()
+            waiting = self._loop.create_future()
+            self._waiting.append(waiting)
+            await waiting
 
     def note(self, path: str, entry: Entry | None) -> None:
         """Take over what this client itself has just written, and have it watched."""
+        if self._interest.skips(path):
+            return
         self._set(path, entry)
         if entry is not None:
             self._fetch(path)
@@ -92,6 +116,27 @@ class Mirror:
     def _ask(self, result: Any, then: Callable[[str, Any], None], path: str) -> None:
         self._pending += 1
         result.rawlink(partial(self._hand_over, self._on_answer, self._generation, path, then))
+
+    def _soon(self, ask: Callable[[str], None], path: str) -> None:
+        """Ask for what has changed: now, or at leisure."""
+        if self._hurried or not self._interest.can_wait(path):
+            ask(path)
+            return
+        self._late.add((ask, path))
+        if self._leisure is None and self._interest.leisure_s is not None:
+            self._leisure = self._loop.call_later(self._interest.leisure_s, self._read_late)
+
+    def _read_late(self) -> None:
+        for ask, path in self._end_leisure():
+            ask(path)
+
+    def _end_leisure(self) -> set[tuple[Callable[[str], None], str]]:
+        """Return what was left for later, and forget it."""
+        if self._leisure:
+            self._leisure.cancel()
+            self._leisure = None
+        late, self._late = self._late, set()
+        return late
 
     def _hand_over(self, function: Callable[..., None], *arguments: Any) -> None:
         """From a thread of kazoo's to the loop."""
@@ -139,16 +184,17 @@ class Mirror:
             self._drop(_join(path, gone))
         self._children[path] = set(names)
         for name in sorted(names):
-            self._fetch(_join(path, name))
+            if not self._interest.skips(_join(path, name)):
+                self._fetch(_join(path, name))
 
     def _on_data_event(self, generation: int, path: str, event: Any) -> None:
         if generation == self._generation and event.type != EventType.NONE:
             self._watched.discard(path)
-            self._fetch(path)
+            self._soon(self._fetch, path)
 
     def _on_child_event(self, generation: int, path: str, event: Any) -> None:
         if generation == self._generation and event.type == EventType.CHILD:
-            self._list(path)
+            self._soon(self._list, path)
 
     # -- keeping
 
@@ -179,6 +225,14 @@ class Mirror:
         if self._changed or not self._settled_once:
             self._changed, self._settled_once = False, True
             self._on_settled()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Whoever waits for what is late need wait no longer."""
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if not each.done():
+                each.set_result(None)
 
     def _absolute(self, path: str) -> str:
         return f"{self._root}/{path}" if path else self._root

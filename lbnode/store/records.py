@@ -168,6 +168,7 @@ class Reader:
     def remember(self, view: FleetView) -> None:
         """Let the lasting records of `view`, known from elsewhere, stand in for those that cannot be read."""
         self._good |= lasting_records(view)
+        self._last = None
 
     def view(self, entries: Mapping[str, Entry], leader: str | None, connected: bool) -> FleetView:
         """Return the view of a snapshot: the same object as before when nothing has changed.

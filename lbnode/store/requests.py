@@ -65,8 +65,13 @@ class Requests:
 
     def is_mine(self, status: Any) -> bool:
         """Whether a node belongs to this client's session."""
+        return status is not None and self.session is not None and status.ephemeralOwner == self.session
+
+    @property
+    def session(self) -> int | None:
+        """The id of this client's session, None before there was one."""
         mine = self._client.client_id
-        return status is not None and mine is not None and status.ephemeralOwner == mine[0]
+        return None if mine is None else int(mine[0])
 
     def absolute(self, path: str) -> str:
         """The znode of a record."""

@@ -11,6 +11,7 @@ What both promise:
   mirror changed, once for many changes, and as a rule only when no change that was already announced is still
   being read.
 - When a call returns, the mirror shows what it did, or something newer.
+- A process may read less than everything, and some of it later than the rest (`lbnode.store.interest`).
 - `Session.CONNECTED` is reported only when the mirror is in step, so nobody takes an empty mirror for an
   empty fleet. In any other state the mirror is the last known, and writes raise UnavailableError at once.
 - A path is a record or a folder, never both. Folders come by themselves. Values are not empty.
@@ -113,6 +114,9 @@ class Tree(Protocol):
 
     def snapshot(self) -> Mapping[str, Entry]:
         """All records of the mirror; a copy. An unchanged record is the same object in the next snapshot."""
+
+    async def catch_up(self) -> None:
+        """Have in the mirror what is usually read at leisure; returns soon, contact or no contact."""
 
     async def create(self, path: str, value: bytes) -> None:
         """Make a record of version 0. Raises ExistsError."""

@@ -7,6 +7,7 @@ once and the connection is tried for ever in kazoo's threads, which hand everyth
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from kazoo.protocol.states import KazooState
 from lbnode.store.announcements import RACES, Announcements
 from lbnode.store.client import LastWord, make_client
 from lbnode.store.election import ZooKeeperCandidate
+from lbnode.store.interest import EVERYTHING, Interest
 from lbnode.store.mirror import Mirror
 from lbnode.store.requests import Requests
 from lbnode.store.tree import (
@@ -38,13 +40,14 @@ SESSION_TIMEOUT_S = 6.0
 COMPLAIN_AFTER_S = 2.0
 COMPLAIN_AGAIN_S = 60.0
 STOP_PATIENCE_S = 5.0
+CATCH_UP_S = 0.5
 
 
 class ZooKeeperTree:
     """`Tree` in ZooKeeper. See `lbnode.store.tree.Tree` for what the methods promise.
 
-    `hosts` is "host:port,host:port"; `root` the znode under which everything lies; `client_options` go to
-    KazooClient.
+    `hosts` is "host:port,host:port"; `root` the znode under which everything lies; `interest` says what of it this
+    process needs how soon; `client_options` go to KazooClient.
     """
 
     def __init__(
@@ -53,7 +56,9 @@ class ZooKeeperTree:
         root: str,
         session_timeout_s: float = SESSION_TIMEOUT_S,
         client_options: Mapping[str, Any] | None = None,
+        interest: Interest = EVERYTHING,
     ) -> None:
+        self._interest = interest
         self._hosts, self._root = hosts, "/" + root.strip("/")
         self._timeout_s = session_timeout_s
         self._last_word = LastWord()
@@ -89,7 +94,9 @@ class ZooKeeperTree:
     async def start(self, on_change: Callable[[], None], on_session: Callable[[Session], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_change, self._on_session = on_change, on_session
-        self._mirror = Mirror(self._client, self._root, self._entries, self._settled, self._make_root)
+        self._mirror = Mirror(
+            self._client, self._root, self._entries, self._interest, self._settled, self._make_root
+        )
         self._requests = Requests(self._client, self._root, self._mirror, self._timeout_s, self._last_word)
         self._announcements = Announcements(self._requests)
         self._client.add_listener(self._heard)
@@ -217,6 +224,10 @@ class ZooKeeperTree:
     def snapshot(self) -> Mapping[str, Entry]:
         return {path: entry for path, entry in self._entries.items() if not path.startswith(f"{LEADER}/")}
 
+    async def catch_up(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._mirror.catch_up(), CATCH_UP_S)
+
     # -- writing
 
     async def create(self, path: str, value: bytes) -> None:
@@ -256,9 +267,16 @@ class ZooKeeperTree:
     def campaign(
         self, identity: str, on_elected: Callable[[], None], on_lost: Callable[[], None]
     ) -> ZooKeeperCandidate:
-        self._candidate = ZooKeeperCandidate(
-            self, self._client, self._requests.absolute(LEADER), identity, (on_elected, on_lost)
-        )
+        def elected() -> None:
+            self._mirror.hurry(True)
+            on_elected()
+
+        def lost() -> None:
+            self._mirror.hurry(False)
+            on_lost()
+
+        path = self._requests.absolute(LEADER)
+        self._candidate = ZooKeeperCandidate(self, self._client, path, identity, (elected, lost))
         return self._candidate
 
 

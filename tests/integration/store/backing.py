@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lbnode.store.files import FileTree
+from lbnode.store.interest import EVERYTHING, Interest
 from lbnode.store.tree import Campaign, Session, Tree
 from lbnode.store.zookeeper import ZooKeeperTree
 
@@ -31,10 +32,10 @@ class Backing:
     def grace_s(self) -> float:
         return 2 * SESSION_TIMEOUT_S if self.kind == "zookeeper" else 0.0
 
-    def tree(self, hosts: str = "") -> Tree:
+    def tree(self, hosts: str = "", interest: Interest = EVERYTHING) -> Tree:
         """Return a tree on this store; `hosts` says how to get there, if not directly."""
         if self.kind == "zookeeper":
-            return ZooKeeperTree(hosts or self.hosts, self.root, SESSION_TIMEOUT_S)
+            return ZooKeeperTree(hosts or self.hosts, self.root, SESSION_TIMEOUT_S, interest=interest)
         return FileTree(Path(self.root))
 
 

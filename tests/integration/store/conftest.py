@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from lbnode.store.interest import EVERYTHING, Interest
 from tests.integration.store.backing import Backing, Observer, Other
 from tests.integration.store.cable import Cable
 from tests.zookeeper import ZooKeeperServer
@@ -48,8 +49,10 @@ async def open_tree() -> AsyncIterator[Open]:
     """Open trees that are closed after the test: `await open_tree(backing)`."""
     observers: list[Observer] = []
 
-    async def open_tree(backing: Backing, hosts: str = "", wait: bool = True) -> Observer:
-        observer = Observer(backing.tree(hosts))
+    async def open_tree(
+        backing: Backing, hosts: str = "", wait: bool = True, interest: Interest = EVERYTHING
+    ) -> Observer:
+        observer = Observer(backing.tree(hosts, interest))
         observers.append(observer)
         await observer.start()
         return await observer.ready() if wait else observer

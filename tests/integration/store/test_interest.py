@@ -1,0 +1,103 @@
+"""What a process does not need of the store at once, it reads later or never; over a real ZooKeeper."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+
+from lbnode.store.interest import Interest
+from tests.integration.store.backing import Backing
+from tests.integration.store.conftest import Open
+from tests.zookeeper import ZooKeeperServer
+
+LATER = Interest(at_leisure=("live",))
+"""Reads changes below `live` only when it is asked to."""
+
+
+@pytest.fixture
+def fleet(zookeeper: ZooKeeperServer) -> Backing:
+    return Backing("zookeeper", f"evenkeel/{uuid4().hex}", zookeeper.hosts)
+
+
+async def test_what_a_process_does_not_read_never_shows_in_its_mirror(
+    fleet: Backing, open_tree: Open
+) -> None:
+    one = await open_tree(fleet)
+    await one.tree.announce("live/agents/b1", b"here")
+    other = await open_tree(fleet, interest=Interest(unread=("live",)))
+    await one.tree.announce("live/agents/b2", b"here")
+    await one.tree.create("nodes/n1", b"member")
+    await other.until(lambda: other.value("nodes/n1") == b"member")
+    await other.tree.announce("live/agents/b3", b"me")
+
+    assert set(other.tree.snapshot()) == {"nodes/n1"}
+    await one.until(lambda: one.value("live/agents/b3") == b"me")
+
+
+async def test_a_change_that_can_wait_is_read_when_somebody_asks(fleet: Backing, open_tree: Open) -> None:
+    one = await open_tree(fleet)
+    await one.tree.announce("live/agents/b1", b"first")
+    other = await open_tree(fleet, interest=LATER)
+    assert other.value("live/agents/b1") == b"first"
+
+    for said in (b"second", b"third"):
+        await one.tree.announce("live/agents/b1", said)
+    await one.tree.create("nodes/n1", b"member")
+    await other.until(lambda: other.value("nodes/n1") == b"member")
+    assert other.value("live/agents/b1") == b"first"
+
+    await other.tree.catch_up()
+    assert other.value("live/agents/b1") == b"third"
+
+
+async def test_who_comes_and_goes_is_read_when_somebody_asks(fleet: Backing, open_tree: Open) -> None:
+    one = await open_tree(fleet)
+    await one.tree.announce("live/agents/b1", b"here")
+    other = await open_tree(fleet, interest=LATER)
+
+    await one.tree.withdraw("live/agents/b1")
+    await one.tree.announce("live/agents/b2", b"here")
+    await one.tree.create("nodes/n1", b"member")
+    await other.until(lambda: other.value("nodes/n1") == b"member")
+    await other.tree.catch_up()
+
+    assert other.value("live/agents/b2") == b"here"
+    assert other.value("live/agents/b1") is None
+
+
+async def test_leisure_ends_by_itself(fleet: Backing, open_tree: Open) -> None:
+    one = await open_tree(fleet)
+    await one.tree.announce("live/agents/b1", b"first")
+    other = await open_tree(fleet, interest=Interest(at_leisure=("live",), leisure_s=0.05))
+
+    await one.tree.announce("live/agents/b1", b"second")
+
+    await other.until(lambda: other.value("live/agents/b1") == b"second")
+
+
+async def test_the_leader_reads_at_once(fleet: Backing, open_tree: Open) -> None:
+    one = await open_tree(fleet)
+    await one.tree.announce("live/agents/b1", b"first")
+    other = await open_tree(fleet, interest=LATER)
+    await one.tree.announce("live/agents/b1", b"second")
+
+    campaign = other.campaign("n1")
+    await other.until(lambda: campaign.leading)
+    await other.until(lambda: other.value("live/agents/b1") == b"second")
+    await one.tree.announce("live/agents/b1", b"third")
+    await other.until(lambda: other.value("live/agents/b1") == b"third")
+
+
+async def test_several_may_catch_up_at_once(fleet: Backing, open_tree: Open) -> None:
+    one = await open_tree(fleet)
+    other = await open_tree(fleet, interest=LATER)
+    await one.tree.announce("live/agents/b1", b"here")
+
+    await one.tree.create("nodes/n1", b"member")
+    await other.until(lambda: other.value("nodes/n1") == b"member")
+
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(other.tree.catch_up() for _ in range(3)))
+    assert other.value("live/agents/b1") == b"here"
