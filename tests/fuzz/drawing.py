@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from random import Random
 
 from tests.fuzz.headers import TCP, UDP
+from tests.fuzz.ip_traffic import PORTS
 from tests.fuzz.worlds import (
     LOOPBACK,
     Address,
@@ -28,7 +29,6 @@ ELSEWHERE = (7, 77, 4000)
 """Interfaces that there are not: their redirections can be watched."""
 MTUS = (0, 120, 576, 1400, 1500, 1500, 1600, 9000)
 SIZES = (1, 2, 3, 7, 31, 101, 257)
-PORTS = (1, 53, 80, 81, 443, 8080, 65535)
 UNKNOWN = 999
 """An id that no backend has."""
 

@@ -16,9 +16,11 @@ from tests.fuzz.trial import Divergence
 from tests.fuzz.workplace import Workplace
 from tests.fuzz.worlds import Packet
 
-TRIALS = 400
+TRIALS = 2000
 """Most worlds made to shrink one case."""
-CHUNKS = (64, 16, 4, 2, 1)
+CHUNKS = (1024, 256, 64, 16, 4, 2, 1)
+HEADERS = 120
+"""Bytes among which lengths are looked for."""
 
 
 class Shrinker:
@@ -27,6 +29,7 @@ class Shrinker:
     def __init__(self, place: Workplace, trials: int = TRIALS) -> None:
         self._place = place
         self._left = trials
+        self._tried: set[Case] = set()
 
     def shrink(self, case: Case, found: Divergence) -> tuple[Case, Divergence]:
         """Return the smallest case found, and how program and model part in it."""
@@ -42,6 +45,9 @@ class Shrinker:
         return replace(case, why=str(last)), last or found
 
     def _fails(self, case: Case, found: Divergence) -> bool:
+        if case in self._tried:
+            return False
+        self._tried.add(case)
         self._left -= 1
         try:
             now = self._place.trial(case.world, case.packets)
@@ -120,9 +126,24 @@ def _smaller(packet: Packet) -> Iterator[Packet]:
     data = packet.data
     for size in CHUNKS:
         if len(data) - size >= SMALLEST:
+            yield from (replace(packet, data=shorter) for shorter in _shorter_by(data, size))
             yield replace(packet, data=data[:-size])
     for size in CHUNKS:
         for start in range(0, len(data), size):
             part = data[start : start + size]
             if any(part):
                 yield replace(packet, data=data[:start] + bytes(len(part)) + data[start + len(part) :])
+
+
+def _shorter_by(data: bytes, size: int) -> Iterator[bytes]:
+    """Take bytes off the end, and off one or all of what looks like the length of something that ends there."""
+    places = [
+        at
+        for at in range(12, min(HEADERS, len(data) - size - 1))
+        if max(size, len(data) - HEADERS) <= int.from_bytes(data[at : at + 2], "big") <= len(data)
+    ]
+    for chosen in (places, *([place] for place in places)):
+        shorter = bytearray(data[:-size])
+        for at in chosen:
+            shorter[at : at + 2] = (int.from_bytes(data[at : at + 2], "big") - size).to_bytes(2, "big")
+        yield bytes(shorter)
