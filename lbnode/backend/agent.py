@@ -160,6 +160,7 @@ class Agent:
             return
         await self._host.follow(wanted.peers)
         self._watch.look(view, wanted, self._plan.loading.loaded)
+        await self._watch.hear()
         if self._watch.is_news and self._plan.served is not None:
             self._host.serve(self._plan.served, self._watch.heard)
             self._watch.is_news = False

@@ -100,6 +100,11 @@ class Watch:
         if due:
             self._wake.set()
 
+    async def hear(self) -> None:
+        """Look for listeners at once, if some VIP has none yet: before an epoch is acknowledged."""
+        if self._silent(self._wanted.vips):
+            await self._hear()
+
     async def listen(self, vips: Collection[ServedVip]) -> None:
         """Find out who of `vips` has a listener, before packets for them are taken."""
         known = {vip for vip in vips if vip in self._heard or vip_key(vip) in self._heard_before}
@@ -124,8 +129,7 @@ class Watch:
             await asyncio.sleep(0.05)
 
     async def _look_once(self) -> None:
-        if self._silent(self._wanted.vips):
-            await self._hear()
+        await self.hear()
         asked = [question for question in self._asked() if self._may_answer(question)]
         if not asked and not self._wanted.leaves:
             self._tell({})

@@ -66,6 +66,12 @@ def _compare_backends(old: DesiredFleet, new: DesiredFleet) -> Iterator[Differen
             yield Difference(Change.REMOVED, subject)
         elif before is not None and before.address != after.address:
             yield Difference(Change.CHANGED, subject, f"address {before.address} → {after.address}")
+        elif before is not None and before.agent != after.agent:
+            yield Difference(Change.CHANGED, subject, f"agent {_yes(before.agent)} → {_yes(after.agent)}")
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 def _compare_pools(old: DesiredFleet, new: DesiredFleet) -> Iterator[Difference]:

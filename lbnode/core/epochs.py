@@ -29,6 +29,7 @@ class Inputs:
 
     `up` holds the fleet's verdict on each backend; a backend without a verdict is absent. `agents` have the agent,
     `connected` are those whose agent answers now. `drained_out` are former occupants that hold no flows any more.
+    `awaited` should have an agent and it does not answer: they get no flows unless they have them already.
     """
 
     fleet: UUID
@@ -38,6 +39,7 @@ class Inputs:
     agents: Collection[BackendId] = field(default_factory=frozenset)
     connected: Collection[BackendId] = field(default_factory=frozenset)
     drained_out: Collection[BackendId] = field(default_factory=frozenset)
+    awaited: Collection[BackendId] = field(default_factory=frozenset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,18 +163,21 @@ def _seated(before: Epoch | None, names: Mapping[BackendId, BackendName]) -> dic
 def _waiting_newcomers(
     pool: Pool, by_slot: Mapping[SlotNumber, PoolMember], before: Epoch | None, inputs: Inputs
 ) -> set[SlotNumber]:
-    """Slots whose newcomer is not up yet and whose occupant still serves: make before break."""
-    if pool.health is None:
-        return set()
+    """Slots whose newcomer is not ready yet and whose occupant still serves: make before break."""
     waiting = set()
     for slot in _slots(before):
         newcomer = by_slot.get(slot.number)
         if newcomer is None or slot.backend is None or slot.state is BackendState.FAILED:
             continue
-        if inputs.ids[newcomer.backend] != slot.backend and not inputs.up.get(newcomer.backend, False):
+        if inputs.ids[newcomer.backend] != slot.backend and not _is_ready(pool, newcomer.backend, inputs):
             waiting.add(slot.number)
     seated = {slot.backend for slot in _slots(before)}
     return {number for number in waiting if inputs.ids[by_slot[number].backend] not in seated}
+
+
+def _is_ready(pool: Pool, newcomer: BackendName, inputs: Inputs) -> bool:
+    is_up = pool.health is None or inputs.up.get(newcomer, False)
+    return is_up and inputs.ids[newcomer] not in inputs.awaited
 
 
 def _states_before(before: Epoch | None) -> dict[BackendId, BackendState]:
@@ -182,16 +187,20 @@ def _states_before(before: Epoch | None) -> dict[BackendId, BackendState]:
 def _removals(
     pool: Pool, by_slot: Mapping[SlotNumber, PoolMember], before: Epoch | None, inputs: Inputs
 ) -> Removals:
-    """Which members health fails: judged in slot order, draining ones left aside (they get no new flows anyway)."""
-    if pool.health is None:
-        return Removals(frozenset(), frozenset(), all_down=False)
+    """Which members health fails: judged in slot order, draining ones left aside (they get no new flows anyway).
+
+    Who was out stays out while its agent is awaited: without the agent's program its machine takes no GRE.
+    """
     states = _states_before(before)
     judged = [m.backend for _, m in sorted(by_slot.items()) if m.backend not in inputs.drained]
     members = [inputs.ids[name] for name in judged]
     failed_before = frozenset(
         id_ for id_ in members if states.get(id_, BackendState.FAILED) is BackendState.FAILED
     )
-    down = frozenset(
+    absent = failed_before & frozenset(inputs.awaited)
+    if pool.health is None:
+        return Removals(absent, frozenset(), all_down=False)
+    down = absent | frozenset(
         inputs.ids[name] for name in judged if not inputs.up.get(name, inputs.ids[name] not in failed_before)
     )
     removals = limit_failures(members, down, failed_before, pool.health_cap_percent)

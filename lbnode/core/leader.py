@@ -35,7 +35,7 @@ from lbnode.core.history import (
     with_window,
 )
 from lbnode.core.joining import drained, wanted_fleet
-from lbnode.core.registration import register
+from lbnode.core.registration import awaited_agents, register
 from lbnode.core.writes import (
     AskForFlows,
     ForgetEpoch,
@@ -253,6 +253,7 @@ class Leader:
             agents=frozenset(member.id for member in view.backends.values() if member.agent),
             connected=frozenset(ids[name] for name in view.live_agents if name in ids),
             drained_out=drained_out(view, newest) if newest and since_s >= COUNTED_S else frozenset(),
+            awaited=awaited_agents(view),
         )
         return derive(pool, newest, inputs)
 

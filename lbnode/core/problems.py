@@ -12,6 +12,7 @@ from lbnode.core.difference import describe_vip
 from lbnode.core.forwarding import find_pool
 from lbnode.core.joining import wanted_fleet
 from lbnode.core.leader import missing_acknowledgements
+from lbnode.core.registration import awaited_agents
 from lbnode.model.epoch import BackendState
 from lbnode.model.fleet import Join, Vip
 from lbnode.model.members import View
@@ -120,8 +121,15 @@ def _pool_problems(view: FleetView, pool: PoolStatus) -> Iterator[Problem]:
         yield _warning(
             subject, f"epoch {pool.offered} is on offer" + (f", waits for {waiting}" if waiting else "")
         )
+    awaited = awaited_agents(view)
     for slot in pool.slots:
         yield from _slot_problems(subject, slot)
+        if slot.id in awaited and slot.agent is AgentState.NONE:
+            yield _warning(
+                f"{subject}, backend {slot.backend}",
+                "gets no flows: its agent has never been connected",
+                f"start lbbackend on {slot.address}; for a stock gre device: `agent: false` in fleet.yaml",
+            )
 
 
 def _no_epoch(view: FleetView, pool: PoolStatus) -> Problem:

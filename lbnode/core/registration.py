@@ -45,6 +45,13 @@ def register(view: FleetView, desired: DesiredFleet, wall: float) -> Iterator[Wr
             yield RemoveBackend(name)
 
 
+def awaited_agents(view: FleetView) -> frozenset[BackendId]:
+    """Return the backends that should have an agent, as the operator said, and whose agent is not connected."""
+    backends = view.desired.backends if view.desired is not None else ()
+    expected = {backend.name for backend in backends if backend.agent} - set(view.live_agents)
+    return frozenset(view.backends[name].id for name in expected if name in view.backends)
+
+
 def named_ids(view: FleetView) -> set[BackendId]:
     """Return every backend id that a current or offered epoch names: such an id is not given back."""
     named: set[BackendId] = set()

@@ -124,10 +124,14 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One real server: its name and the address at which it takes GRE."""
+    """One real server: its name and the address at which it takes GRE.
+
+    `agent`: `lbbackend` runs there, so the server gets no flows before it does. False for a stock kernel `gre` device.
+    """
 
     name: BackendName
     address: IPAddress
+    agent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

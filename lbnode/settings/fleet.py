@@ -60,7 +60,8 @@ def _build(document: FleetDocument) -> DesiredFleet:
     return DesiredFleet(
         name=document.name,
         backends=tuple(
-            Backend(BackendName(entry.name), entry.address) for entry in document.backends.entries.values()
+            Backend(BackendName(entry.name), entry.address, entry.agent)
+            for entry in document.backends.entries.values()
         ),
         pools=tuple(_build_pool(entry, vips) for entry in document.pools.entries.values()),
         vips=vips,

@@ -215,6 +215,7 @@ class Entry(BaseModel):
 class BackendEntry(Entry):
     name: Name
     address: Address
+    agent: Annotated[bool, PlainValidator(read_switch)] = True
 
 
 class MemberEntry(Entry):

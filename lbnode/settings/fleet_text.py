@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from lbnode.model.fleet import DesiredFleet, HealthCheck, Pool, PoolMember, Vip, WrongPort
+from lbnode.model.fleet import Backend, DesiredFleet, HealthCheck, Pool, PoolMember, Vip, WrongPort
 
 _DEFAULTS = Pool("", ())  # type: ignore[arg-type]
 
@@ -15,11 +15,16 @@ def write_fleet(desired: DesiredFleet) -> str:
     """Return the text. Defaults are left out, but for health: what is checked is always spelled out."""
     document = {
         "fleet": desired.name,
-        "backends": [{"name": one.name, "address": str(one.address)} for one in desired.backends],
+        "backends": [_backend(one) for one in desired.backends],
         "pools": [_pool(pool) for pool in desired.pools],
         "vips": [_vip(vip) for vip in desired.vips],
     }
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+
+
+def _backend(backend: Backend) -> dict[str, Any]:
+    written: dict[str, Any] = {"name": str(backend.name), "address": str(backend.address)}
+    return written if backend.agent else {**written, "agent": False}
 
 
 def _pool(pool: Pool) -> dict[str, Any]:

@@ -33,7 +33,10 @@ def fleet(*names: str, health: bool = False, **changes: object) -> DesiredFleet:
     check = HealthCheck(port=80) if health else None
     return DesiredFleet(
         "demo",
-        tuple(Backend(BackendName(name), ip_address(f"10.0.0.{i}")) for i, name in enumerate(names, 1)),
+        tuple(
+            Backend(BackendName(name), ip_address(f"10.0.0.{i}"), agent=False)
+            for i, name in enumerate(names, 1)
+        ),
         (pool(*names, health=check, **changes),),
         (Vip(VIP, Protocol.TCP, 80, WEB),),
     )

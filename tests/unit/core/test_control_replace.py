@@ -12,7 +12,7 @@ from lbnode.model.ids import BackendName, PoolName
 from lbnode.model.requests import Refusal, RefusalKind, ReplaceBackend
 from lbnode.model.view import FleetView
 
-from .fleets import WEB, current, drain, fleet, pool, settle, slot_of, view_of
+from .fleets import WEB, agent, current, drain, fleet, pool, settle, slot_of, view_of
 from .test_control import (
     API,
     B1,
@@ -34,11 +34,15 @@ OTHER = ip_address("10.0.0.8")
 
 
 def replacing(view: FleetView, name: BackendName = B2, by: BackendName = B9) -> FleetView:
-    """The view after a replacement was written and the leader has done what it can."""
+    """The view after a replacement was written, with the newcomer's agent, when the leader has done what it can."""
     plan = grant(view, ReplaceBackend(name, by, ADDRESS))
     return settle(
         replace(
-            view, desired=plan.desired or view.desired, intents=plan.intents or view.intents, live_nodes={}
+            view,
+            desired=plan.desired or view.desired,
+            intents=plan.intents or view.intents,
+            live_nodes={},
+            live_agents={**view.live_agents, by: agent(by, 0)},
         )
     )
 

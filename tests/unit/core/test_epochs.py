@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +53,36 @@ def test_no_two_members_share_a_slot_and_nobody_who_stays_moves(
     after = allot_slots(members(*second), {slot: name for name, slot in before.items()})
     assert len(set(after.values())) == len(second)
     assert all(after[name] == before[name] for name in second if name in before)
+
+
+def test_a_newcomer_gets_no_flows_before_its_agent_is_connected() -> None:
+    for health, up in ((None, {}), (CHECK, {"b1": True, "b2": True})):
+        definition = replace(pool("b1", "b2"), health=health)
+        before = step(replace(pool("b1"), health=health), up={"b1": True})
+        waiting = replace(inputs(up), awaited=frozenset({IDS[NAMES[1]]}))
+        epoch = derive(definition, before, waiting).epoch
+        assert states(epoch) == {1: BackendState.ACTIVE, 2: BackendState.FAILED}
+        assert states(derive(definition, epoch, inputs(up)).epoch)[2] is BackendState.ACTIVE
+
+
+def test_a_backend_keeps_its_flows_while_its_agent_is_away() -> None:
+    before = step(pool("b1", "b2"))
+    away = replace(inputs(), awaited=frozenset({1, 2}))
+    assert derive(pool("b1", "b2"), before, away).epoch.slots == before.slots
+
+
+def test_a_replacement_takes_the_slot_only_when_its_agent_is_connected() -> None:
+    before = step(pool("b1", "b2"))
+    definition = replace(pool(), members=(PoolMember(NAMES[0]), PoolMember(NAMES[2], slot=SlotNumber(1))))
+    away = replace(inputs(), awaited=frozenset({3}))
+    assert states(derive(definition, before, away).epoch) == {
+        1: BackendState.ACTIVE,
+        2: BackendState.ACTIVE,
+    }
+    assert states(derive(definition, before, inputs()).epoch) == {
+        1: BackendState.ACTIVE,
+        3: BackendState.ACTIVE,
+    }
 
 
 def test_a_removed_backend_leaves_its_slot_behind_so_that_nobody_else_moves() -> None:

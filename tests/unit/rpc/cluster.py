@@ -117,8 +117,19 @@ class MemoryCluster:
             intents_version=self.view.intents_version + (plan.intents is not None),
             nodes=nodes,
         )
+        self._start_agents()
         self.rest()
         return plan.outcome(applied=True)
+
+    def _start_agents(self) -> None:
+        """Every backend that should have an agent has one."""
+        desired = self.view.desired.backends if self.view.desired is not None else ()
+        started = {
+            backend.name: AgentLive(backend.name, "0.1.0")
+            for backend in desired
+            if backend.agent and backend.name not in self.view.live_agents
+        }
+        self.view = replace(self.view, live_agents={**self.view.live_agents, **started})
 
     def _connect(self) -> None:
         nodes = {name: _live(self.view, name) for name in self.view.nodes}

@@ -96,6 +96,7 @@ def test_a_fleet_written_as_text_reads_back_the_same() -> None:
         ),
         broken("  - name: web", "  - name: web\n    table: maglev"),
         broken("  - name: web", "  - name: web\n    join: auto"),
+        GOOD.replace("{name: b1, address: 10.0.2.1}", "{name: b1, address: 10.0.2.1, agent: false}"),
     ):
         fleet = read_fleet(text)
         assert read_fleet(write_fleet(fleet)) == fleet
