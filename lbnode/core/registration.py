@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from lbnode.core.ids import LedgerFullError, allot
-from lbnode.core.joining import void_registrations
+from lbnode.core.joining import void_registrations, wanted_fleet
 from lbnode.core.writes import ForgetAgent, PutBackend, PutIds, RemoveBackend, Write
 from lbnode.model.fleet import DesiredFleet
 from lbnode.model.ids import BackendId
@@ -47,7 +47,8 @@ def register(view: FleetView, desired: DesiredFleet, wall: float) -> Iterator[Wr
 
 def awaited_agents(view: FleetView) -> frozenset[BackendId]:
     """Return the backends that should have an agent, as the operator said, and whose agent is not connected."""
-    backends = view.desired.backends if view.desired is not None else ()
+    wanted = wanted_fleet(view)
+    backends = wanted.backends if wanted is not None else ()
     expected = {backend.name for backend in backends if backend.agent} - set(view.live_agents)
     return frozenset(view.backends[name].id for name in expected if name in view.backends)
 

@@ -60,8 +60,8 @@ def open_fleet(*listed: str) -> FleetView:
 def three_joined() -> FleetView:
     view = open_fleet()
     for number, name in enumerate((C1, C2, C3), 1):
-        view = settle(registered(view, asking(name, number)))
-    return view
+        view = settle(connected(registered(view, asking(name, number)), C1, C2, C3))
+    return replace(view, live_agents={})
 
 
 def states(view: FleetView) -> dict[int, BackendState | None]:
@@ -119,7 +119,7 @@ def test_one_that_leaves_is_drained_and_its_slot_is_the_next_newcomers() -> None
     view = settle(unregistered(view, C2))
     assert states(view)[1] is None
     view = connected(view, C1, C3)
-    view = settle(registered(view, asking(C4, 4)), wall=LATER)
+    view = settle(connected(registered(view, asking(C4, 4)), C1, C3, C4), wall=LATER)
     assert slot_of(view, C4) == 1
     assert states(view) == dict.fromkeys(range(3), BackendState.ACTIVE)
 
