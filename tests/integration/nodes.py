@@ -1,0 +1,172 @@
+"""One node daemon in a namespace of its own, its fleet in a directory: what a test writes there, it must live with."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from urllib.request import urlopen
+
+import yaml
+
+from lbnode.model.epoch import Epoch
+from lbnode.model.ids import EpochNumber, PoolName
+from lbnode.model.status import FleetStatus, NodePool, PoolStatus
+from lbnode.model.view import FleetView
+from lbnode.netdev import bpffs
+from lbnode.rpc.client import FleetClient
+from lbnode.rpc.errors import RpcError
+from lbnode.store.files import FileTree
+from lbnode.store.fleet import FleetStore
+from lbnode.store.records import epoch_path
+from tests.integration.cable import Cable, eventually, inside, laid
+
+FLEET = "demo"
+WEB = PoolName("web")
+METRICS = "127.0.0.1:9464"
+STORE_S = 10.0
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class NodeMachine:
+    """The near end of a cable and everything of its daemon; the far end is the only neighbour."""
+
+    cable: Cable
+    directory: Path
+    daemon: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "log").read_text()
+
+    def start(self) -> None:
+        """Run the daemon until `stop`; returns once it answers."""
+        settings = {
+            "name": "n1",
+            "fleet": FLEET,
+            "interface": "eth0",
+            "address": "10.0.0.2",
+            "store": {"kind": "file", "path": str(self.directory / "store")},
+            "rpc": {"listen": f"unix:{self.directory / 'rpc.sock'}"},
+            "metrics": {"listen": METRICS},
+            "state_dir": str(self.directory / "state"),
+            "run_dir": str(self.directory / "run"),
+        }
+        (self.directory / "lbnode.yaml").write_text(yaml.safe_dump(settings))
+        lbnode = str(Path(sys.executable).with_name("lbnode"))
+        command = ["nsenter", f"--net=/run/netns/{self.cable.near}", lbnode, "run", "--config"]
+        with (self.directory / "log").open("ab") as log:
+            self.daemon = subprocess.Popen([*command, str(self.directory / "lbnode.yaml")], stderr=log)
+        eventually("the node answers", self._answers)
+
+    def stop(self) -> None:
+        """End the daemon with SIGKILL."""
+        if self.daemon is not None:
+            self.daemon.kill()
+            self.daemon.wait()
+
+    @contextmanager
+    def client(self) -> Iterator[FleetClient]:
+        with FleetClient(f"unix:{self.directory / 'rpc.sock'}") as client:
+            yield client
+
+    def apply(self, fleet: object) -> None:
+        """Make the fleet what the document says, as soon as the daemon takes it."""
+
+        def try_once() -> bool:
+            try:
+                with self.client() as client:
+                    client.apply(yaml.safe_dump(fleet))
+            except RpcError:
+                return False
+            return True
+
+        eventually("the fleet is applied", try_once)
+
+    def status(self) -> FleetStatus:
+        with self.client() as client:
+            return client.status()
+
+    def pool(self) -> PoolStatus:
+        """The pool `web` as the fleet has it."""
+        (pool,) = self.status().pools
+        return pool
+
+    def loaded(self) -> NodePool:
+        """What the node's kernel has of `web`."""
+        (node,) = self.status().nodes
+        return node.pools[0]
+
+    def metric(self, line: str) -> str:
+        """The value of the one metric whose name and labels are `line`."""
+        text = inside(self.cable.near, lambda: urlopen(f"http://{METRICS}/metrics").read().decode())
+        values = dict(each.rsplit(" ", 1) for each in text.splitlines() if not each.startswith("#"))
+        return values[line]
+
+    def in_store(self, work: Callable[[FleetStore, FileTree], Awaitable[T]]) -> T:
+        """Do something to the fleet's memory, as another node would."""
+
+        async def session() -> T:
+            tree = FileTree(self.directory / "store" / FLEET)
+            store = FleetStore(tree)
+            await store.start(lambda: None)
+            try:
+                assert await store.wait_in_step(STORE_S)
+                return await work(store, tree)
+            finally:
+                await store.close()
+
+        return asyncio.run(session())
+
+    def view(self) -> FleetView:
+        async def look(store: FleetStore, tree: FileTree) -> FleetView:
+            return store.view()
+
+        return self.in_store(look)
+
+    def offer(self, epoch: Epoch) -> None:
+        """Offer an epoch, as a leader does, whatever its build."""
+
+        async def lead(store: FleetStore, tree: FileTree) -> None:
+            await store.create_epoch(epoch)
+
+        self.in_store(lead)
+
+    def spoil(self, number: int, value: bytes) -> None:
+        """Put something else in the place of an epoch's record."""
+
+        async def write(store: FleetStore, tree: FileTree) -> None:
+            await tree.put(epoch_path(WEB, EpochNumber(number)), value)
+
+        self.in_store(write)
+
+    def epoch(self, number: int) -> Epoch:
+        return self.view().epochs[WEB][EpochNumber(number)]
+
+    def _answers(self) -> bool:
+        assert self.daemon is not None
+        assert self.daemon.poll() is None, self.log
+        try:
+            self.status()
+        except RpcError:
+            return False
+        return True
+
+
+@contextmanager
+def node_machine(directory: Path) -> Iterator[NodeMachine]:
+    """A node, not yet started; nothing of it stays."""
+    with laid() as cable:
+        machine = NodeMachine(cable, directory)
+        try:
+            yield machine
+        finally:
+            machine.stop()
+            bpffs.unmount(directory / "run" / "bpf")
