@@ -39,7 +39,10 @@ class Kernel:
     def __init__(self, plane: NodeDataPlane, hops: NextHops) -> None:
         self._plane = plane
         self._hops = hops
-        self._forwarding = Forwarding()
+        held = {pool: tables.current for pool, tables in plane.tables().items()}
+        self._forwarding = Forwarding(
+            found={pool: (table.epoch, table.digest) for pool, table in held.items() if table is not None}
+        )
         self._backends: tuple[BackendEntry, ...] | None = None
         self._vips: tuple[Vip, ...] | None = None
         self._told: dict[PoolName, str] = {}

@@ -62,9 +62,14 @@ class PoolInKernel:
 
 @dataclass(slots=True)
 class Forwarding:
-    """Which table each pool should have in the kernel, and the commands that bring it there."""
+    """Which table each pool should have in the kernel, and the commands that bring it there.
+
+    `found`: epoch and digest of the tables that a daemon before this one left there. They are replaced by this one's
+    own, and stay in use where the epoch of today cannot be.
+    """
 
     pools: dict[PoolName, PoolInKernel] = field(default_factory=dict)
+    found: Mapping[PoolName, tuple[EpochNumber, str]] = field(default_factory=dict)
 
     def handle(
         self,
@@ -144,10 +149,19 @@ class Forwarding:
                 f"epoch {epoch.number}: own table's digest is {table.digest()}, the fleet's {epoch.digest}"
             )
         if problem or table is None:
-            self.pools[epoch.pool] = replace(held, problem=problem)
+            self.pools[epoch.pool] = replace(self._kept(view, epoch.pool), problem=problem)
             return []
         self.pools[epoch.pool] = replace(held, staged=epoch, staged_digest=table.digest(), problem="")
         return [StageTable(epoch, table, is_own)]
+
+    def _kept(self, view: FleetView, pool: PoolName) -> PoolInKernel:
+        """What carries the traffic of a pool as long as no newer table does; it must be the fleet's own."""
+        held = self.pools.get(pool, PoolInKernel())
+        number, digest = self.found.get(pool, (EpochNumber(0), ""))
+        epoch = view.epochs.get(pool, {}).get(number)
+        if held.current is not None or epoch is None or epoch.digest != digest:
+            return held
+        return replace(held, current=epoch, digest=digest)
 
 
 def _history(view: FleetView, epoch: Epoch, base: Epoch | None) -> tuple[Epoch, ...]:

@@ -105,10 +105,10 @@ class NodeMachine:
         return node.pools[0]
 
     def metric(self, line: str) -> str:
-        """The value of the one metric whose name and labels are `line`."""
+        """The value of the one metric whose name and labels are `line`; empty while there is none."""
         text = inside(self.cable.near, lambda: urlopen(f"http://{METRICS}/metrics").read().decode())
         values = dict(each.rsplit(" ", 1) for each in text.splitlines() if not each.startswith("#"))
-        return values[line]
+        return values.get(line, "")
 
     def in_store(self, work: Callable[[FleetStore, FileTree], Awaitable[T]]) -> T:
         """Do something to the fleet's memory, as another node would."""

@@ -20,7 +20,7 @@ AGREES = f'evenkeel_pool_table_agrees{{pool="{WEB}"}}'
 IN_USE = f'evenkeel_pool_epoch{{pool="{WEB}"}}'
 FLEET = {
     "fleet": "demo",
-    "backends": [{"name": f"b{n}", "address": f"10.0.0.{10 + n}"} for n in (1, 2, 3)],
+    "backends": [{"name": f"b{n}", "address": f"10.0.0.{10 + n}", "agent": False} for n in (1, 2, 3)],
     "pools": [{"name": WEB, "backends": ["b1", "b2", "b3"], "table_size": 251, "health": "off"}],
     "vips": [{"address": "192.0.2.10", "port": 80, "protocol": "tcp", "pool": WEB}],
 }
@@ -65,6 +65,11 @@ def test_a_table_that_differs_is_not_used_and_told_in_status_metrics_and_log_unt
     eventually("the metric", lambda: node.metric(AGREES) == "0.0")
     assert node.metric(IN_USE) == "1.0"
     assert "table kept back" in node.log
+
+    node.stop()
+    node.start()
+    eventually("the alarm again", complains(node, "it keeps its old table"))
+    assert (node.loaded().current, node.loaded().digest) == (1, first.digest)
 
     drain(node, "b2")
     eventually("epoch 3 in use", lambda: node.loaded().current == 3 and node.status().agree)

@@ -58,6 +58,18 @@ def test_a_table_that_does_not_fit_the_digest_stays_out_and_the_old_one_in() -> 
     assert forwarding.loaded()[WEB].problem == ""
 
 
+def test_a_daemon_that_restarts_keeps_the_fleets_table_that_it_finds_while_the_newest_does_not_fit() -> None:
+    view = settle(view_of(fleet("b1")))
+    first = current(view)
+    wrong = replace(first, number=2, digest="not this")
+    broken = replace(view, epochs={WEB: {1: first, 2: wrong}}, current={WEB: 2})
+    for found, number in ((first.digest, 1), ("a local view's", None)):
+        forwarding = Forwarding(found={WEB: (first.number, found)})
+        assert forwarding.handle(broken, False, {}) == []
+        assert forwarding.loaded()[WEB].current == number
+        assert "digest" in forwarding.loaded()[WEB].problem
+
+
 def test_an_epoch_of_another_fleet_or_a_newer_algorithm_or_an_unknown_key_is_refused() -> None:
     view = settle(view_of(fleet("b1")))
     for change, word in (
