@@ -191,11 +191,17 @@ def host_state(view: FleetView, name: BackendName, loaded: Collection[PoolName] 
         peers=tuple(view.backends[peer] for peer in sorted(view.backends) if peer != name),
         nodes=tuple(sorted(view.nodes)),
         pools=mine,
-        takes_new=frozenset(pool for pool in newest if _state(newest[pool], self_id) in TAKES_NEW),
+        takes_new=frozenset(pool for pool in newest if _takes_new(view, pool, self_id)),
         leaves=frozenset(
             pool for pool in mine if _state(newest[pool], self_id) in (BackendState.DRAINING, None)
         ),
     )
+
+
+def _takes_new(view: FleetView, pool: PoolName, backend: BackendId | None) -> bool:
+    """True by the newest epoch, or by the current one while another is on offer: nobody goes by that one yet."""
+    epochs = (view.newest(pool), view.current_epoch(pool))
+    return any(epoch is not None and _state(epoch, backend) in TAKES_NEW for epoch in epochs)
 
 
 def _state(epoch: Epoch, backend: BackendId | None) -> BackendState | None:

@@ -42,12 +42,13 @@ static __always_inline bool is_next(const struct world *world, __u64 list, __u32
 }
 
 /*
- * Does the sender go by an earlier epoch than mine? Then it may send new flows to an owner that is in no list
- * any more, where nobody would look for them (docs/adr/0010).
+ * Does the sender go by an epoch before the last one? Then it may send new flows to an owner that is in no
+ * list any more, where nobody would look for them (docs/adr/0010). The last one is what all go by while mine
+ * is on offer; its owners are in my lists, but mine not yet in everybody's.
  */
 static __always_inline bool is_behind(const struct world *world, const struct tunnelled *packet)
 {
-	return (__s16)((packet->stamp - (__u16)world->current) << 1) < 0; /* the number alone: 15 bits */
+	return (__s16)((packet->stamp - (__u16)world->current) << 1) < -2; /* the number alone: 15 bits */
 }
 
 /*

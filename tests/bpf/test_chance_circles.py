@@ -90,13 +90,13 @@ def test_whatever_the_tables_say_a_packet_visits_at_most_six_backends(flags: int
         numbers = list(range(1, chance.randint(3, 9)))
         choices = [0, *numbers]
         tables = {
-            n: one_bucket(chance.randint(1, 4), tuple(chance.choices(choices, k=3)))  # type: ignore[arg-type]
+            n: one_bucket(chance.randint(1, 6), tuple(chance.choices(choices, k=3)))  # type: ignore[arg-type]
             for n in numbers
         }
         agents = {n for n in numbers if chance.random() < 0.9} | {1}
         backends = fleet(tables, agents, {n for n in numbers if chance.random() < 0.5})
         key = chance.choice([None, chance.choice(choices) << 16 | chance.choice(choices)])
-        tunnel = Wrapping(NODE, address(1), chance.randint(1, 4), chance.choice([0, 0, MARKED, SETTLED]), key)
+        tunnel = Wrapping(NODE, address(1), chance.randint(1, 6), chance.choice([0, 0, MARKED, SETTLED]), key)
         frame = tunnel.frame(ipv4(VIP, TCP, ports(80, flags=flags)))
         results = travel(backends, agents, frame, 1)
         assert len(results) <= MOST_VISITS
@@ -157,13 +157,21 @@ def test_a_new_flow_that_an_outdated_backend_passed_on_goes_on_to_todays_owner()
     """The node's owner was 1; by the epoch that 1 still has it is 2; 2 drains by now, and knows that it is 3."""
     tables = {1: one_bucket(7, (2, 1, 0)), 2: one_bucket(9, (3, 2, 1)), 3: one_bucket(9, (3, 2, 1))}
     backends = fleet(tables, {1, 2, 3}, {1, 3})
-    frame = Wrapping(NODE, address(1), 6).frame(ipv4(VIP, TCP, ports(80, flags=SYN)))
+    frame = Wrapping(NODE, address(1), 5).frame(ipv4(VIP, TCP, ports(80, flags=SYN)))
     results = travel(backends, {1, 2, 3}, frame, 1)
     assert [(result.outcome, result.backend) for result in results] == [
         ("forwarded_syn", 2),
         ("forwarded_syn", 3),
         ("delivered_syn", None),
     ]
+
+
+def test_while_an_epoch_is_on_offer_new_flows_stay_where_the_current_one_has_them() -> None:
+    """1 has loaded epoch 9, in which 2 is the owner; 3, the last on the list of epoch 8, has not."""
+    tables = {1: one_bucket(9, (2, 1, 3)), 2: one_bucket(9, (2, 1, 3)), 3: one_bucket(8, (1, 3, 0))}
+    backends = fleet(tables, {1, 2, 3}, {1, 2, 3})
+    opening = Wrapping(NODE, address(1), 8).frame(ipv4(VIP, TCP, ports(80, flags=SYN)))
+    assert backends[1].process(opening).outcome == "delivered_syn"
 
 
 def test_a_list_of_a_local_view_is_followed_to_its_end_and_then_the_fleets_owner_is_asked() -> None:
@@ -179,7 +187,7 @@ def test_a_list_of_a_local_view_is_followed_to_its_end_and_then_the_fleets_owner
 
 
 def test_a_new_flow_of_a_local_view_stays_where_it_was_sent_unless_the_backend_knows_a_newer_epoch() -> None:
-    for newest, outcome in ((9, "delivered_syn"), (10, "forwarded_syn")):
+    for newest, outcome in ((9, "delivered_syn"), (10, "delivered_syn"), (11, "forwarded_syn")):
         tables = dict.fromkeys((1, 3), one_bucket(newest, (3, 0, 0)))
         local = stamp_of(EpochNumber(9), local=True)
         frame = Wrapping(NODE, address(1), local).frame(ipv4(VIP, TCP, ports(80, flags=SYN)))

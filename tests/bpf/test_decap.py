@@ -49,7 +49,7 @@ EVENTS = ("extra_hop", "skipped_self", "skipped_unknown")
 
 WORLD = decap_world.model()
 WRAP = Wrapping(NODE, SELF, stamp=STAMP)
-OLD = replace(WRAP, stamp=STAMP - 1)
+OLD = replace(WRAP, stamp=STAMP - 2)
 LOCAL = STAMP | 0x8000
 WRAP6 = replace(WRAP, protocol=IPV6)
 INNER = ipv4(VIP, TCP, ports(80))
@@ -150,7 +150,7 @@ CASES: dict[str, tuple[str, bytes]] = {
     ),
     "a new flow by the local view of an earlier epoch": (
         "forwarded_syn",
-        replace(WRAP, stamp=LOCAL - 1).frame(ipv4(VIP, TCP, ports(80, bucket_source(AGENT), flags=SYN))),
+        replace(WRAP, stamp=LOCAL - 2).frame(ipv4(VIP, TCP, ports(80, bucket_source(AGENT), flags=SYN))),
     ),
     "nobody on the list of a local view of my epoch": (
         "forwarded_restarted",
@@ -163,6 +163,10 @@ CASES: dict[str, tuple[str, bytes]] = {
     "a new flow passed on by my epoch": (
         "delivered_syn",
         replace(WRAP, flags=MARKED).frame(ipv4(VIP, TCP, ports(80, bucket_source(AGENT), flags=SYN))),
+    ),
+    "a new flow by the last epoch, which may still be current": (
+        "delivered_syn",
+        replace(WRAP, stamp=STAMP - 1).frame(ipv4(VIP, TCP, ports(80, bucket_source(AGENT), flags=SYN))),
     ),
     "a new flow by an earlier epoch, mine by my own": (
         "delivered_syn",

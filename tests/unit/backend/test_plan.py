@@ -65,6 +65,12 @@ def test_only_who_leaves_sends_new_flows_to_their_owners(
     assert wanted.leaves == leaves
 
 
+def test_who_is_about_to_leave_takes_new_flows_until_the_offer_is_current() -> None:
+    offered, before = epoch(2, ID1, ID2, state=BackendState.DRAINING), epoch(1, ID1, ID2)
+    assert host_state(view(before, offered, current=1), B1).takes_new == {WEB}
+    assert host_state(view(before, offered, current=2), B1).takes_new == set()
+
+
 def test_packets_can_be_passed_on_to_every_other_backend() -> None:
     assert [peer.id for peer in host_state(view(epoch(1, ID1)), B1).peers] == [ID2]
 
