@@ -15,7 +15,7 @@ from lbnode.daemon.memory import Memory
 from lbnode.model.epoch import Epoch
 from lbnode.model.explanation import Explanation, FlowQuestion
 from lbnode.model.forecast import Forecast
-from lbnode.model.ids import PoolName
+from lbnode.model.ids import NodeName, PoolName
 from lbnode.model.members import NodeLive
 from lbnode.model.requests import Apply, Outcome, Refusal, RefusalKind
 from lbnode.model.status import FleetStatus
@@ -25,22 +25,27 @@ from lbnode.settings.fleet_text import write_fleet
 
 
 class Cluster:
-    """Implements `lbnode.rpc.port.ClusterPort` for the daemon whose state `live` and `pools` tell."""
+    """Implements `lbnode.rpc.port.ClusterPort` for the daemon whose state `live` and `pools` tell.
+
+    `gone_at`: since when nodes have been missing, kept up to date by the daemon.
+    """
 
     def __init__(
         self,
         memory: Memory,
         live: Callable[[], NodeLive],
         pools: Callable[[], Mapping[PoolName, PoolInKernel]],
+        gone_at: Mapping[NodeName, float],
     ) -> None:
         self._memory = memory
         self._live = live
         self._pools = pools
+        self._gone_at = gone_at
 
     async def status(self) -> FleetStatus:
         """Return the fleet as this node sees it now."""
         await self._memory.store.catch_up()
-        return assess(self._memory.view(), self._live(), self._in_use(), time.time())
+        return assess(self._memory.view(), self._live(), self._in_use(), time.time(), self._gone_at)
 
     async def explain(self, question: FlowQuestion) -> Explanation | Refusal:
         """Return what becomes of a flow by the tables in this node's kernel."""

@@ -23,6 +23,7 @@ from lbnode.app.kernel import Kernel
 from lbnode.app.leadership import Leadership
 from lbnode.core import announce
 from lbnode.core.announce import Phase
+from lbnode.core.attendance import Attendance
 from lbnode.core.credence import Credence
 from lbnode.core.joining import wanted_fleet
 from lbnode.core.leader import earliest
@@ -86,7 +87,9 @@ class NodeDaemon:
         self._health = HealthWatch(dirty.set)
         self._credence = Credence()
         self._leadership = Leadership(memory.store, self._name, settings.fleet, dirty.set)
-        self._rpc = RpcServer(Cluster(memory, self._live, lambda: self._kernel.pools), settings.rpc.listen)
+        self._attendance = Attendance()
+        cluster = Cluster(memory, self._live, lambda: self._kernel.pools, self._attendance.gone_at)
+        self._rpc = RpcServer(cluster, settings.rpc.listen)
         self._fleet_file = FleetFile(settings.fleet_file)
         self._exporter = Exporter()
         self._sampled_at = float("-inf")
@@ -157,6 +160,7 @@ class NodeDaemon:
     async def _reconcile(self) -> float | None:
         now = time.monotonic()
         view = self._memory.view()
+        self._attendance.observe(view, time.time())
         wake_at = await self._leadership.step(view, now)
         await self._interface.refresh()
         await self._fleet_file.apply(self._memory, view, self._leadership.leading)

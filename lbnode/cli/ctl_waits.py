@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from lbnode.cli.ctl_progress import Clock, GaveUpError, Look
 from lbnode.cli.render_flows import count_flows, describe_waits
@@ -47,7 +47,7 @@ def without_flows(name: BackendName, pool: PoolName | None = None) -> Looking:
         open_formers = [entry for entry in left if entry.flows != 0 and not _is_dead(entry)]
         if not open_slots and not open_formers:
             return Look("no flows left", over=True)
-        return Look(_count([*open_slots, *open_formers]))
+        return Look(_count([*open_slots, *open_formers]) + _stragglers(_pools(status, pool)))
 
     return look
 
@@ -151,7 +151,9 @@ def _is_dead(place: SlotStatus | FormerStatus) -> bool:
 def _why_active(pool: PoolStatus, name: BackendName) -> str:
     for held in pool.held:
         if _is_about(held, name):
-            return f"held in pool {pool.name}: waits for {describe_waits(held.waits_for)}"
+            return (
+                f"held in pool {pool.name}: waits for {describe_waits(held.waits_for)}{_stragglers([pool])}"
+            )
     return f"still takes new flows in pool {pool.name}"
 
 
@@ -165,6 +167,12 @@ def _held_words(status: FleetStatus, pool: PoolName, name: BackendName) -> str:
             if _is_about(held, name):
                 return f" (held: waits for {describe_waits(held.waits_for)})"
     return ""
+
+
+def _stragglers(pools: Iterable[PoolStatus]) -> str:
+    """Nodes that may give new flows to who should get none: why a wait may have no end."""
+    found = {name: why for pool in pools for name, why in pool.behind.items()}
+    return "".join(f"; {name} {why} and may send it new ones" for name, why in sorted(found.items()))
 
 
 def _count(places: list[SlotStatus | FormerStatus]) -> str:

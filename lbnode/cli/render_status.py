@@ -151,7 +151,8 @@ def _held(status: FleetStatus) -> Iterable[Text]:
 
 def _node_state(node: NodeStatus) -> Text:
     if not node.connected:
-        return Text("not connected", style="yellow" if node.drained else "bold red")
+        gone = "" if node.gone_s is None else f" for {duration(node.gone_s)}"
+        return Text(f"not connected{gone}", style="yellow" if node.drained else "bold red")
     drain = " (drain)" if node.drained and "drain" not in node.state else ""
     return Text(node.state + drain, style="yellow" if node.drained or node.state != "up" else "green")
 

@@ -44,6 +44,7 @@ def find_problems(view: FleetView, status: FleetStatus) -> tuple[Problem, ...]:
         *_fleet_problems(view, status),
         *(problem for vip in status.vips for problem in _vip_problems(status, vip)),
         *(problem for pool in status.pools for problem in _pool_problems(view, pool)),
+        *(problem for pool in status.pools for problem in _straggler_problems(status, pool)),
         *(problem for node in status.nodes for problem in _node_problems(status, node)),
         *_agent_problems(view),
     ]
@@ -138,6 +139,25 @@ def _no_epoch(view: FleetView, pool: PoolStatus) -> Problem:
         remedy = f"start one, with `join: [{pool.name}]` in its settings"
         return _alarm(f"pool {pool.name}", "no backend has joined yet: its VIPs are not served", remedy)
     return _alarm(f"pool {pool.name}", "has no epoch yet: its VIPs are not served")
+
+
+def _straggler_problems(status: FleetStatus, pool: PoolStatus) -> Iterator[Problem]:
+    """Nodes by whose epoch backends get new flows that should get none: a drain or a held change may wait for long."""
+    draining = {slot.backend for slot in pool.slots if slot.state is BackendState.DRAINING}
+    left = {former.backend for former in pool.former if former.state is BackendState.DRAINING}
+    waited_for = {name for held in pool.held for name in held.waits_for}
+    busy = ", ".join(sorted(name for name in draining | left | waited_for if name is not None))
+    if not busy:
+        return
+    gone = {node.name: node.gone_s for node in status.nodes if not node.connected}
+    for name, why in pool.behind.items():
+        since, remedy = "", "see that node's alarms: all must run the same release"
+        if name in gone:
+            gone_s = gone[name]
+            since = f" (cut off from the store{'' if gone_s is None else f' for {gone_s:.0f} s'})"
+            remedy = f"bring its way to the store back, or stop it; gone for good: lbctl node remove {name}"
+        what = f"{name} {why}{since}: while it runs, it still gives new flows to {busy}"
+        yield _warning(f"pool {pool.name}", what, remedy)
 
 
 def _slot_problems(pool: str, slot: SlotStatus) -> Iterator[Problem]:

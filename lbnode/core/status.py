@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
+from lbnode.core.attendance import behind
 from lbnode.core.drain import flows_left, is_over
 from lbnode.core.history import build_table
 from lbnode.core.problems import find_problems
@@ -33,12 +34,21 @@ from ring.shares import buckets_by_backend
 NOT_APPLIED = "(nothing applied yet)"
 
 
-def assess(view: FleetView, own: NodeLive, in_use: Mapping[PoolName, Epoch], now: float) -> FleetStatus:
+def assess(
+    view: FleetView,
+    own: NodeLive,
+    in_use: Mapping[PoolName, Epoch],
+    now: float,
+    gone_at: Mapping[NodeName, float] | None = None,
+) -> FleetStatus:
     """Return the fleet's status as the node that is `own` sees it; `now` in seconds of the wall clock.
+
+    `gone_at`: since when nodes have been missing, as far as that was seen (`lbnode.core.attendance`).
 
     Without the store (`view.connected` is False) nothing is known of who else is connected; and
     pools are shown as this node's kernel has them `in_use`, its own health verdicts included.
     """
+    gone_at = gone_at or {}
     live = view.live_nodes if view.connected else {}
     view = replace(view, live_nodes={**live, own.name: own})
     disagreements = tuple(_disagreements(view))
@@ -51,10 +61,10 @@ def assess(view: FleetView, own: NodeLive, in_use: Mapping[PoolName, Epoch], now
         agree=view.connected and not disagreements,
         disagreements=disagreements,
         problems=(),
-        nodes=tuple(_node(view, name, own, now) for name in sorted({*view.nodes, *view.live_nodes})),
+        nodes=tuple(_node(view, name, own, now, gone_at) for name in sorted({*view.nodes, *view.live_nodes})),
         vips=tuple(_vip(view, vip) for vip in (view.desired.vips if view.desired else ())),
         pools=tuple(
-            _pool(view, pool, _epoch(view, pool, in_use))
+            _pool(view, pool, _epoch(view, pool, in_use), gone_at)
             for pool in (view.desired.pools if view.desired else ())
         ),
         corrupt=view.corrupt,
@@ -91,7 +101,9 @@ def _disagreements(view: FleetView) -> Iterator[str]:
                 yield f"node {name}, pool {pool}: epoch {number} with digest {theirs}, the fleet's is {ours}"
 
 
-def _node(view: FleetView, name: NodeName, own: NodeLive, now: float) -> NodeStatus:
+def _node(
+    view: FleetView, name: NodeName, own: NodeLive, now: float, gone_at: Mapping[NodeName, float]
+) -> NodeStatus:
     member, live = view.nodes.get(name), view.live_nodes.get(name)
     status = NodeStatus(
         name=name,
@@ -100,7 +112,7 @@ def _node(view: FleetView, name: NodeName, own: NodeLive, now: float) -> NodeSta
         sources=member.sources if member is not None else (),
     )
     if live is None:
-        return status
+        return replace(status, gone_s=max(0.0, now - gone_at[name])) if name in gone_at else status
     return replace(
         status,
         version=live.version,
@@ -133,7 +145,7 @@ def _epoch(view: FleetView, pool: Pool, in_use: Mapping[PoolName, Epoch]) -> Epo
     return view.current_epoch(pool.name) if view.connected else in_use.get(pool.name)
 
 
-def _pool(view: FleetView, pool: Pool, epoch: Epoch | None) -> PoolStatus:
+def _pool(view: FleetView, pool: Pool, epoch: Epoch | None, gone_at: Mapping[NodeName, float]) -> PoolStatus:
     newest = view.newest(pool.name)
     is_offer = newest is not None and (epoch is None or newest.number > epoch.number)
     shown = epoch or newest
@@ -157,6 +169,7 @@ def _pool(view: FleetView, pool: Pool, epoch: Epoch | None) -> PoolStatus:
         window_s=pool.affinity_window_s,
         flow_table=pool.flow_table,
         held=view.held[pool.name].changes if pool.name in view.held else (),
+        behind=behind(view, epoch, gone_at) if epoch is not None else {},
     )
 
 

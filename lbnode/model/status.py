@@ -44,7 +44,10 @@ class NodePool:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """A node that is a member or connected. What only a live node can say is empty for others."""
+    """A node that is a member or connected. What only a live node can say is empty for others.
+
+    `gone_s`: how long the node that answers has missed it; None while it is connected or was never seen.
+    """
 
     name: NodeName
     connected: bool
@@ -60,6 +63,7 @@ class NodeStatus:
     xdp: dict[str, str] = field(default_factory=dict)
     pools: tuple[NodePool, ...] = ()
     alarms: tuple[str, ...] = ()
+    gone_s: float | None = None
 
 
 class AgentState(Enum):
@@ -112,7 +116,8 @@ class PoolStatus:
     """A pool in its current epoch; `offered` is the number of a newer one that is not current yet.
 
     `current` is None before the pool's first epoch. Owners since epoch `window_from` count as alternates;
-    `window_s` is how long they do, in seconds. `held` are planned changes that wait, and for whom.
+    `window_s` is how long they do, in seconds. `held` are planned changes that wait, and for whom. `behind` are the
+    nodes that do not go by the current epoch, each with why, and may give new flows to who should get none.
     """
 
     name: PoolName
@@ -128,6 +133,7 @@ class PoolStatus:
     window_s: float = 0.0
     flow_table: bool = False
     held: tuple[HeldChange, ...] = ()
+    behind: dict[NodeName, str] = field(default_factory=dict)
 
     def share(self, slot: SlotStatus) -> float:
         """Return the fraction (0 to 1) of new flows that go to the backend in `slot`."""

@@ -32,6 +32,7 @@ def pack_pool(pool: PoolStatus) -> pb.Pool:
         window_s=pool.window_s,
         flow_table=pool.flow_table,
         held=[pack_held(held) for held in pool.held],
+        behind={str(name): why for name, why in pool.behind.items()},
     )
 
 
@@ -51,6 +52,7 @@ def unpack_pool(message: pb.Pool) -> PoolStatus:
         window_s=message.window_s,
         flow_table=message.flow_table,
         held=tuple(unpack_held(held) for held in message.held),
+        behind={NodeName(name): why for name, why in message.behind.items()},
     )
 
 

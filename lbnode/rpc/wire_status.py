@@ -98,6 +98,7 @@ def _pack_node(node: NodeStatus) -> pb.Node:
         xdp=node.xdp,
         pools=[_pack_node_pool(pool) for pool in node.pools],
         alarms=node.alarms,
+        gone_s=node.gone_s,
     )
 
 
@@ -117,6 +118,7 @@ def _unpack_node(message: pb.Node) -> NodeStatus:
         xdp=dict(message.xdp),
         pools=tuple(_unpack_node_pool(pool) for pool in message.pools),
         alarms=tuple(message.alarms),
+        gone_s=message.gone_s if message.HasField("gone_s") else None,
     )
 
 

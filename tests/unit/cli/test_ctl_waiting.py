@@ -78,6 +78,14 @@ class TestDrain:
         assert f"drain b2: {words}" in out
         assert words in err
 
+    def test_a_node_that_is_cut_off_and_may_send_new_flows_is_said(
+        self, lbctl: Lbctl, agents: MemoryCluster, hours: Hours
+    ) -> None:
+        agents.cut_off.add(N2)
+        _, out, _ = lbctl("backend", "drain", "b2", "--wait", "--timeout", "1s")
+        assert "drain b2: 212 flows left; n2 has not got epoch 3 and may send it new ones" in out
+        assert "n2 has not got epoch 3 (cut off from the store)" in lbctl("status")[1]
+
     def test_an_agent_that_went_away_is_said(self, lbctl: Lbctl, agents: MemoryCluster, hours: Hours) -> None:
         lbctl("backend", "drain", "b2")
         live = {name: agent for name, agent in agents.view.live_agents.items() if name != B2}

@@ -44,6 +44,7 @@ class MemoryCluster:
         }
         self.view = replace(settle(first), nodes=members, leader=N2, desired_version=0, intents_version=0)
         self.held_up = False
+        self.cut_off: set[NodeName] = set()
         self.flows: dict[str, int] = {}
         self._connect()
 
@@ -132,7 +133,7 @@ class MemoryCluster:
         self.view = replace(self.view, live_agents={**self.view.live_agents, **started})
 
     def _connect(self) -> None:
-        nodes = {name: _live(self.view, name) for name in self.view.nodes}
+        nodes = {name: _live(self.view, name) for name in self.view.nodes if name not in self.cut_off}
         agents = {
             name: replace(
                 agent,
