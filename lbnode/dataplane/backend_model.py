@@ -193,7 +193,7 @@ class BackendModel:
         return known.get(key) if inner.flow is not None else None
 
     def _place_new(self, packet: Tunnelled, vip: VipEntry, table: PoolTable) -> tuple[str, list[int], bool]:
-        behind = (packet.stamp - table.epoch + 1) & 0x4000
+        behind = 0x4000 <= (packet.stamp - table.epoch) & 0x7FFF < 0x7FFF
         takes_it = packet.marked or vip.pool in self.takes_new
         if packet.settled or (takes_it and not behind):
             return "delivered_syn", [], False

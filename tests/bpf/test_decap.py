@@ -168,6 +168,18 @@ CASES: dict[str, tuple[str, bytes]] = {
         "delivered_syn",
         replace(WRAP, stamp=STAMP - 1).frame(ipv4(VIP, TCP, ports(80, bucket_source(AGENT), flags=SYN))),
     ),
+    "a new flow by the epoch farthest ahead": (
+        "delivered_syn",
+        replace(WRAP, stamp=STAMP + 0x3FFF & 0x7FFF).frame(
+            ipv4(VIP, TCP, ports(80, bucket_source(AGENT), flags=SYN))
+        ),
+    ),
+    "a new flow by the epoch farthest behind": (
+        "forwarded_syn",
+        replace(WRAP, stamp=STAMP + 0x4000 & 0x7FFF).frame(
+            ipv4(VIP, TCP, ports(80, bucket_source(AGENT), flags=SYN))
+        ),
+    ),
     "a new flow by an earlier epoch, mine by my own": (
         "delivered_syn",
         OLD.frame(ipv4(VIP, TCP, ports(80, bucket_source(ME), flags=SYN))),
