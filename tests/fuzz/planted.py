@@ -151,8 +151,8 @@ AGENT = (
     ),
     Fault(
         "a sender's age is asked without wrapping around", "agent", "decap_chance.h",
-        "(__s16)((packet->stamp - (__u16)world->current) << 1) < 0",
-        "(packet->stamp & STAMP_NUMBER) < (world->current & STAMP_NUMBER)",
+        "(__s16)((packet->stamp - (__u16)world->current) << 1) < -2",
+        "(packet->stamp & STAMP_NUMBER) + 1 < (world->current & STAMP_NUMBER)",
     ),
     Fault(
         "new flows of a sender that is behind are kept", "agent", "decap_chance.h",
