@@ -49,6 +49,14 @@ class World(Segment):
         sealed = replace(made, slots=slots)
         return replace(sealed, digest=build_table(sealed, ()).digest())
 
+    def make_current(self, number: int) -> None:
+        """Let nodes go by an epoch that was offered."""
+
+        async def switch(store: FleetStore) -> None:
+            await store.set_current(WEB, EpochNumber(number))
+
+        in_store(self.store, switch)
+
     def offer(self, epoch: Epoch) -> None:
         """Offer an epoch, and wait until every agent goes by it."""
         in_store(self.store, lambda store: store.create_epoch(epoch))
@@ -154,6 +162,9 @@ def test_a_backend_that_drains_keeps_its_flows_and_sends_new_ones_to_their_owner
         assert ask(old, "established") == "b1"
         drained = world.epoch(EPOCH + 1, (BackendState.DRAINING,))
         world.offer(drained)
+        eventually_told(world.store, lambda live: live.pools == {WEB: EPOCH + 1})
+        assert b1.status()["vips"][0]["takes_new"], "nobody goes by the offer yet"
+        world.make_current(EPOCH + 1)
         eventually("b1 takes no new flows", lambda: not b1.status()["vips"][0]["takes_new"])
         with world.connect(world.port_owned_by(b2, drained)) as new:
             assert ask(new, "sent to b1 by a node that is behind") == "b2"
