@@ -1,7 +1,7 @@
 """What a pool's next epoch is: who sits in which slot, with which weight and state, and who left but still counts.
 
-Decides: slot allotment (an occupant keeps its slot, a newcomer gets the lowest free one and takes over an occupied
-one only when it is up, a slot left empty stays in the pool so that nobody else's buckets move), and states from
+Decides: slot allotment (an occupant keeps its slot, a newcomer gets the lowest free one, a new or an occupied one
+only when it is ready, a slot left empty stays in the pool so that nobody else's buckets move), and states from
 intents and health. Does not decide when an epoch is offered or becomes current (`lbnode.core.leader`), how long
 earlier epochs count (`lbnode.core.history`), or what must wait (`lbnode.core.admission`).
 """
@@ -88,7 +88,8 @@ def derive(pool: Pool, before: Epoch | None, inputs: Inputs) -> NextEpoch:
     allotted = allot_slots(pool.members, _seated(before, names))
     by_slot = {allotted[member.backend]: member for member in pool.members}
     waiting = _waiting_newcomers(pool, by_slot, before, inputs)
-    seated_now = {number: member for number, member in by_slot.items() if number not in waiting}
+    absent = waiting | _unready_newcomers(pool, by_slot, before, inputs)
+    seated_now = {number: member for number, member in by_slot.items() if number not in absent}
     removals = _removals(pool, seated_now, before, inputs)
     slots = [_slot(number, member, inputs, removals) for number, member in seated_now.items()]
     slots += [_staying(slot, inputs) for slot in _slots(before) if slot.number in waiting]
@@ -173,6 +174,26 @@ def _waiting_newcomers(
             waiting.add(slot.number)
     seated = {slot.backend for slot in _slots(before)}
     return {number for number in waiting if inputs.ids[by_slot[number].backend] not in seated}
+
+
+def _unready_newcomers(
+    pool: Pool, by_slot: Mapping[SlotNumber, PoolMember], before: Epoch | None, inputs: Inputs
+) -> set[SlotNumber]:
+    """Slots that would be new and whose newcomer is not ready yet.
+
+    With a slot that cannot serve the pool's buckets would move twice: to those who stand in for it, then to it.
+    """
+    if before is None:
+        return set()
+    known = {slot.number for slot in before.slots}
+    seated = {slot.backend for slot in before.slots}
+    return {
+        number
+        for number, member in by_slot.items()
+        if number not in known
+        and inputs.ids[member.backend] not in seated
+        and not _is_ready(pool, member.backend, inputs)
+    }
 
 
 def _is_ready(pool: Pool, newcomer: BackendName, inputs: Inputs) -> bool:

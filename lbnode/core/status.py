@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from lbnode.core.attendance import behind
 from lbnode.core.drain import flows_left, is_over
+from lbnode.core.epochs import allot_slots
 from lbnode.core.history import build_table
 from lbnode.core.problems import find_problems
 from lbnode.model.epoch import BackendState, Epoch, EpochSlot, FormerOccupant
@@ -160,7 +161,9 @@ def _pool(view: FleetView, pool: Pool, epoch: Epoch | None, gone_at: Mapping[Nod
         hash_mode=shown.hash_mode if shown is not None else pool.hash_mode,
         hash_algorithm=shown.hash_algorithm if shown is not None else pool.hash_algorithm,
         digest=epoch.digest if epoch is not None else "",
-        slots=tuple(_slot(view, pool.name, slot, members, owned) for slot in slots),
+        slots=tuple(
+            _slot(view, pool.name, slot, members, owned) for slot in (*slots, *_newcomers(view, pool, shown))
+        ),
         former=tuple(
             _former(view, pool.name, former, members)
             for former in (shown.former if shown is not None else ())
@@ -171,6 +174,22 @@ def _pool(view: FleetView, pool: Pool, epoch: Epoch | None, gone_at: Mapping[Nod
         held=view.held[pool.name].changes if pool.name in view.held else (),
         behind=behind(view, epoch, gone_at) if epoch is not None else {},
     )
+
+
+def _newcomers(view: FleetView, pool: Pool, epoch: Epoch | None) -> Iterator[EpochSlot]:
+    """Members that get their slots when they are ready, as they would sit there now."""
+    if epoch is None:
+        return
+    names = {member.id: name for name, member in view.backends.items()}
+    seated = {slot.number: names[slot.backend] for slot in epoch.slots if slot.backend in names}
+    allotted = allot_slots(pool.members, seated)
+    numbers = {slot.number for slot in epoch.slots}
+    for member in sorted(pool.members, key=lambda member: allotted[member.backend]):
+        known = view.backends.get(member.backend)
+        if known is not None and allotted[member.backend] not in numbers:
+            yield EpochSlot(
+                allotted[member.backend], member.weight, known.id, BackendState.FAILED, known.agent
+            )
 
 
 def _slot(

@@ -61,8 +61,20 @@ def test_a_newcomer_gets_no_flows_before_its_agent_is_connected() -> None:
         before = step(replace(pool("b1"), health=health), up={"b1": True})
         waiting = replace(inputs(up), awaited=frozenset({IDS[NAMES[1]]}))
         epoch = derive(definition, before, waiting).epoch
-        assert states(epoch) == {1: BackendState.ACTIVE, 2: BackendState.FAILED}
+        assert states(epoch) == {1: BackendState.ACTIVE}
         assert states(derive(definition, epoch, inputs(up)).epoch)[2] is BackendState.ACTIVE
+        first = derive(definition, None, waiting).epoch
+        assert states(first)[2] is BackendState.FAILED
+
+
+def test_a_newcomer_gets_its_slot_when_it_is_ready_so_that_each_bucket_moves_once() -> None:
+    definition = replace(pool("b1", "b2", "b3"), health=CHECK)
+    before = step(replace(pool("b1", "b2"), health=CHECK), up={"b1": True, "b2": True})
+    for verdicts in ({}, {"b3": False}):
+        assert same_shape(before, step(definition, before, {"b1": True, "b2": True, **verdicts}))
+    after = step(definition, before, {"b1": True, "b2": True, "b3": True})
+    assert states(after) == dict.fromkeys((1, 2, 3), BackendState.ACTIVE)
+    assert states(step(definition, after, {"b1": True, "b2": True, "b3": False}))[3] is BackendState.FAILED
 
 
 def test_a_backend_keeps_its_flows_while_its_agent_is_away() -> None:

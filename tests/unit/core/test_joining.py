@@ -101,7 +101,8 @@ def test_only_agents_that_ask_come_in_and_only_into_pools_that_are_open() -> Non
 
 
 def test_joiners_sit_beside_those_whom_the_operator_lists() -> None:
-    view = settle(registered(settle(open_fleet("b1", "b2")), asking(C1, 1, weight=3)))
+    view = registered(settle(open_fleet("b1", "b2")), asking(C1, 1, weight=3))
+    view = settle(connected(view, C1))
     assert slot_of(view, C1) == 2
     assert current(view).slots[2].weight == 3
 

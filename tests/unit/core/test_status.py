@@ -190,6 +190,15 @@ def test_without_a_leader_nothing_can_change_and_that_is_an_alarm() -> None:
     assert alarms(well(leader=None)) == ["leader: none elected: nothing changes, not even for failures"]
 
 
+def test_a_newcomer_that_is_not_ready_is_shown_in_the_slot_that_it_will_get() -> None:
+    view = settle(replace(well(), desired=fleet("b1", "b2", "b3", "b4", health=True)))
+    assert len(current(view).slots) == 3
+    (pool,) = status_of(replace(view, live_nodes={N1: live(view, N1)})).pools
+    assert [(slot.number, slot.backend, slot.state, slot.buckets) for slot in pool.slots[3:]] == [
+        (3, "b4", BackendState.FAILED, 0)
+    ]
+
+
 def test_corrupt_records_are_alarms() -> None:
     assert alarms(well(corrupt=("epochs/web/0000000002: bad",))) == [
         "store: corrupt record epochs/web/0000000002: bad"
