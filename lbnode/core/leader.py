@@ -212,7 +212,7 @@ class Leader:
         laggards = missing_acknowledgements(view, offered)
         deadline = since + self._patience_s(view, pool, current, offered, laggards)
         if laggards.names and now < deadline:
-            return Decision(wake_at=min(deadline, now + ACKNOWLEDGE_S))
+            return Decision(wake_at=deadline)
         del self._offered_at[offered.pool, offered.number]
         return Decision((MakeCurrent(offered.pool, offered.number, laggards.names),))
 

@@ -125,10 +125,10 @@ def _pool_problems(view: FleetView, pool: PoolStatus) -> Iterator[Problem]:
     awaited = awaited_agents(view)
     for slot in pool.slots:
         yield from _slot_problems(subject, slot)
-        if slot.id in awaited and slot.agent is AgentState.NONE:
+        if slot.id in awaited and slot.state is BackendState.FAILED:
             yield _warning(
                 f"{subject}, backend {slot.backend}",
-                "gets no flows: its agent has never been connected",
+                "gets no flows before its agent is connected",
                 f"start lbbackend on {slot.address}; for a stock gre device: `agent: false` in fleet.yaml",
             )
 

@@ -16,6 +16,8 @@ from lbnode.dataplane.memory import NODE_MAPS
 from lbnode.dataplane.model import checksum
 from lbnode.dataplane.node import OBJECT
 from lbnode.dataplane.tunnels import pack_tunnel
+from lbnode.model.epoch import stamp_of
+from lbnode.model.ids import EpochNumber
 from tests.bpf.node_world import NEAR, make_table
 
 
@@ -43,6 +45,12 @@ def test_numpy_types_have_the_sizes_and_offsets_of_the_object(btf: Btf, layout: 
     assert {
         (field, shape.fields[field][1], shape.fields[field][0].itemsize) for field in shape.names or ()
     } == {(member.name, member.offset, member.size) for member in btf.members(name)}
+
+
+def test_stamps_have_the_bits_that_the_object_knows(btf: Btf) -> None:
+    bits = btf.enum("stamp_bits")
+    assert stamp_of(EpochNumber(0x3FFFF)) == bits["STAMP_NUMBER"]
+    assert stamp_of(EpochNumber(0), local=True) == bits["STAMP_LOCAL"]
 
 
 def test_structures_have_no_hidden_padding(btf: Btf) -> None:

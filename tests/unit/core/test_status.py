@@ -199,6 +199,24 @@ def test_a_newcomer_that_is_not_ready_is_shown_in_the_slot_that_it_will_get() ->
     ]
 
 
+def test_a_newcomer_without_its_agent_is_told_from_one_that_is_meant_to_have_none() -> None:
+    desired = fleet("b1", "b2", "b3", "b4")
+    for expects_agent in (True, False):
+        backends = (*desired.backends[:3], replace(desired.backends[3], agent=expects_agent))
+        view = settle(replace(well(), desired=replace(desired, backends=backends), live_nodes={}))
+        status = status_of(replace(view, live_nodes={N1: live(view, N1)}))
+        told = "pool web, backend b4: gets no flows before its agent is connected"
+        assert (told in said(status, Severity.WARNING)) == expects_agent
+
+
+def test_a_backend_that_has_flows_already_is_not_said_to_get_none() -> None:
+    view = well()
+    assert view.desired is not None
+    backends = tuple(replace(backend, agent=True) for backend in view.desired.backends)
+    expecting = replace(view, desired=replace(view.desired, backends=backends))
+    assert not [line for line in said(status_of(expecting), Severity.WARNING) if "gets no flows" in line]
+
+
 def test_corrupt_records_are_alarms() -> None:
     assert alarms(well(corrupt=("epochs/web/0000000002: bad",))) == [
         "store: corrupt record epochs/web/0000000002: bad"
