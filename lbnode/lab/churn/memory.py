@@ -14,17 +14,21 @@ import numpy as np
 
 from lbnode.lab.churn.report import Hold
 from lbnode.lab.churn.stage import Order
-from lbnode.lab.errors import LabError
+from lbnode.lab.errors import LabError, OverdueError
 from lbnode.lab.plan import CHURN_PORT, POOL, VIP
-from lbnode.lab.running import RunningLab
+from lbnode.lab.running import POLL_S, RunningLab
 from lbnode.model.epoch import Epoch
 from lbnode.model.fleet import HashAlgorithm
 from lbnode.model.fleet import Protocol as IpProtocol
 from lbnode.model.flows import HeldChange
 from lbnode.model.ids import EpochNumber, PoolName
+from lbnode.model.members import FleetIdentity
 from lbnode.model.view import FleetView
 from lbnode.store.copy import DiskCopy
 from ring.bucket import BucketKeys, Flow, bucket_of, buckets_of, derive_keys, words_of
+
+COPY_S = 10.0
+"""How long a node may take to put the fleet on its disk: it waits a second for more news."""
 
 
 class Memory:
@@ -82,13 +86,24 @@ def read_copy(lab: RunningLab, node: str) -> FleetView:
     return loaded.view
 
 
+def await_epoch(copy: DiskCopy, whose: str, within_s: float = COPY_S) -> tuple[FleetIdentity, Epoch]:
+    """Return the fleet and the pool's newest epoch as soon as they are in a copy. Raises OverdueError."""
+    deadline = time.monotonic() + within_s
+    while True:
+        view = copy.load().view or FleetView()
+        epoch = view.newest(PoolName(POOL))
+        if view.identity is not None and epoch is not None:
+            return view.identity, epoch
+        if time.monotonic() > deadline:
+            raise OverdueError(f"{whose} to have an epoch on its disk: not within {within_s:g} s")
+        time.sleep(POLL_S)
+
+
 def ports_by_bucket(lab: RunningLab, source: IPv4Address, ports: Sequence[int]) -> dict[int, int]:
     """Return port → bucket for those of `ports` whose flows to the drill's VIP have a bucket of their own."""
-    view = read_copy(lab, lab.nodes[0].name)
-    epoch = view.newest(PoolName(POOL))
-    if view.identity is None or epoch is None:
-        raise LabError("churn: the fleet has no epoch yet: lbctl status")
-    keys = derive_keys(bytes.fromhex(view.identity.keys[epoch.key_id]), epoch.seed)
+    node = lab.nodes[0].name
+    identity, epoch = await_epoch(DiskCopy(lab.directory(node) / "state"), f"churn: {node}")
+    keys = derive_keys(bytes.fromhex(identity.keys[epoch.key_id]), epoch.seed)
     flows = [Flow.between(source, port, VIP, CHURN_PORT, IpProtocol.TCP) for port in ports]
     by_bucket = dict(zip(_buckets(epoch, keys, flows), ports, strict=True))
     return {port: bucket for bucket, port in by_bucket.items()}
