@@ -31,6 +31,7 @@ from lbnode.core.presence import Presence
 from lbnode.daemon.hops import NextHops
 from lbnode.daemon.memory import Memory
 from lbnode.daemon.release import RELEASE
+from lbnode.daemon.waiting import wait_at_most
 from lbnode.dataplane.node import NodeDataPlane
 from lbnode.metrics.exporter import Exporter
 from lbnode.metrics.sample import PoolSample, Sample
@@ -153,8 +154,7 @@ class NodeDaemon:
             return True
         now = time.monotonic()
         timeout = max(0.0, (earliest(wake_at, now + TICK_S) or now) - now)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._dirty.wait(), timeout)
+        await wait_at_most(self._dirty, timeout)
         return False
 
     async def _reconcile(self) -> float | None:

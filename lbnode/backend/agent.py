@@ -7,7 +7,6 @@ it, in whatever way, changes nothing on the machine: nodes go on sending, and wh
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from dataclasses import replace
 
@@ -30,6 +29,7 @@ from lbnode.backend.plan import (
 from lbnode.backend.settings import BackendSettings
 from lbnode.backend.watch import Watch
 from lbnode.daemon.release import RELEASE
+from lbnode.daemon.waiting import wait_at_most
 from lbnode.dataplane.errors import DataPlaneError
 from lbnode.model.epoch import ALGORITHM
 from lbnode.model.ids import BackendName, PoolName
@@ -122,8 +122,7 @@ class Agent:
             patience = LEAVING_S if self._departure is not None else None
             if not await self._step():
                 patience = RETRY_S
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._dirty.wait(), patience)
+            await wait_at_most(self._dirty, patience)
 
     def _has_left(self) -> bool:
         """Look how far a leaving backend is, and tell."""

@@ -16,6 +16,7 @@ import structlog
 from lbnode.backend import census
 from lbnode.backend.host import vip_key
 from lbnode.backend.plan import HostState, ServedVip
+from lbnode.daemon.waiting import wait_at_most
 from lbnode.dataplane.vips import VipKey
 from lbnode.model.fleet import Protocol
 from lbnode.model.flows import FlowQuestion, FlowReport
@@ -124,8 +125,7 @@ class Watch:
             with contextlib.suppress(NetdevError, StoreError):
                 await self._look_once()
             pause = SETTLE_S / 2 if self._asked() else PERIOD_S
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
+            await wait_at_most(self._wake, pause)
             await asyncio.sleep(0.05)
 
     async def _look_once(self) -> None:

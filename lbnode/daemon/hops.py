@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
+from lbnode.daemon.waiting import wait_at_most
 from lbnode.model.ids import IPAddress
 from lbnode.model.nexthop import NextHop
 from lbnode.netdev.errors import NetdevError
@@ -81,10 +82,7 @@ class NextHops:
     async def _run(self) -> None:
         while True:
             timeout = UNRESOLVED_S if self.unresolved() else REFRESH_S
-            try:
-                await asyncio.wait_for(self._due.wait(), timeout)
-            except TimeoutError:
-                pass
+            await wait_at_most(self._due, timeout)
             self._due.clear()
             if await self._look_up(list(self._hops)):
                 self._on_change()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +10,7 @@ from dataclasses import replace
 import structlog
 
 from lbnode.core.regression import regression
+from lbnode.daemon.waiting import wait_at_most
 from lbnode.model.view import FleetView
 from lbnode.store.copy import DiskCopy
 from lbnode.store.fleet import FleetStore, ForeignFleetError
@@ -111,8 +111,7 @@ class Memory:
         """Write what was last kept, and again while that changes."""
         written: FleetView | None = None
         while self._kept is not None and self._kept is not written:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), KEEP_S)
+            await wait_at_most(self._closing, KEEP_S)
             written = self._kept
             try:
                 await asyncio.to_thread(self._copy.save, written)
