@@ -75,8 +75,8 @@ static __always_inline bool fits_request(struct bpf_sock *socket, const struct t
 static __always_inline bool fits_cookie(struct xdp_md *ctx, struct bpf_sock *socket,
 					const struct tunnelled *packet)
 {
-	struct tcphdr *tcp = (struct tcphdr *)packet->tcp;
-	void *ip = (void *)packet->ip;
+	struct tcphdr *tcp = (struct tcphdr *)packet->inner.tcp;
+	void *ip = (void *)packet->inner.ip;
 
 	if (packet->inner.family == FAMILY_IP4)
 		return !bpf_tcp_check_syncookie(socket, ip, sizeof(struct iphdr), tcp, sizeof(*tcp));
@@ -104,13 +104,15 @@ static __always_inline bool fits_time_wait(struct bpf_sock *socket, const struct
 static __always_inline enum decap_outcome judge_socket(struct xdp_md *ctx, struct bpf_sock *socket,
 						       const struct tunnelled *packet)
 {
+	const struct tcp_head *tcp = packet->inner.tcp;
+
 	switch (socket->state) {
 	case BPF_TCP_NEW_SYN_RECV:
-		return fits_request(socket, packet->tcp) ? DECAP_delivered_handshake : NOBODY;
+		return fits_request(socket, tcp) ? DECAP_delivered_handshake : NOBODY;
 	case BPF_TCP_LISTEN:
 		return fits_cookie(ctx, socket, packet) ? DECAP_delivered_cookie : NOBODY;
 	case BPF_TCP_TIME_WAIT:
-		return fits_time_wait(socket, packet->tcp) ? DECAP_delivered_time_wait : NOBODY;
+		return fits_time_wait(socket, tcp) ? DECAP_delivered_time_wait : NOBODY;
 	default:
 		return DECAP_delivered_held;
 	}

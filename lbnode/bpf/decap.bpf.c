@@ -18,18 +18,34 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+static __always_inline enum decap_outcome parse_tunnel(struct cursor *cursor, __be16 type,
+						       struct tunnelled *packet)
+{
+	switch (family_of(type)) {
+	case FAMILY_IP4:
+		return parse_outer(cursor, FAMILY_IP4, packet);
+	case FAMILY_IP6:
+		return parse_outer(cursor, FAMILY_IP6, packet);
+	default:
+		return DECAP_untouched;
+	}
+}
+
 /* Everything up to the decision; DECAP_PARSED when there is one to make. */
 static __always_inline enum decap_outcome parse_tunnelled(struct xdp_md *ctx, struct cpu_counts *counts,
 							  struct tunnelled *packet)
 {
-	struct span span = {(void *)(long)ctx->data, (void *)(long)ctx->data_end, ctx->data_end - ctx->data};
-	const __be16 *ethernet = take_from(&span, ETH_HLEN);
+	struct cursor cursor = whole_frame(ctx);
+	const __be16 *ethernet = take(&cursor, ETH_HLEN);
 	enum decap_outcome outcome;
 	const __u32 *kind;
+	__be16 type;
 
-	if (!ethernet || ethernet[ETH_ALEN] != bpf_htons(ETH_P_IP))
+	if (!ethernet)
 		return DECAP_untouched;
-	outcome = parse_outer_ipv4(&span, own_address.word[3], packet);
+	type = skip_tags(&cursor, ethernet[ETH_ALEN]);
+	packet->link_size = cursor.at - (void *)ethernet;
+	outcome = parse_tunnel(&cursor, type, packet);
 	if (outcome != DECAP_PARSED)
 		return outcome;
 	kind = bpf_map_lookup_elem(&sources, &packet->sender);
@@ -37,28 +53,29 @@ static __always_inline enum decap_outcome parse_tunnelled(struct xdp_md *ctx, st
 		return DECAP_drop_stranger;
 	if (*kind == MEMBER_BACKEND)
 		count(counts, DECAP_extra_hop, 0);
-	outcome = parse_gre(&span, packet);
-	return outcome == DECAP_PARSED ? parse_inner(&span, packet) : outcome;
+	outcome = parse_gre(&cursor, packet);
+	return outcome == DECAP_PARSED ? parse_inner(&cursor, packet) : outcome;
 }
 
-/* Moves the Ethernet header over the outer header and GRE, and the packet's start behind it. `size` is a
- * constant at both places of use. */
-static __always_inline bool strip_bytes(struct xdp_md *ctx, __be16 protocol, __u32 size)
+/* Moves the Ethernet header over the outer header and GRE, and the packet's start behind it. */
+static __always_inline bool strip(struct xdp_md *ctx, const struct tunnelled *packet)
 {
-	void *from = (void *)(long)ctx->data, *to = from + size;
+	__u32 tags = packet->link_size - ETH_HLEN;
+	void *from = (void *)(long)ctx->data, *to = from + packet->outer_size;
 
-	if (to + ETH_HLEN > (void *)(long)ctx->data_end)
+	if (from + LINK_MAX > (void *)(long)ctx->data_end || to + LINK_MAX > (void *)(long)ctx->data_end)
 		return false;
 	*(__u64 *)to = *(__u64 *)from;
 	*(__u32 *)(to + 8) = *(__u32 *)(from + 8);
-	*(__be16 *)(to + 2 * ETH_ALEN) = protocol;
-	return bpf_xdp_adjust_head(ctx, size) == 0;
-}
-
-static __always_inline bool strip(struct xdp_md *ctx, const struct tunnelled *packet)
-{
-	return packet->is_keyed ? strip_bytes(ctx, packet->protocol, OUTER_SIZE + KEY_SIZE)
-				: strip_bytes(ctx, packet->protocol, OUTER_SIZE);
+	to += 2 * ETH_ALEN;
+	from += 2 * ETH_ALEN;
+	for (int i = 0; i < TAGS_MAX && tags; i++, tags -= TAG_SIZE) {
+		*(__u32 *)to = *(__u32 *)from;
+		to += TAG_SIZE;
+		from += TAG_SIZE;
+	}
+	*(__be16 *)to = packet->protocol;
+	return bpf_xdp_adjust_head(ctx, packet->outer_size) == 0;
 }
 
 /* What a packet that is passed on says of its way so far. */
@@ -78,12 +95,12 @@ static __always_inline enum decap_outcome pass_on(struct xdp_md *ctx, const stru
 						  const struct way *way, enum decap_outcome outcome)
 {
 	__u32 size = OUTER_SIZE + (way->key ? KEY_SIZE : 0);
-	struct address source = ipv4_address(own_address.word[3]);
+	struct address source = {{0, 0, 0, own_address.word[3]}};
 	struct outer_ipv4 *outer;
 
 	if (packet->inner.size + size > way->tunnel->mtu)
 		return DECAP_drop_too_big;
-	if (bpf_xdp_adjust_head(ctx, (int)packet->outer_size - (int)size))
+	if (bpf_xdp_adjust_head(ctx, packet->link_size + packet->outer_size - (int)(ETH_HLEN + size)))
 		return DECAP_drop_failed;
 	outer = (void *)(long)ctx->data;
 	if ((void *)(outer + 1) > (void *)(long)ctx->data_end)

@@ -108,14 +108,14 @@ static __always_inline enum decap_outcome decide(struct xdp_md *ctx, const struc
 						 struct cpu_counts *counts, const struct tunnelled *packet,
 						 struct way *way)
 {
-	const struct vip *vip = packet->has_ports ? find_vip(state, &packet->inner) : NULL;
+	const struct vip *vip = packet->inner.has_ports ? find_vip(state, &packet->inner) : NULL;
 	struct world world = {.state = state, .counts = counts, .vip = vip};
 	const struct agent *agent;
 	__u32 zero = 0;
 
 	if (!vip)
 		return decide_portless(state, &packet->inner);
-	if (!packet->tcp)
+	if (!packet->inner.tcp)
 		return DECAP_delivered_udp;
 	if (!second_chance)
 		return DECAP_delivered_no_chance;

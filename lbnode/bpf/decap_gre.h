@@ -5,6 +5,7 @@
 #ifndef EVENKEEL_DECAP_GRE_H
 #define EVENKEEL_DECAP_GRE_H
 
+#include "decap_layout.h"
 #include "encap.h"
 #include "parse.h"
 
@@ -25,14 +26,12 @@ struct gre_base {
 /* All that the sender says of a packet, and what it carries. Filled by the parsers, judged by decide(). */
 struct tunnelled {
 	struct packet inner;
-	const void *ip;		    /* inner headers; tcp is NULL unless the packet is whole TCP */
-	const struct tcp_head *tcp; /* its 20 bytes are there */
-	__be32 sender;		    /* outer source */
+	struct sender sender;
 	__u32 key;	 /* alternates: the first's id in the upper 16 bits; 0 when there is none */
 	__u16 stamp;	 /* of the sender's table: enum stamp_bits */
 	__be16 protocol; /* EtherType of the inner packet */
 	__u8 outer_size; /* of outer header and GRE, in bytes */
-	bool has_ports;
+	__u8 link_size;	 /* of what stands before: Ethernet and its tags */
 	bool is_keyed;
 	bool is_marked;
 	bool is_settled;

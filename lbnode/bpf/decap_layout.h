@@ -30,9 +30,10 @@
 	X(forwarded_restarted) /* the list is empty, the sender's epoch another one: along mine, marked */   \
 	X(drop_stranger)       /* the outer source is no member of the fleet */                              \
 	X(drop_truncated)      /* ends before its headers, or before the lengths that they name */           \
-	X(drop_outer)	       /* outer header with options, or a fragment: no node sends that */            \
+	X(drop_outer)	       /* outer header with options or more headers, or a fragment */                \
 	X(drop_gre)	       /* another version of GRE, a checksum, routing, a sequence number */          \
 	X(drop_inner)	       /* carries neither IPv4 nor IPv6, or a badly formed header */                 \
+	X(drop_extensions)     /* carries more IPv6 extension headers than RFC 8200 has places for */        \
 	X(drop_not_vip)	       /* the inner destination is no VIP of this backend */                         \
 	X(drop_too_big)	       /* to be passed on, and longer than the next hop takes */                     \
 	X(drop_failed)	       /* the kernel would not move the packet's start */                            \
@@ -56,6 +57,13 @@ enum member_kind {
 	MEMBER_BACKEND = 2,
 };
 
+/* Whose packet it is: an outer source. The family too, for an address of IPv4 is one of IPv6 in four words.
+ */
+struct sender {
+	struct address address;
+	__u32 family;
+};
+
 /* What only a backend knows. */
 struct agent {
 	__u64 self;		     /* this backend's id, 0 while it has none */
@@ -69,6 +77,7 @@ struct decap_vocabulary {
 	enum member_kind member_kind;
 };
 
+_Static_assert(sizeof(struct sender) == 20, "sender has no holes");
 _Static_assert(sizeof(struct agent) == 8 + POOL_PLACES + COUNT_ROWS, "agent has no holes");
 _Static_assert((int)DECAP_OUTCOME_COUNT <= (int)OUTCOME_ROWS, "rows of the outcomes");
 

@@ -16,11 +16,11 @@ const volatile struct address own_address;
 
 const volatile struct decap_vocabulary decap_vocabulary;
 
-/* IPv4 addresses of the tunnels of nodes and backends: who may send to us (design.md §5.1). */
+/* Addresses of the tunnels of nodes and backends: who may send to us (design.md §5.1). */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
-	__type(key, __be32);
+	__type(key, struct sender);
 	__type(value, __u32); /* enum member_kind */
 } sources SEC(".maps");
 

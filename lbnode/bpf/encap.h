@@ -60,7 +60,7 @@ static __always_inline void write_outer(struct outer_ipv4 *outer, const struct p
 	outer->source = source->word[3];
 	outer->destination = tunnel->destination.word[3];
 	outer->gre_flags = outer_size == OUTER_SIZE ? 0 : bpf_htons(GRE_KEY);
-	outer->gre_protocol = bpf_htons(ETH_P_IP);
+	outer->gre_protocol = bpf_htons(packet->family == FAMILY_IP4 ? ETH_P_IP : ETH_P_IPV6);
 	if (outer_size != OUTER_SIZE)
 		outer->gre_key = way->key;
 }
@@ -71,11 +71,12 @@ static __always_inline enum outcome push(struct xdp_md *ctx, const struct packet
 					 const struct way *way, const struct address *source,
 					 __u32 outer_size, enum outcome done)
 {
+	__u64 link = packet->ip - (void *)(long)ctx->data; /* with the tags, which end here */
 	struct outer_ipv4 *outer;
 
 	if (packet->size + outer_size > way->tunnel->mtu)
 		return OUTCOME_drop_too_big;
-	if (bpf_xdp_adjust_head(ctx, -(int)outer_size))
+	if (bpf_xdp_adjust_head(ctx, (int)link - (int)(ETH_HLEN + outer_size)))
 		return OUTCOME_drop_no_headroom;
 	outer = (void *)(long)ctx->data;
 	if ((void *)(outer + 1) > (void *)(long)ctx->data_end)

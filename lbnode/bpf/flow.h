@@ -96,18 +96,17 @@ static __always_inline void open_tcp(const struct flow *flow, const struct bucke
 }
 
 /* Returns the bucket, a word, as this flow sees it. */
-static __noinline __u64 follow(const struct flow *flow, __u64 word, bool is_syn,
-			       const struct tunnels *tunnels)
+__noinline __u64 follow(const struct flow *flow, __u64 word, bool is_syn, bool has_agent)
 {
 	struct bucket bucket = *(struct bucket *)&word;
 	struct cpu_counts *counts = own_counts();
 	__u32 owner = bucket.owner;
 
-	if (!flow || !tunnels || !counts)
+	if (!flow || !counts)
 		return word;
 	if (flow->protocol == IPPROTO_UDP)
 		follow_udp(flow, &bucket);
-	else if (tunnels->backend[owner].flags & TUNNEL_AGENT || !(bucket.flags & BUCKET_CHANGED))
+	else if (has_agent || !(bucket.flags & BUCKET_CHANGED))
 		return word;
 	else if (is_syn)
 		open_tcp(flow, &bucket);
@@ -124,7 +123,8 @@ static __always_inline struct bucket follow_flow(const struct pool *pool, const 
 	bool is_portless = pool->flags & POOL_BY_SOURCE && packet->protocol == IPPROTO_UDP;
 	struct flow flow = {packet->source, packet->destination, is_portless ? 0 : packet->ports,
 			    packet->protocol};
-	__u64 word = follow(&flow, *(__u64 *)&bucket, packet->is_syn, tunnels);
+	bool has_agent = tunnels->backend[bucket.owner].flags & TUNNEL_AGENT;
+	__u64 word = follow(&flow, *(__u64 *)&bucket, packet->is_syn, has_agent);
 
 	return *(struct bucket *)&word;
 }

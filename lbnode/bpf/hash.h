@@ -62,6 +62,10 @@ static __always_inline __u64 pair(__u32 low, __u32 high)
 	return (__u64)high << 32 | low;
 }
 
+struct sip_key {
+	__u64 half[2];
+};
+
 #define SIP_LENGTH (40ULL << 56) /* the last word of a string of 40 bytes */
 
 /* The ten words as pairs; by source, all but the source are zero. */
@@ -71,16 +75,16 @@ struct sip_words {
 
 /* SipHash-1-3 (Aumasson and Bernstein, 2012) of 40 bytes. A function of its own: the other hash needs the
  * registers. */
-static __noinline __u64 hash_sip(const __u64 *key, const struct sip_words *words)
+__noinline __u64 hash_sip(const struct sip_key *key, const struct sip_words *words)
 {
 	struct sip sip;
 
 	if (!key || !words)
 		return 0;
-	sip.v0 = key[0] ^ 0x736f6d6570736575ULL;
-	sip.v1 = key[1] ^ 0x646f72616e646f6dULL;
-	sip.v2 = key[0] ^ 0x6c7967656e657261ULL;
-	sip.v3 = key[1] ^ 0x7465646279746573ULL;
+	sip.v0 = key->half[0] ^ 0x736f6d6570736575ULL;
+	sip.v1 = key->half[1] ^ 0x646f72616e646f6dULL;
+	sip.v2 = key->half[0] ^ 0x6c7967656e657261ULL;
+	sip.v3 = key->half[1] ^ 0x7465646279746573ULL;
 	for (int i = 0; i < 5; i++)
 		sip_absorb(&sip, words->pair[i]);
 	sip_absorb(&sip, SIP_LENGTH);
@@ -103,7 +107,7 @@ static __always_inline __u64 hash_words(const struct pool *pool, const struct pa
 		pair(packet->ports, packet->protocol) & rest,
 	}};
 
-	return hash_sip(pool->sip, &words);
+	return hash_sip((const struct sip_key *)pool->sip, &words);
 }
 
 static __always_inline __u32 find_bucket(const struct vip *vip, const struct pool *pool,

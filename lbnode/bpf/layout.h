@@ -17,16 +17,17 @@
 #define OUTCOMES(X)                                                                                          \
 	X(forwarded)	     /* to a backend, GRE without key */                                             \
 	X(forwarded_keyed)   /* to a backend, GRE with key: the bucket has earlier owners */                 \
-	X(pass_not_ip)	     /* no IPv4 in this Ethernet frame (VLAN, ARP, IPv6, …): to the stack */       \
+	X(pass_not_ip)	     /* neither IPv4 nor IPv6 behind at most two tags (ARP, …): to the stack */    \
 	X(pass_not_ours)     /* for another MAC than the interface's: flooding, broadcast: to the stack */   \
-	X(pass_malformed)    /* a bad IPv4 header: to the stack, which counts it too */                      \
+	X(pass_malformed)    /* a bad IP header: to the stack, which counts it too */                        \
 	X(pass_not_vip)	     /* the address is not ours: to the stack */                                     \
 	X(pass_wrong_port)   /* our address, no such VIP, and `wrong_port: pass` */                          \
 	X(drop_wrong_port)   /* our address, no such VIP */                                                  \
-	X(drop_icmp)	     /* ICMP to a VIP's address */                                                   \
+	X(drop_icmp)	     /* ICMP, or ICMPv6 in IPv6, to a VIP's address */                               \
 	X(drop_protocol)     /* neither TCP, UDP nor ICMP to a VIP's address */                              \
 	X(drop_fragment)     /* a fragment, and the pool hashes ports */                                     \
 	X(drop_truncated)    /* the frame ends before the length or the header that the packet names */      \
+	X(drop_extensions)   /* more IPv6 extension headers than RFC 8200 has places for */                  \
 	X(drop_no_table)     /* the pool has no table yet */                                                 \
 	X(drop_no_backend)   /* the bucket's owner is none, or unknown to this node */                       \
 	X(drop_no_next_hop)  /* the way to the backend is not known (yet) */                                 \

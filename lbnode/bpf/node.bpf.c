@@ -17,6 +17,7 @@
 
 #define LAST_FORWARDED OUTCOME_forwarded_keyed
 #define FIRST_DROP     OUTCOME_drop_wrong_port
+#define MAC_SHIFT      16 /* a MAC is the first six bytes of a word: what remains of it, shifted */
 
 char _license[] SEC("license") = "Dual MIT/GPL";
 
@@ -26,9 +27,12 @@ static __always_inline int send(struct xdp_md *ctx, __u32 ifindex)
 	return ifindex == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(ifindex, 0);
 }
 
-static __always_inline __u64 find_own_mac(const struct xdp_md *ctx, const struct state *state)
+/* Floods, broadcast and multicast are not: see `set_interfaces` in lbnode/dataplane/node.py. */
+static __always_inline bool is_ours(const struct xdp_md *ctx, const struct state *state, const void *frame)
 {
-	return READ_ONCE(state->own_mac[ctx->ingress_ifindex & (INTERFACE_PLACES - 1)]);
+	__u64 own = READ_ONCE(state->own_mac[ctx->ingress_ifindex & (INTERFACE_PLACES - 1)]);
+
+	return !own || *(const __u64 *)frame << MAC_SHIFT == own;
 }
 
 static __always_inline const struct address *find_source(const struct state *state, __u32 bucket)
@@ -60,54 +64,81 @@ static __always_inline enum outcome forward(struct xdp_md *ctx, const struct sta
 	if (bucket.flags)
 		bucket = follow_flow(pool, tunnels, packet, bucket);
 	outcome = find_way(tunnels, bucket, packet->is_syn, way);
-	if (outcome != PARSED)
+	if (outcome != WAY_FOUND)
 		return outcome;
 	way->stamp = current;
 	return encapsulate(ctx, packet, way, find_source(state, number));
 }
 
-/*
- * What becomes of a packet that no VIP takes. Looks at it anew, in a function of its own: packets that are
- * forwarded have the registers for themselves.
- */
-static __noinline enum outcome refuse(struct xdp_md *ctx, const struct state *state)
+/* What a packet deserves that no VIP takes and whose address is ours. */
+static __always_inline enum outcome judge(enum fault fault, const struct packet *packet)
 {
-	struct cursor cursor = {(void *)(long)ctx->data, (void *)(long)ctx->data_end};
-	struct packet packet;
-	enum outcome due = parse(&cursor, find_own_mac(ctx, state), &packet);
+	__u32 icmp = packet->family == FAMILY_IP4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
 
-	if (due < FIRST_DROP)
-		return due;
-	if (due == PARSED)
-		due = packet.is_fragment ? OUTCOME_drop_fragment : OUTCOME_drop_wrong_port;
-	return without_vip(state, &packet, due);
+	if (fault == FAULT_TRUNCATED)
+		return OUTCOME_drop_truncated;
+	if (fault == FAULT_MANY_HEADERS)
+		return OUTCOME_drop_extensions;
+	if (packet->is_fragment)
+		return OUTCOME_drop_fragment;
+	if (packet->has_ports)
+		return OUTCOME_drop_wrong_port;
+	return packet->protocol == icmp ? OUTCOME_drop_icmp : OUTCOME_drop_protocol;
 }
 
-SEC("xdp")
-int node(struct xdp_md *ctx)
+static __always_inline enum outcome find_refusal(struct xdp_md *ctx, const struct state *state)
 {
-	struct cursor cursor = {(void *)(long)ctx->data, (void *)(long)ctx->data_end};
-	__u32 zero = 0, bytes = cursor.end - cursor.at;
+	struct cursor cursor = whole_frame(ctx);
+	const __be16 *ethernet = take(&cursor, ETH_HLEN);
+	struct packet packet;
+	enum fault fault;
+	__u8 family;
+
+	family = ethernet ? family_of(skip_tags(&cursor, ethernet[ETH_ALEN])) : 0;
+	if (!family)
+		return OUTCOME_pass_not_ip;
+	if (!is_ours(ctx, state, ethernet))
+		return OUTCOME_pass_not_ours;
+	fault = parse_ip(&cursor, family, &packet);
+	if (fault == FAULT_CUT || fault == FAULT_MALFORMED)
+		return OUTCOME_pass_malformed;
+	return without_vip(state, &packet, judge(fault, &packet));
+}
+
+/*
+ * What becomes of a frame that no VIP takes. Looks at it anew, in a function of its own: packets that are
+ * forwarded have the registers for themselves.
+ */
+__noinline int refuse(struct xdp_md *ctx)
+{
+	__u32 zero = 0, bytes = ctx->data_end - ctx->data;
 	const struct state *state = bpf_map_lookup_elem(&node_state, &zero);
 	struct cpu_counts *counts = own_counts();
-	const struct tunnels *tunnels;
-	const struct vip *vip;
+	enum outcome outcome;
+
+	if (!state || !counts)
+		return XDP_DROP;
+	outcome = find_refusal(ctx, state);
+	count(counts, outcome, bytes);
+	return outcome < FIRST_DROP ? XDP_PASS : XDP_DROP;
+}
+
+/* `family` is a constant at both places of use: the same code, twice in the program. */
+static __always_inline int serve(struct xdp_md *ctx, const struct state *state, struct cpu_counts *counts,
+				 __u32 bytes, struct cursor *cursor, __u8 family)
+{
+	const struct tunnels *tunnels = find_tunnels(state);
+	const struct vip *vip = NULL;
 	struct packet packet;
 	enum outcome outcome;
 	struct way way;
 
-	if (!state || !counts)
-		return XDP_DROP;
-	tunnels = find_tunnels(state);
 	if (!tunnels)
 		return XDP_DROP;
-	outcome = parse(&cursor, find_own_mac(ctx, state), &packet);
-	vip = outcome == PARSED ? find_vip(state, &packet) : NULL;
-	if (!vip) {
-		outcome = refuse(ctx, state);
-		count(counts, outcome, bytes);
-		return outcome < FIRST_DROP ? XDP_PASS : XDP_DROP;
-	}
+	if (parse_ip(cursor, family, &packet) == PARSED)
+		vip = find_vip(state, &packet);
+	if (!vip)
+		return refuse(ctx);
 	outcome = forward(ctx, state, tunnels, &packet, vip, &way);
 	count(counts, outcome, bytes);
 	if (outcome > LAST_FORWARDED)
@@ -115,4 +146,27 @@ int node(struct xdp_md *ctx)
 	count(counts, vip->row, bytes);
 	count(counts, way.tunnel->row, bytes);
 	return send(ctx, way.tunnel->ifindex);
+}
+
+SEC("xdp")
+int node(struct xdp_md *ctx)
+{
+	struct cursor cursor = whole_frame(ctx);
+	const __be16 *ethernet = take(&cursor, ETH_HLEN);
+	__u32 zero = 0, bytes = ctx->data_end - ctx->data;
+	const struct state *state = bpf_map_lookup_elem(&node_state, &zero);
+	struct cpu_counts *counts = own_counts();
+
+	if (!state || !counts)
+		return XDP_DROP;
+	if (!ethernet || !is_ours(ctx, state, ethernet))
+		return refuse(ctx);
+	switch (family_of(skip_tags(&cursor, ethernet[ETH_ALEN]))) {
+	case FAMILY_IP4:
+		return serve(ctx, state, counts, bytes, &cursor, FAMILY_IP4);
+	case FAMILY_IP6:
+		return serve(ctx, state, counts, bytes, &cursor, FAMILY_IP6);
+	default:
+		return refuse(ctx);
+	}
 }

@@ -43,6 +43,8 @@ static __always_inline struct bucket load_bucket(const struct bucket *place)
 	return *(struct bucket *)&word;
 }
 
+#define WAY_FOUND OUTCOME_COUNT /* no outcome yet: go on */
+
 static __always_inline enum outcome find_way(const struct tunnels *tunnels, struct bucket bucket, bool is_syn,
 					     struct way *way)
 {
@@ -55,7 +57,7 @@ static __always_inline enum outcome find_way(const struct tunnels *tunnels, stru
 		return OUTCOME_drop_no_next_hop;
 	way->tunnel = tunnel;
 	way->key = alternates_key(bucket, tunnel, is_syn);
-	return PARSED;
+	return WAY_FOUND;
 }
 
 #endif

@@ -15,7 +15,8 @@ from enum import Enum
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from lbnode.dataplane.backend_layout import Address, BackendLayout, MemberKind, pack_address
+from lbnode.dataplane.addresses import pack_address
+from lbnode.dataplane.backend_layout import Address, BackendLayout, MemberKind
 from lbnode.dataplane.backend_maps import BackendMemory
 from lbnode.dataplane.backend_pins import (
     LINK_PIN,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import blake2b
@@ -10,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from lbnode.dataplane.addresses import ADDRESS_SIZE, pack_address, unpack_address
 from lbnode.dataplane.btf import Btf
-from lbnode.dataplane.errors import DataPlaneError
 from lbnode.dataplane.layout import Layout
 
 Address = IPv4Address | IPv6Address
@@ -54,16 +55,18 @@ def outcome_names(btf: Btf) -> tuple[str, ...]:
     return tuple(names[row].removeprefix(_PREFIX) for row in sorted(names))
 
 
-def pack_address(address: Address) -> bytes:
-    """Return the 16 bytes of `struct address`: IPv4 stands in the last word."""
-    return address.packed.rjust(16, b"\0")
+_SENDER = struct.Struct(f"<{ADDRESS_SIZE}sI")
 
 
 def pack_sender(address: Address) -> bytes:
-    """Return a key of map `sources`. Raises DataPlaneError for IPv6."""
-    if not isinstance(address, IPv4Address):
-        raise DataPlaneError(f"member {address}: only IPv4 tunnels can be used yet")
-    return address.packed
+    """Return a key of map `sources`: struct sender."""
+    return _SENDER.pack(pack_address(address), address.version)
+
+
+def unpack_sender(key: bytes) -> Address:
+    """Return the address in a key of map `sources`."""
+    packed, family = _SENDER.unpack(key)
+    return unpack_address(packed, family)
 
 
 def pack_kind(kind: MemberKind) -> bytes:

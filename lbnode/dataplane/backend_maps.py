@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from lbnode.dataplane.backend_layout import (
     MemberKind,
     pack_kind,
     pack_sender,
+    unpack_sender,
 )
 from lbnode.dataplane.grace import Grace
 from lbnode.dataplane.libbpf import Map
@@ -54,7 +54,7 @@ class BackendMemory:
     def sources(self) -> dict[Address, MemberKind]:
         """Return whose GRE is accepted."""
         return {
-            IPv4Address(key): MemberKind(int.from_bytes(value, "little"))
+            unpack_sender(key): MemberKind(int.from_bytes(value, "little"))
             for key in self._sources.keys()  # noqa: SIM118 - a map of the kernel, not a dict
             if (value := self._sources.lookup(key)) is not None
         }

@@ -10,51 +10,38 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 
 from lbnode.dataplane.backend_layout import MemberKind
-from lbnode.dataplane.model import (
-    AMPLE_ROOM,
+from lbnode.dataplane.model import AMPLE_ROOM, Verdict, ipv4_header
+from lbnode.dataplane.packet_model import (
     ETHERTYPE_IPV4,
+    ETHERTYPE_IPV6,
     GRE,
     IPV4_SIZE,
-    MORE_OR_OFFSET,
-    Verdict,
-    ipv4_header,
+    IPV6_SIZE,
+    Fault,
+    Frame,
+    Packet,
+    parse,
+    word,
 )
 from lbnode.dataplane.values import BackendEntry, PoolTable, VipEntry
 from lbnode.model.fleet import Protocol
 from lbnode.model.ids import BackendId, IPAddress, PoolName
-from ring.bucket import Flow, bucket_of
+from ring.bucket import bucket_of
 
-ETHERNET_SIZE = 14
-ETHERTYPE_IPV6 = 0x86DD
-IPV6_SIZE = 40
 KEYED, MARKED, SETTLED = 0x2000, 0x0008, 0x0010
 REFUSED = 0xFC07 & ~KEYED
 """RFC 2784: bits 0 to 5 but for RFC 2890's key, and the version."""
-SMALLEST = {Protocol.TCP: 20, Protocol.UDP: 8}
-SYN, ACK = 0x02, 0x10
-
-
-@dataclass(frozen=True, slots=True)
-class Inner:
-    """The packet in the tunnel. `flow` is None when it shows no ports; what follows `port` is of TCP."""
-
-    destination: IPAddress
-    size: int
-    dscp: int
-    flow: Flow | None = None
-    protocol: int = 0
-    port: int = 0
-    flags: int = 0
-    sequence: int = 0
-    acknowledged: int = 0
+GRE_SIZE, KEY_SIZE = 4, 4
+ETHERTYPES = (ETHERTYPE_IPV4, ETHERTYPE_IPV6)
+OUTER_SIZE = {4: IPV4_SIZE, 6: IPV6_SIZE}
 
 
 @dataclass(frozen=True, slots=True)
 class Tunnelled:
-    """What a member sent: `ids` are the key's, without zeros."""
+    """What a member sent: `ids` are the key's. `header`: the size of outer header and GRE."""
 
     stamp: int
     keyed: bool
@@ -63,7 +50,7 @@ class Tunnelled:
     ids: tuple[int, ...]
     kind: int
     header: int
-    inner: Inner
+    inner: Packet
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,30 +68,12 @@ class Result:
     ifindex: int = 0
 
 
-Sockets = Callable[[Inner], str]
+Sockets = Callable[[Packet], str]
 """How this machine holds a flow ("held", "handshake", "cookie", "time_wait"), or an empty string."""
 
 
 class _EndError(Exception):
     """Parsing ends here, with this outcome."""
-
-
-@dataclass(slots=True)
-class _Reader:
-    """Bytes with an end that headers may move forward, never back."""
-
-    data: bytes
-
-    def take(self, size: int, otherwise: str = "drop_truncated") -> bytes:
-        if len(self.data) < size:
-            raise _EndError(otherwise)
-        head, self.data = self.data[:size], self.data[size:]
-        return head
-
-    def narrow(self, size: int) -> None:
-        if size > len(self.data):
-            raise _EndError("drop_truncated")
-        self.data = self.data[:size]
 
 
 ALONG_THE_LIST = frozenset({"forwarded_keyed", "forwarded_keyless"})
@@ -146,23 +115,20 @@ class BackendModel:
     # -- what came
 
     def _parse(self, frame: bytes) -> Tunnelled:
-        reader = _Reader(frame)
-        if reader.take(ETHERNET_SIZE, "untouched")[12:] != ETHERTYPE_IPV4.to_bytes(2, "big"):
+        outside = Frame.parse(frame)
+        outer = parse(outside.kind, outside.payload) if outside.kind in ETHERTYPES else Fault.CUT
+        if isinstance(outer, Fault) or outer.protocol != GRE or outer.destination not in self.own:
             raise _EndError("untouched")
-        outer = reader.take(IPV4_SIZE, "untouched")
-        if outer[9] != GRE or outer[16:20] not in [own.packed for own in self.own]:
-            raise _EndError("untouched")
-        if outer[0] != 0x45 or _word(outer, 6) & MORE_OR_OFFSET:
+        if outer.is_fragment or not outer.plain:
             raise _EndError("drop_outer")
-        if _word(outer, 2) < IPV4_SIZE:
+        if outer.fault:
             raise _EndError("drop_truncated")
-        reader.narrow(_word(outer, 2) - IPV4_SIZE)
-        member = self.sources.get(IPv4Address(outer[12:16]))
+        member = self.sources.get(outer.source)
         if member is None:
             raise _EndError("drop_stranger")
         if member is MemberKind.BACKEND:
             self.seen.append("extra_hop")
-        return _parse_gre(reader, _word(outer, 4))
+        return _parse_gre(outer)
 
     # -- what becomes of it
 
@@ -183,14 +149,15 @@ class BackendModel:
             return "delivered_in_sync", [], False
         if table is None or vip not in self.heard:
             return "delivered_no_chance", [], False
-        if inner.flags & (SYN | ACK) == SYN:
+        if inner.opens:
             return self._place_new(packet, vip, table)
         return self._chance(packet, table, sockets)
 
-    def _vip(self, inner: Inner) -> VipEntry | None:
-        key = (inner.destination, inner.protocol, inner.port)
-        known = {(vip.address, int(vip.protocol), vip.port): vip for vip in self.vips}
-        return known.get(key) if inner.flow is not None else None
+    def _vip(self, inner: Packet) -> VipEntry | None:
+        if inner.ports is None:
+            return None
+        key = (inner.destination, inner.protocol, inner.ports[1])
+        return {(vip.address, int(vip.protocol), vip.port): vip for vip in self.vips}.get(key)
 
     def _place_new(self, packet: Tunnelled, vip: VipEntry, table: PoolTable) -> tuple[str, list[int], bool]:
         behind = 0x4000 <= (packet.stamp - table.epoch) & 0x7FFF < 0x7FFF
@@ -213,9 +180,8 @@ class BackendModel:
         ways = self._ways(self._listed(table, packet.inner))
         return ("forwarded_restarted", ways, True) if ways else ("delivered_last", [], False)
 
-    def _listed(self, table: PoolTable, inner: Inner) -> list[int]:
+    def _listed(self, table: PoolTable, inner: Packet) -> list[int]:
         """Owner and alternates by this backend's own epoch."""
-        assert inner.flow is not None
         place = bucket_of(table.keys, table.algorithm.value, table.mode.value, inner.flow, table.size)
         return [int(column[place]) for column in (table.owners, table.first, table.second)]
 
@@ -252,7 +218,8 @@ class BackendModel:
             return Result(outcome, Verdict.DROP, frame, seen)
         if packet is None:
             return Result(outcome, Verdict.PASS, frame, seen)
-        stripped = frame[:12] + packet.kind.to_bytes(2, "big") + frame[ETHERNET_SIZE + packet.header :]
+        link = Frame.parse(frame).link
+        stripped = frame[: link - 2] + packet.kind.to_bytes(2, "big") + frame[link + packet.header :]
         return Result(outcome, Verdict.PASS, stripped, seen)
 
     def _forward(self, outcome: str, packet: Tunnelled, ids: list[int], marked: bool, frame: bytes) -> Result:
@@ -272,7 +239,7 @@ class BackendModel:
         outer = ipv4_header(self._own(4), peer.ipv4.address, size, stamp, packet.inner.dscp)
         ethernet = hop.destination_mac + hop.source_mac + ETHERTYPE_IPV4.to_bytes(2, "big")
         verdict = Verdict.TX if hop.ifindex == self.ingress else Verdict.REDIRECT
-        whole = ethernet + outer + gre + frame[ETHERNET_SIZE + packet.header :]
+        whole = ethernet + outer + gre + frame[Frame.parse(frame).link + packet.header :]
         return Result(outcome, verdict, whole, tuple(self.seen), peer.id, hop.ifindex)
 
     def _own(self, version: int) -> IPv4Address:
@@ -280,68 +247,38 @@ class BackendModel:
         assert isinstance(own, IPv4Address)
         return own
 
-    def _stamp(self, inner: Inner) -> int:
+    def _stamp(self, inner: Packet) -> int:
         vip = self._vip(inner)
         assert vip is not None
         return self.tables[vip.pool].stamp
 
 
-def _parse_gre(reader: _Reader, stamp: int) -> Tunnelled:
-    gre = reader.take(4)
-    flags, kind = struct.unpack("!HH", gre)
-    if flags & REFUSED:
+def _parse_gre(outer: Packet) -> Tunnelled:
+    data = outer.transport
+    flags, kind = word(data, 0), word(data, 2)
+    size = GRE_SIZE + (KEY_SIZE if flags & KEYED else 0)
+    if len(data) >= GRE_SIZE and flags & REFUSED:
         raise _EndError("drop_gre")
-    ids = struct.unpack("!HH", reader.take(4)) if flags & KEYED else ()
-    if kind not in (ETHERTYPE_IPV4, ETHERTYPE_IPV6):
+    if len(data) < size:
+        raise _EndError("drop_truncated")
+    ids = struct.unpack_from("!HH", data, GRE_SIZE) if flags & KEYED else ()
+    inner = _parse_inner(kind, data[size:])
+    header = OUTER_SIZE[outer.version] + size
+    marked, settled = bool(flags & MARKED), bool(flags & SETTLED)
+    return Tunnelled(outer.tag, bool(flags & KEYED), marked, settled, ids, kind, header, inner)
+
+
+def _parse_inner(kind: int, data: bytes) -> Packet:
+    found = parse(kind, data) if kind in ETHERTYPES else Fault.MALFORMED
+    fault = found if isinstance(found, Fault) else found.fault
+    if fault is Fault.MALFORMED:
         raise _EndError("drop_inner")
-    inner = _parse_ipv4(reader) if kind == ETHERTYPE_IPV4 else _parse_ipv6(reader)
-    header = IPV4_SIZE + (8 if flags & KEYED else 4)
-    return Tunnelled(
-        stamp, bool(flags & KEYED), bool(flags & MARKED), bool(flags & SETTLED), ids, kind, header, inner
-    )
-
-
-def _parse_ipv4(reader: _Reader) -> Inner:
-    head = reader.take(IPV4_SIZE)
-    size, total = (head[0] & 15) * 4, _word(head, 2)
-    if head[0] >> 4 != 4 or size < IPV4_SIZE or total < size:
-        raise _EndError("drop_inner")
-    reader.narrow(total - IPV4_SIZE)
-    source, destination = IPv4Address(head[12:16]), IPv4Address(head[16:20])
-    inner = Inner(destination, total, head[1] & 0xFC)
-    if _word(head, 6) & MORE_OR_OFFSET:
-        return inner
-    reader.take(size - IPV4_SIZE)
-    return _with_ports(reader, inner, source, head[9])
-
-
-def _parse_ipv6(reader: _Reader) -> Inner:
-    head = reader.take(IPV6_SIZE)
-    if head[0] >> 4 != 6:
-        raise _EndError("drop_inner")
-    reader.narrow(_word(head, 4))
-    source, destination = IPv6Address(head[8:24]), IPv6Address(head[24:40])
-    inner = Inner(destination, IPV6_SIZE + _word(head, 4), _word(head, 0) >> 4 & 0xFC)
-    return _with_ports(reader, inner, source, head[6])
-
-
-def _with_ports(reader: _Reader, inner: Inner, source: IPAddress, protocol: int) -> Inner:
-    if protocol not in SMALLEST:
-        return inner
-    head = reader.take(SMALLEST[Protocol(protocol)])
-    client, port = struct.unpack_from("!HH", head)
-    flow = Flow.between(source, client, inner.destination, port, protocol)
-    if protocol != Protocol.TCP:
-        return Inner(inner.destination, inner.size, inner.dscp, flow, protocol, port)
-    sequence, acknowledged = struct.unpack_from("!II", head, 4)
-    return Inner(
-        inner.destination, inner.size, inner.dscp, flow, protocol, port, head[13], sequence, acknowledged
-    )
+    if fault is Fault.MANY_HEADERS:
+        raise _EndError("drop_extensions")
+    if fault or isinstance(found, Fault):
+        raise _EndError("drop_truncated")
+    return found
 
 
 def _without_repeats(ids: Sequence[int]) -> list[int]:
     return list(dict.fromkeys(ids))
-
-
-def _word(data: bytes, offset: int) -> int:
-    return int.from_bytes(data[offset : offset + 2], "big")

@@ -16,24 +16,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lbnode.dataplane.flow_model import Circumstances, FlowKey, FlowModel, Listed
+from lbnode.dataplane.packet_model import (
+    ETHERTYPE_IPV4,
+    ETHERTYPE_IPV6,
+    GRE,
+    ICMP,
+    IPV4_SIZE,
+    Fault,
+    Frame,
+    Packet,
+    parse,
+)
 from lbnode.dataplane.values import BackendEntry, PoolTable, Tunnel, VipEntry
 from lbnode.model.fleet import HashMode, Protocol
 from lbnode.model.ids import BackendId, PoolName
-from ring.bucket import Flow, bucket_of
+from ring.bucket import bucket_of
 
-ETHERNET_SIZE = 14
-IPV4_SIZE = 20
-SMALLEST = {Protocol.TCP: 20, Protocol.UDP: 8}
-ICMP = 1
-GRE = 47
-ETHERTYPE_IPV4 = 0x0800
 TTL = 64
 DO_NOT_FRAGMENT = 0x4000
-MORE_OR_OFFSET = 0x3FFF
 KEY_PRESENT = 0x2000
-SYN, ACK = 0x02, 0x10
 AMPLE_ROOM = 192
 """Bytes before a frame that every driver with native XDP leaves."""
+ETHERTYPES = {4: ETHERTYPE_IPV4, 6: ETHERTYPE_IPV6}
 
 
 class Verdict(IntEnum):
@@ -62,45 +66,6 @@ class Result:
     vip: VipEntry | None = None
     bucket: int | None = None
     ifindex: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Packet:
-    """An IPv4 packet's fields as far as they matter; `data` is what the IP header says that it spans."""
-
-    data: bytes
-    source: IPv4Address
-    destination: IPv4Address
-    protocol: int
-    tos: int
-    fragment: bool
-    header: int
-
-    @classmethod
-    def parse(cls, data: bytes) -> Packet | None:
-        """Return the packet, None without a proper IPv4 header; `data` may end before the packet does."""
-        if len(data) < IPV4_SIZE:
-            return None
-        first, tos, size, _id, fragment, _ttl, protocol, _sum, source, destination = struct.unpack_from(
-            "!BBHHHBBH4s4s", data
-        )
-        header = (first & 0xF) * 4
-        if first >> 4 != 4 or header < IPV4_SIZE or size < header:
-            return None
-        return cls(
-            data[:size] if size <= len(data) else b"",
-            IPv4Address(source),
-            IPv4Address(destination),
-            protocol,
-            tos,
-            bool(fragment & MORE_OR_OFFSET),
-            header,
-        )
-
-    @property
-    def transport(self) -> bytes:
-        """What follows the IP header."""
-        return self.data[self.header :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,20 +99,18 @@ class NodeModel:
 
         `room`: bytes that the driver leaves before it.
         """
-        if len(frame) < ETHERNET_SIZE or frame[12:14] != struct.pack("!H", ETHERTYPE_IPV4):
+        outside = Frame.parse(frame)
+        if outside.kind not in ETHERTYPES.values():
             return _left("pass_not_ip", frame)
         if self.own_mac and frame[:6] != self.own_mac:
             return _left("pass_not_ours", frame)
-        packet = Packet.parse(frame[ETHERNET_SIZE:])
-        if packet is None:
+        packet = parse(outside.kind, outside.payload)
+        if isinstance(packet, Fault):
             return _left("pass_malformed", frame)
-        due = _fault(packet)
-        if due:
-            return self._without_vip(packet, due, frame)
-        vip = self._vip(packet)
+        vip = None if packet.fault else self._vip(packet)
         if vip is None:
-            return self._without_vip(packet, "drop_fragment" if packet.fragment else "drop_wrong_port", frame)
-        result = self._forward(packet, vip, frame)
+            return self._without_vip(packet, frame)
+        result = self._forward(packet, vip, outside)
         if len(result.frame) - len(frame) > room:
             result = replace(_left("drop_no_headroom", frame), notes=result.notes, bucket=result.bucket)
         return replace(result, vip=vip)
@@ -156,9 +119,11 @@ class NodeModel:
         here = [
             vip for vip in self.vips if (vip.address, vip.protocol) == (packet.destination, packet.protocol)
         ]
-        if packet.fragment:
+        if packet.is_fragment:
             return self._vip_of_fragments(here)
-        port = struct.unpack_from("!H", packet.transport, 2)[0]
+        if packet.ports is None:
+            return None
+        port = packet.ports[1]
         return next((vip for vip in here if vip.port == port), None)
 
     def _vip_of_fragments(self, candidates: Sequence[VipEntry]) -> VipEntry | None:
@@ -171,16 +136,17 @@ class NodeModel:
             return None
         return min(candidates, key=lambda vip: vip.port)
 
-    def _without_vip(self, packet: Packet, due: str, frame: bytes) -> Result:
+    def _without_vip(self, packet: Packet, frame: bytes) -> Result:
         here = [vip for vip in self.vips if vip.address == packet.destination]
         if not here:
             return _left("pass_not_vip", frame)
-        return _left("pass_wrong_port" if any(vip.wrong_port_pass for vip in here) else due, frame)
+        is_passed = any(vip.wrong_port_pass for vip in here)
+        return _left("pass_wrong_port" if is_passed else _due(packet), frame)
 
-    def _forward(self, packet: Packet, vip: VipEntry, frame: bytes) -> Result:
+    def _forward(self, packet: Packet, vip: VipEntry, frame: Frame) -> Result:
         table = self._pools.get(vip.pool)
         if table is None:
-            return _left("drop_no_table", frame)
+            return _left("drop_no_table", frame.data)
         bucket = self.bucket(packet, table)
         listed = Listed(int(table.owners[bucket]), int(table.first[bucket]), int(table.second[bucket]))
         notes: tuple[str, ...] = ()
@@ -190,24 +156,23 @@ class NodeModel:
             listed, notes = self._follow(packet, table, listed, is_recorded)
         return replace(self._send(packet, table, bucket, listed, frame), notes=notes, bucket=bucket)
 
-    def _send(self, packet: Packet, table: PoolTable, bucket: int, listed: Listed, frame: bytes) -> Result:
+    def _send(self, packet: Packet, table: PoolTable, bucket: int, listed: Listed, frame: Frame) -> Result:
         backend = self._backends.get(BackendId(listed.owner))
         if backend is None:
-            return _left("drop_no_backend", frame)
+            return _left("drop_no_backend", frame.data)
         tunnel = backend.tunnel(table.tunnel)
         if tunnel is None or tunnel.next_hop is None:
-            return _left("drop_no_next_hop", frame)
+            return _left("drop_no_next_hop", frame.data)
         hop = tunnel.next_hop
         key = _key(packet, listed) if backend.agent else b""
         outer = self._outer(packet, table, bucket, tunnel, key)
-        if len(outer) + len(packet.data) > (hop.mtu or 0xFFFF):
-            return _left("drop_too_big", frame)
-        ethernet = hop.destination_mac + hop.source_mac + frame[12:14]
+        if len(outer) + packet.size > (hop.mtu or 0xFFFF):
+            return _left("drop_too_big", frame.data)
+        ethernet = hop.destination_mac + hop.source_mac + struct.pack("!H", ETHERTYPES[table.tunnel])
         verdict = Verdict.TX if hop.ifindex == self.ingress else Verdict.REDIRECT
         outcome = "forwarded_keyed" if key else "forwarded"
-        return Result(
-            outcome, verdict, ethernet + outer + frame[ETHERNET_SIZE:], backend.id, ifindex=hop.ifindex
-        )
+        whole = ethernet + outer + frame.payload
+        return Result(outcome, verdict, whole, backend.id, ifindex=hop.ifindex)
 
     def _follow(
         self, packet: Packet, table: PoolTable, listed: Listed, is_recorded: bool
@@ -215,7 +180,7 @@ class NodeModel:
         owner = self._backends.get(BackendId(listed.owner))
         around = Circumstances(
             packet.protocol,
-            _opens(packet),
+            packet.opens,
             owner is not None and owner.agent,
             table.flow_table and listed.first != 0,
             is_recorded,
@@ -225,20 +190,18 @@ class NodeModel:
 
     def bucket(self, packet: Packet, table: PoolTable) -> int:
         """Return the packet's bucket. A fragment has no ports; its pool does not look at them."""
-        ports = (0, 0) if packet.fragment else struct.unpack_from("!HH", packet.transport)
-        flow = Flow.between(packet.source, ports[0], packet.destination, ports[1], packet.protocol)
-        return bucket_of(table.keys, table.algorithm.value, table.mode.value, flow, table.size)
+        return bucket_of(table.keys, table.algorithm.value, table.mode.value, packet.flow, table.size)
 
     def _outer(self, packet: Packet, table: PoolTable, bucket: int, tunnel: Tunnel, key: bytes) -> bytes:
-        gre = struct.pack("!HH", KEY_PRESENT if key else 0, ETHERTYPE_IPV4) + key
+        gre = struct.pack("!HH", KEY_PRESENT if key else 0, ETHERTYPES[packet.version]) + key
         assert isinstance(tunnel.address, IPv4Address)
         return (
             ipv4_header(
                 self._source(bucket),
                 tunnel.address,
-                IPV4_SIZE + len(gre) + len(packet.data),
+                IPV4_SIZE + len(gre) + packet.size,
                 table.stamp,
-                packet.tos & 0xFC,
+                packet.dscp,
             )
             + gre
         )
@@ -268,32 +231,25 @@ def _left(outcome: str, frame: bytes) -> Result:
     return Result(outcome, Verdict.PASS if outcome.startswith("pass") else Verdict.DROP, frame)
 
 
-def _fault(packet: Packet) -> str:
-    """Return why a packet for one of our addresses could not be served by any VIP, or an empty string."""
-    if not packet.data:
-        return "drop_truncated"
-    if packet.fragment:
-        return ""
-    if packet.protocol not in SMALLEST:
-        return "drop_icmp" if packet.protocol == ICMP else "drop_protocol"
-    return "drop_truncated" if len(packet.transport) < SMALLEST[Protocol(packet.protocol)] else ""
+def _due(packet: Packet) -> str:
+    """Return why a packet for one of our addresses is served by no VIP."""
+    if packet.fault:
+        return "drop_truncated" if packet.fault is Fault.TRUNCATED else "drop_extensions"
+    if packet.is_fragment:
+        return "drop_fragment"
+    if packet.ports is not None:
+        return "drop_wrong_port"
+    return "drop_icmp" if packet.protocol == ICMP[packet.version] else "drop_protocol"
 
 
 def _key(packet: Packet, listed: Listed) -> bytes:
     """Alternates as GRE key; none in a SYN: a new flow belongs to the owner."""
-    if not listed.first or _opens(packet):
+    if not listed.first or packet.opens:
         return b""
     return struct.pack("!HH", listed.first, listed.second)
 
 
 def _flow(packet: Packet, table: PoolTable) -> FlowKey:
-    portless = packet.fragment or (table.mode is HashMode.SOURCE and packet.protocol == Protocol.UDP)
+    portless = packet.is_fragment or (table.mode is HashMode.SOURCE and packet.protocol == Protocol.UDP)
     ports = bytes(4) if portless else packet.transport[:4]
     return packet.source.packed, packet.destination.packed, ports, packet.protocol
-
-
-def _opens(packet: Packet) -> bool:
-    """SYN without ACK. A fragment is not looked into."""
-    if packet.protocol != Protocol.TCP or packet.fragment:
-        return False
-    return packet.transport[13] & (SYN | ACK) == SYN

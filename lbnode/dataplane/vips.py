@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from typing import Any
 
 import numpy as np
 
+from lbnode.dataplane.addresses import address_words, unpack_address
 from lbnode.dataplane.directory import Directory, Words, build
 from lbnode.dataplane.errors import DataPlaneError
 from lbnode.dataplane.grace import Grace
@@ -23,7 +23,7 @@ from lbnode.model.ids import IPAddress
 VipKey = tuple[IPAddress, Protocol, int]
 """Address, protocol, port."""
 
-_FAMILY = 4
+_FAMILY_MASK = 0xF
 _MASK = (1 << 64) - 1
 
 
@@ -67,7 +67,7 @@ class Vips:
             if not key & self._constants["VIP_FRAGMENTS"]:
                 protocol = Protocol(key >> self._constants["VIP_PROTOCOL_SHIFT"] & 0xFF)
                 port = int.from_bytes((key & 0xFFFF).to_bytes(2, "little"), "big")
-                yield (_address(place), protocol, port), place
+                yield (self._address(place), protocol, port), place
 
     def _found_rows(self) -> dict[VipKey, int]:
         return {key: int(place["row"]) for key, place in self._places()}
@@ -76,7 +76,7 @@ class Vips:
         """The VIPs as they were set, read from the kernel."""
         addresses = self._memory.addresses["place"][self._active()]
         passing = addresses[addresses["flags"] & self._constants["VIP_WRONG_PASS"] != 0]
-        passed = {_address(place) for place in passing}
+        passed = {self._address(place) for place in passing}
         return tuple(
             VipEntry(*key[:2], key[2], self._tables.name(int(place["pool"])), key[0] in passed)
             for key, place in self._places()
@@ -93,7 +93,7 @@ class Vips:
     def set(self, entries: Sequence[VipEntry]) -> None:
         """Make `entries` all the VIPs there are, at once for every packet.
 
-        Raises CapacityError, or DataPlaneError for a VIP twice, an unknown pool or IPv6; then nothing changes.
+        Raises CapacityError, or DataPlaneError for a VIP twice or an unknown pool; then nothing changes.
         """
         if sorted(entries, key=_order) == sorted(self._entries, key=_order):
             return
@@ -144,7 +144,7 @@ class Vips:
             passed[entry.address] = passed.get(entry.address, False) or entry.wrong_port_pass
         flag = self._constants["VIP_WRONG_PASS"]
         return [
-            _Place((*_address_words(address), self._family()), flags=flag if is_passed else 0)
+            _Place((*address_words(address), self._family(address)), flags=flag if is_passed else 0)
             for address, is_passed in passed.items()
         ]
 
@@ -162,17 +162,21 @@ class Vips:
         for (address, protocol), group in groups.items():
             candidates = {pools[by_key[key]] for key in group}
             if len(candidates) == 1 and self._tables.hashing(min(candidates)).by_source:
-                word = self._constants["VIP_FRAGMENTS"] | self._family() | self._protocol(protocol)
-                found.append(((*_address_words(address), word), min(group, key=lambda key: key[2])))
+                word = self._constants["VIP_FRAGMENTS"] | self._family(address) | self._protocol(protocol)
+                found.append(((*address_words(address), word), min(group, key=lambda key: key[2])))
         return found
 
     def _words(self, key: VipKey) -> Words:
         address, protocol, port = key
         network_port = int.from_bytes(port.to_bytes(2, "big"), "little")
-        return (*_address_words(address), network_port | self._protocol(protocol) | self._family())
+        return (*address_words(address), network_port | self._protocol(protocol) | self._family(address))
 
-    def _family(self) -> int:
-        return _FAMILY << self._constants["VIP_FAMILY_SHIFT"]
+    def _family(self, address: IPAddress) -> int:
+        return address.version << self._constants["VIP_FAMILY_SHIFT"]
+
+    def _address(self, place: Any) -> IPAddress:
+        family = int(place["key"]) >> self._constants["VIP_FAMILY_SHIFT"] & _FAMILY_MASK
+        return unpack_address(place["address"].tobytes(), family)
 
     def _protocol(self, protocol: Protocol) -> int:
         return int(protocol) << self._constants["VIP_PROTOCOL_SHIFT"]
@@ -204,27 +208,17 @@ def _write(record: Records, directory: Directory, places: list[_Place]) -> None:
             entry[name] = getattr(place, name)
 
 
-def _order(entry: VipEntry) -> VipKey:
-    return (entry.address, entry.protocol, entry.port)
-
-
-def _address(place: Any) -> IPv4Address:
-    return IPv4Address(int(place["address"]["word"][3]).to_bytes(4, "little"))
+def _order(entry: VipEntry) -> tuple[int, bytes, Protocol, int]:
+    return (entry.address.version, entry.address.packed, entry.protocol, entry.port)
 
 
 def _check(entries: Sequence[VipEntry]) -> None:
     seen: set[VipKey] = set()
     for entry in entries:
         what = f"VIP {entry.address}:{entry.port}/{entry.protocol.name.lower()}"
-        if not isinstance(entry.address, IPv4Address):
-            raise DataPlaneError(f"{what}: only IPv4 VIPs can be served yet")
         if not 0 < entry.port < 1 << 16:
             raise DataPlaneError(f"{what}: ports are 1 to 65535")
         key = (entry.address, entry.protocol, entry.port)
         if key in seen:
             raise DataPlaneError(f"{what}: given twice")
         seen.add(key)
-
-
-def _address_words(address: IPAddress) -> tuple[int, int, int, int]:
-    return (0, 0, 0, int.from_bytes(address.packed, "little"))

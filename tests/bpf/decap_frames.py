@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 ETHERNET = bytes.fromhex("0200000000b10200000000a1")
-GRE, TCP, UDP, ICMP = 47, 6, 17, 1
+GRE, TCP, UDP, ICMP, ICMPV6, ESP = 47, 6, 17, 1, 58, 50
+HOP_BY_HOP, ROUTING, FRAGMENT, AH, DESTINATION = 0, 43, 44, 51, 60
 IPV4, IPV6 = 0x0800, 0x86DD
 KEYED, MARKED, SETTLED = 0x2000, 0x0008, 0x0010
 
@@ -59,6 +60,19 @@ def ipv6(
     size = len(payload) if length is None else length
     head = struct.pack("!IHBB", version << 28, size, protocol, 64)
     return head + CLIENT6.packed + destination.packed + payload
+
+
+def chain(*following: int, offset: int = 0) -> bytes:
+    """Return extension headers of 8 bytes; `following[n]` is what comes after the n-th of them.
+
+    `offset`: of a fragment, with its flags; nothing to headers of other kinds that are as short.
+    """
+    return b"".join(struct.pack("!BBHI", each, 0, offset, 0) for each in following)
+
+
+def tagged(frame: bytes, *types: int) -> bytes:
+    """Return the frame with tags of these types, outermost first."""
+    return frame[:12] + b"".join(struct.pack("!HH", each, 5) for each in types) + frame[12:]
 
 
 def ethernet(payload: bytes, kind: int = IPV4) -> bytes:

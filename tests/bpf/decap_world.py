@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ NODE = IPv4Address("10.0.0.1")
 PEER = IPv4Address("10.0.0.8")
 STRANGER = IPv4Address("10.0.0.66")
 VIP = IPv4Address("192.0.2.80")
+VIP6 = IPv6Address("2001:db8::80")
 EPOCH = 0x1BEEF
 STAMP = stamp_of(EpochNumber(EPOCH))
 LOOPBACK, ELSEWHERE = 1, 77
@@ -50,10 +51,12 @@ PEERS = {
     )
 }
 WEB_VIP = VipEntry(VIP, Protocol.TCP, 80, WEB)
+WEB6_VIP = VipEntry(VIP6, Protocol.TCP, 80, WEB)
+UDP6_VIP = VipEntry(VIP6, Protocol.UDP, 53, WEB)
 UDP_VIP = VipEntry(VIP, Protocol.UDP, 53, WEB)
 GONE_VIP = VipEntry(VIP, Protocol.TCP, 82, GONE)
 SILENT_VIP = VipEntry(VIP, Protocol.TCP, 81, SILENT)
-VIPS = (WEB_VIP, UDP_VIP, GONE_VIP, SILENT_VIP)
+VIPS = (WEB_VIP, WEB6_VIP, UDP_VIP, UDP6_VIP, GONE_VIP, SILENT_VIP)
 
 
 def table(pool: PoolName, seed: int, algorithm: HashAlgorithm = HashAlgorithm.MULTIPLY) -> PoolTable:
@@ -71,7 +74,7 @@ def model(second_chance: bool = True, self_id: BackendId = ME) -> BackendModel:
     sources: dict[IPAddress, MemberKind] = {NODE: MemberKind.NODE, PEER: MemberKind.BACKEND}
     tables = {pool: table(pool, seed) for seed, pool in enumerate((WEB, SILENT), 1)}
     tables[GONE] = table(GONE, 3, HashAlgorithm.SIPHASH)
-    heard = (WEB_VIP, GONE_VIP)
+    heard = (WEB_VIP, WEB6_VIP, GONE_VIP)
     return BackendModel(
         (SELF,), self_id, sources, tables, PEERS, VIPS, heard, (WEB, SILENT), second_chance, LOOPBACK
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -34,6 +34,13 @@ OPEN_VIP = IPv4Address("192.0.2.40")
 """`wrong_port: pass`."""
 UNREADY_VIP = IPv4Address("192.0.2.50")
 NO_VIP = IPv4Address("192.0.2.99")
+VIP6 = IPv6Address("2001:db8::10")
+BY_SOURCE_VIP6 = IPv6Address("2001:db8::20")
+SIP_VIP6 = IPv6Address("2001:db8::30")
+OPEN_VIP6 = IPv6Address("2001:db8::40")
+NO_VIP6 = IPv6Address("2001:db8::99")
+LIKE_VIP = IPv6Address("::192.0.2.10")
+"""The bytes of VIP: another address all the same."""
 SOURCES = (IPv4Address("10.255.0.1"), IPv4Address("10.255.0.2"))
 
 NEAR = NextHop(LOOPBACK, bytes.fromhex("0200000000aa"), bytes.fromhex("0200000000b1"), 1500)
@@ -59,6 +66,12 @@ VIPS = (
     VipEntry(OPEN_VIP, Protocol.TCP, 80, PoolName("web"), wrong_port_pass=True),
     VipEntry(OPEN_VIP, Protocol.TCP, 81, PoolName("web")),
     VipEntry(UNREADY_VIP, Protocol.TCP, 80, PoolName("later")),
+    VipEntry(VIP6, Protocol.TCP, 80, PoolName("web")),
+    VipEntry(VIP6, Protocol.UDP, 53, PoolName("web")),
+    VipEntry(BY_SOURCE_VIP6, Protocol.TCP, 80, PoolName("sticky")),
+    VipEntry(BY_SOURCE_VIP6, Protocol.UDP, 53, PoolName("sipsticky")),
+    VipEntry(SIP_VIP6, Protocol.TCP, 80, PoolName("sip")),
+    VipEntry(OPEN_VIP6, Protocol.TCP, 80, PoolName("web"), wrong_port_pass=True),
 )
 
 MODES = {

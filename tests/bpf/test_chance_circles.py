@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lbnode.dataplane.backend_layout import MemberKind
-from lbnode.dataplane.backend_model import BackendModel, Inner, Result
+from lbnode.dataplane.backend_model import BackendModel, Result
+from lbnode.dataplane.packet_model import Packet
 from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, Tunnel, VipEntry
 from lbnode.model.epoch import stamp_of
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
@@ -74,11 +75,11 @@ def travel(backends: dict[int, BackendModel], agents: set[int], frame: bytes, fi
     return results
 
 
-def holding(_inner: Inner) -> str:
+def holding(_inner: Packet) -> str:
     return "held"
 
 
-def nothing(_inner: Inner) -> str:
+def nothing(_inner: Packet) -> str:
     return ""
 
 

@@ -15,17 +15,26 @@ from lbnode.dataplane.backend_model import BackendModel, Result
 from lbnode.dataplane.model import Verdict
 from tests.bpf import decap_world
 from tests.bpf.decap_frames import (
+    AH,
+    DESTINATION,
+    ESP,
+    FRAGMENT,
+    HOP_BY_HOP,
     ICMP,
+    ICMPV6,
     IPV6,
     MARKED,
+    ROUTING,
     SETTLED,
     TCP,
     UDP,
     Wrapping,
+    chain,
     ethernet,
     ipv4,
     ipv6,
     ports,
+    tagged,
 )
 from tests.bpf.decap_world import (
     AGENT,
@@ -41,9 +50,10 @@ from tests.bpf.decap_world import (
     STRANGER,
     UNKNOWN,
     VIP,
+    VIP6,
 )
 
-VIP6 = IPv6Address("2001:db8::80")
+OTHER6 = IPv6Address("2001:db8::81")
 SYN = 0x02
 EVENTS = ("extra_hop", "skipped_self", "skipped_unknown")
 
@@ -216,16 +226,38 @@ CASES: dict[str, tuple[str, bytes]] = {
     "a port of the VIP's address without VIP": ("delivered_portless", WRAP.frame(ipv4(VIP, TCP, ports(83)))),
     "the VIP's port with another protocol": ("delivered_portless", WRAP.frame(ipv4(VIP, UDP, ports(80)))),
     "not a VIP": ("drop_not_vip", WRAP.frame(ipv4(SELF, TCP, ports(80)))),
-    "IPv6 not a VIP": ("drop_not_vip", WRAP6.frame(INNER6)),
+    "IPv6 not a VIP": ("drop_not_vip", WRAP6.frame(ipv6(OTHER6, TCP, ports(80)))),
+    "IPv6, keyless, in sync": ("delivered_in_sync", WRAP6.frame(INNER6)),
+    "IPv6, two to ask": ("forwarded_keyed", asking(AGENT, FAR_AGENT, WRAP6, INNER6)),
+    "IPv6, one to ask": ("forwarded_keyless", asking(AGENT, 0, WRAP6, INNER6)),
+    "IPv6, UDP": ("delivered_udp", WRAP6.frame(ipv6(VIP6, UDP, ports(53)))),
+    "IPv6, ICMP": ("delivered_portless", WRAP6.frame(ipv6(VIP6, ICMPV6, bytes(8)))),
+    "IPv6, too long for the next hop": ("drop_too_big", asking(SMALL_MTU, AGENT, WRAP6, INNER6)),
+    "IPv6, a header of each kind before the ports": (
+        "delivered_in_sync",
+        WRAP6.frame(ipv6(VIP6, HOP_BY_HOP, chain(DESTINATION, ROUTING, FRAGMENT, AH, DESTINATION, TCP) + ports(80))),
+    ),
+    "IPv6, too many headers": (
+        "drop_extensions",
+        WRAP6.frame(ipv6(VIP6, DESTINATION, chain(*[DESTINATION] * 6, TCP) + ports(80))),
+    ),
+    "IPv6, cut within its headers": ("drop_truncated", WRAP6.frame(ipv6(VIP6, ROUTING, chain(AH, TCP)[:12]))),
+    "IPv6, first fragment": ("delivered_portless", WRAP6.frame(ipv6(VIP6, FRAGMENT, chain(TCP, offset=1) + ports(80)))),
+    "IPv6, later fragment": ("delivered_portless", WRAP6.frame(ipv6(VIP6, FRAGMENT, chain(TCP, offset=8) + ports(80)))),
+    "IPv6, encrypted": ("delivered_portless", WRAP6.frame(ipv6(VIP6, ESP, bytes(40)))),
+    "a tag": ("delivered_in_sync", tagged(WRAP.frame(INNER), 0x8100)),
+    "two tags": ("delivered_in_sync", tagged(WRAP6.frame(INNER6), 0x88A8, 0x8100)),
+    "a tag, and one to ask": ("forwarded_keyless", tagged(asking(AGENT), 0x8100)),
+    "three tags": ("untouched", tagged(WRAP.frame(INNER), 0x88A8, 0x8100, 0x8100)),
     "a stranger": ("drop_stranger", replace(WRAP, source=STRANGER).frame(INNER)),
     "a stranger's nonsense": ("drop_stranger", replace(WRAP, source=STRANGER, flags=0x8000).frame(b"")),
     "outer options": ("drop_outer", WRAP.frame(INNER, options=bytes(4))),
     "outer first fragment": ("drop_outer", WRAP.frame(INNER, fragment=0x2000)),
     "outer later fragment": ("drop_outer", WRAP.frame(INNER, fragment=0x0003)),
     "outer without DF": ("delivered_in_sync", WRAP.frame(INNER, fragment=0)),
-    "outer version 6 in an IPv4 frame": ("drop_outer", WRAP.frame(INNER, version=6)),
+    "outer version 6 in an IPv4 frame": ("untouched", WRAP.frame(INNER, version=6)),
     "outer length beyond the frame": ("drop_truncated", WRAP.frame(INNER, total=1500)),
-    "outer length below its header": ("drop_truncated", WRAP.frame(INNER, total=19)),
+    "outer length below its header": ("untouched", WRAP.frame(INNER, total=19)),
     "outer length cuts GRE": ("drop_truncated", WRAP.frame(INNER, total=23)),
     "outer length cuts the key": ("drop_truncated", replace(WRAP, key=1).frame(INNER, total=27)),
     "outer length cuts the inner header": ("drop_truncated", WRAP.frame(INNER, total=43)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
+import numpy as np
 import pytest
 
 from lbnode.dataplane.backend import CLAMP_OBJECT, DECAP_OBJECT, clamped_mss
@@ -14,9 +15,9 @@ from lbnode.dataplane.backend_layout import (
     outcome_names,
     pack_kind,
     pack_sender,
+    unpack_sender,
 )
 from lbnode.dataplane.btf import Btf
-from lbnode.dataplane.errors import DataPlaneError
 from lbnode.dataplane.layout import Layout
 from lbnode.dataplane.libbpf import BpfObject
 from lbnode.dataplane.node import OBJECT as NODE_OBJECT
@@ -58,10 +59,14 @@ def test_the_layout_has_a_digest_that_names_its_pins(btf: Btf) -> None:
     assert BackendLayout.of(btf).digest == BackendLayout.of(btf).digest
 
 
-def test_a_member_behind_an_ipv6_tunnel_is_refused_by_name() -> None:
-    assert pack_sender(IPv4Address("192.0.2.1")) == bytes([192, 0, 2, 1])
-    with pytest.raises(DataPlaneError, match="member 2001:db8::1: only IPv4 tunnels"):
-        pack_sender(IPv6Address("2001:db8::1"))
+def test_a_packed_member_is_struct_sender(btf: Btf) -> None:
+    shape = btf.dtype("sender")
+    for address in (IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1"), IPv6Address("::192.0.2.1")):
+        packed = pack_sender(address)
+        sender = np.frombuffer(packed, dtype=shape)[0]
+        assert sender["address"]["word"].tobytes() == address.packed.rjust(16, b"\0")
+        assert sender["family"] == address.version
+        assert unpack_sender(packed) == address
 
 
 def test_the_mss_fits_the_tunnel_as_the_design_says() -> None:

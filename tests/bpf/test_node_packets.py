@@ -10,7 +10,7 @@ import pytest
 from lbnode.dataplane.model import NodeModel, Verdict
 from lbnode.dataplane.node import NodeDataPlane
 from tests.bpf import node_frames as frames
-from tests.bpf.node_world import BY_SOURCE_VIP, SMALL, VIP, VIPS, fill, make_model, mounted
+from tests.bpf.node_world import BY_SOURCE_VIP, SMALL, VIP, VIP6, VIPS, fill, make_model, mounted
 
 UNREACHABLE_HERE = {"drop_no_headroom", "drop_inconsistent"}
 """BPF_PROG_TEST_RUN always gives headroom; the maps do not contradict each other."""
@@ -64,6 +64,8 @@ def test_kernel_and_model_agree_on_every_prefix_of_a_frame(node: NodeDataPlane, 
             frames.frame(frames.IP(src="198.51.100.1", dst=str(address)) / frames.UDP(dport=53)),
         )
     ]
+    inside = frames.IPv6ExtHdrHopByHop() / frames.AH(icv=bytes(12)) / frames.TCP(dport=80, flags="A")
+    whole.append(frames.frame(frames.IPv6(src="2001:db8:c::1", dst=str(VIP6)) / inside))
     outcomes = assert_agree(node, model, [prefix for frame in whole for prefix in frames.truncated(frame)])
     assert outcomes["drop_truncated"] > 0
     assert outcomes["pass_malformed"] > 0

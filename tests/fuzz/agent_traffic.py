@@ -23,7 +23,7 @@ from tests.fuzz.ip_traffic import (
     of_nobody,
 )
 from tests.fuzz.mutation import LARGEST, mutate
-from tests.fuzz.node_traffic import OTHER_KINDS, kind_of
+from tests.fuzz.node_traffic import OTHER_KINDS, kind_of, with_tags
 from tests.fuzz.worlds import AgentWorld, Member, Number, Packet, Pool, Vip
 
 MUTATED = 0.25
@@ -175,6 +175,10 @@ class AgentTraffic:
         whole = self._ip.to(vip)
         return self._to(vip, whole[: self._chance.randrange(len(whole))])
 
+    def tagged(self) -> Packet:
+        packet = self._chance.choice((self.flow, self.in_sync, self.any_vip, self.stranger))()
+        return Packet(with_tags(self._chance, packet.data))
+
     def stranger(self) -> Packet:
         vip = self._vip()
         wrap = self._wrap(vip)
@@ -236,6 +240,7 @@ AIMS: tuple[tuple[Callable[[AgentTraffic], Packet], float], ...] = (
     (AgentTraffic.sized, 8),
     (AgentTraffic.of_socket, 20),
     (AgentTraffic.inner_cut, 3),
+    (AgentTraffic.tagged, 6),
     (AgentTraffic.stranger, 3),
     (AgentTraffic.outer_wrong, 4),
     (AgentTraffic.gre_wrong, 4),

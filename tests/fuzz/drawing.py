@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from random import Random
 
 from tests.fuzz.headers import TCP, UDP
@@ -64,7 +64,9 @@ def draw_agent(chance: Random) -> AgentWorld:
 
 def _source(chance: Random) -> Address:
     """An outer source; those full of ones make checksums carry twice."""
-    return ip_address(chance.choice((f"10.255.0.{chance.randint(1, 254)}", "255.255.255.255", "0.0.0.1")))
+    return ip_address(
+        chance.choice((f"10.255.0.{chance.randint(1, 254)}", "255.255.255.255", "255.255.255.254"))
+    )
 
 
 def _ids(chance: Random, count: int) -> list[int]:
@@ -76,7 +78,7 @@ def _ids(chance: Random, count: int) -> list[int]:
 
 def _backend(chance: Random, number: int, address: str) -> Backend:
     interface = chance.choice((LOOPBACK, LOOPBACK, LOOPBACK, chance.choice(ELSEWHERE), 0))
-    where = ip_address(address) if chance.random() < 0.9 else ip_address("255.255.255.254")
+    where = ip_address(address) if chance.random() < 0.75 else ip_address("255.255.255.254")
     return Backend(number, chance.random() < 0.7, Way(where, interface, chance.choice(MTUS)))
 
 
@@ -140,7 +142,8 @@ def _vips(chance: Random, pools: tuple[Pool, ...]) -> tuple[Vip, ...]:
     """Every pool has VIPs; on some addresses all point at one pool, which fragments ask for."""
     vips: dict[tuple[Address, int, int], Vip] = {}
     for number in range(chance.randint(len(pools), len(pools) + 3)):
-        address = ip_address(f"192.0.2.{chance.randint(1, 254)}")
+        net = chance.choice(("192.0.2.", "192.0.2.", "2001:db8::"))
+        address = ip_address(f"{net}{chance.randint(1, 254)}")
         passes = chance.random() < 0.2
         main = pools[number % len(pools)]
         for _ in range(chance.randint(1, 4)):
@@ -152,7 +155,9 @@ def _vips(chance: Random, pools: tuple[Pool, ...]) -> tuple[Vip, ...]:
 
 
 def _sockets(chance: Random, vips: tuple[Vip, ...]) -> tuple[Socket, ...]:
-    heard = [vip for vip in vips if vip.protocol == TCP and vip.heard]
+    heard = [
+        vip for vip in vips if vip.protocol == TCP and vip.heard and isinstance(vip.address, IPv4Address)
+    ]
     if not heard:
         return ()
     sockets: dict[tuple[Address, int], Socket] = {}

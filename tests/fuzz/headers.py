@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 
 ICMP, TCP, UDP, GRE, ICMPV6 = 1, 6, 17, 47, 58
-IPV4, IPV6, ARP, VLAN = 0x0800, 0x86DD, 0x0806, 0x8100
+IPV4, IPV6, ARP, VLAN, OUTER_VLAN = 0x0800, 0x86DD, 0x0806, 0x8100, 0x88A8
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 KEYED, MARKED, SETTLED = 0x2000, 0x0008, 0x0010
-ETHERNET_SIZE = 14
+ETHERNET_SIZE, MACS_SIZE, TAG_SIZE = 14, 12, 4
 
 _IPV4 = struct.Struct("!BBHHHBBH4s4s")
 _IPV6 = struct.Struct("!IHBB16s16s")
@@ -18,6 +18,11 @@ _UDP = struct.Struct("!HHHH")
 
 def ethernet(payload: bytes, kind: int, to: bytes, sender: bytes = b"\x02\0\0\0\0\x01") -> bytes:
     return to + sender + kind.to_bytes(2, "big") + payload
+
+
+def tagged(frame: bytes, *tags: tuple[int, int]) -> bytes:
+    """Return the frame with tags, outermost first: each the type and what it says of priority and VLAN."""
+    return frame[:MACS_SIZE] + b"".join(struct.pack("!HH", *tag) for tag in tags) + frame[MACS_SIZE:]
 
 
 def ipv4(

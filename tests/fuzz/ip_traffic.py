@@ -81,7 +81,9 @@ class IpTraffic:
     # -- aims
 
     def flow(self, vip: Vip) -> bytes:
-        return self.to(vip, bytes(self._chance.choice((0, 1, 60, self._chance.randrange(1400)))))
+        return self.to(
+            vip, bytes(self._chance.choice((0, 1, *(self._chance.randrange(1400) for _ in range(3)))))
+        )
 
     def wrong_port(self, vip: Vip) -> bytes:
         return self.to(vip, port=self._chance.choice((*PORTS, 0, self._chance.randrange(1 << 16))))
@@ -218,7 +220,7 @@ ODD_AIMS: tuple[tuple[Aim, int], ...] = (
     (IpTraffic.other_protocol, 3),
     (IpTraffic.fragment, 6),
     (IpTraffic.fragment_of_few_bytes, 2),
-    (IpTraffic.options, 4),
+    (IpTraffic.options, 7),
     (IpTraffic.short_transport, 4),
     (IpTraffic.wrong_size, 4),
     (IpTraffic.wrong_start, 3),

@@ -7,7 +7,7 @@ from functools import partial
 from random import Random
 
 from tests.fuzz import headers
-from tests.fuzz.headers import ETHERNET_SIZE, IPV4, IPV6, UDP
+from tests.fuzz.headers import ETHERNET_SIZE, IPV4, IPV6, OUTER_VLAN, UDP, VLAN
 from tests.fuzz.ip_traffic import ODD_AIMS, Aim, IpTraffic, of_nobody
 from tests.fuzz.mutation import LARGEST, mutate
 from tests.fuzz.worlds import NodeWorld, Packet, Vip
@@ -15,7 +15,7 @@ from tests.fuzz.worlds import NodeWorld, Packet, Vip
 MUTATED = 0.25
 EARLY = 4
 """One in so many comes before the world's changes."""
-OTHER_KINDS = (headers.ARP, headers.VLAN, 0x88A8, IPV4, IPV6, 0x0801, 0x0608, 0, 0xFFFF)
+OTHER_KINDS = (headers.ARP, VLAN, OUTER_VLAN, IPV4, IPV6, 0x0801, 0x0608, 0, 0xFFFF)
 OTHER_MACS = (b"\xff" * 6, b"\x01\0\x5e\0\0\x05", bytes(6))
 ROOMS = (4, 64, 188, 192, 196, 200, 216)
 OUTER_SIZES = (24, 28)
@@ -24,6 +24,17 @@ OUTER_SIZES = (24, 28)
 def kind_of(vip: Vip) -> int:
     """Return the Ethernet type of the VIP's packets."""
     return IPV4 if vip.address.version == 4 else IPV6
+
+
+def with_tags(chance: Random, frame: bytes) -> bytes:
+    """Return the frame with one to three tags, now and then cut within them."""
+    tags = [
+        (chance.choice((VLAN, VLAN, OUTER_VLAN)), chance.randrange(1 << 16))
+        for _ in range(chance.choice((1, 1, 1, 2, 2, 3)))
+    ]
+    whole = headers.tagged(frame, *tags)
+    within = ETHERNET_SIZE + chance.randint(0, headers.TAG_SIZE * len(tags))
+    return whole if chance.random() < 0.95 else whole[:within]
 
 
 class NodeTraffic:
@@ -81,6 +92,10 @@ class NodeTraffic:
         whole = self.flow()
         return whole[: self._chance.randint(ETHERNET_SIZE, len(whole))]
 
+    def tagged(self) -> bytes:
+        frame = self.flow() if self._chance.random() < 0.5 else self.odd(IpTraffic.options)
+        return with_tags(self._chance, frame)
+
     def other_mac(self) -> bytes:
         frame = bytearray(self.flow())
         if self._chance.random() < 0.3:
@@ -104,6 +119,7 @@ AIMS: tuple[tuple[Callable[[NodeTraffic], bytes], int], ...] = (
     (NodeTraffic.sized, 12),
     (NodeTraffic.padded, 3),
     (NodeTraffic.cut, 3),
+    (NodeTraffic.tagged, 6),
     (NodeTraffic.other_mac, 2),
     (NodeTraffic.other_kind, 2),
     (NodeTraffic.noise, 1),

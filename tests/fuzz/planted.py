@@ -7,22 +7,21 @@ from tests.fuzz.faults import Fault
 NODE = (
     Fault(
         "a frame that ends exactly with its header is taken for truncated", "node", "parse.h",
-        "if (header + size > cursor->end)", "if (header + size >= cursor->end)",
+        "header + size > cursor->end)", "header + size >= cursor->end)",
     ),
     Fault(
         "the TCP header's length is not asked of the IP header", "node", "parse.h",
-        "if (size < TCP_SIZE || (void *)tcp + TCP_SIZE > cursor->end)",
-        "if ((void *)tcp + TCP_SIZE > cursor->end)",
+        "if (cursor->left < size || header + size > cursor->end)", "if (header + size > cursor->end)",
     ),
     Fault(
         "a UDP header may end one byte late", "node", "parse.h",
-        "if (size < sizeof(*udp) ||", "if (size + 1 < sizeof(*udp) ||",
+        "take(cursor, sizeof(*udp))", "take(cursor, sizeof(*udp) - 1)",
     ),
     Fault(
         "SYN with ACK opens a flow", "node", "parse.h",
         "(tcp->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN", "(tcp->flags & TCP_SYN) == TCP_SYN",
     ),
-    Fault("header lengths below five words pass", "node", "parse.h", "ip->ihl < 5", "ip->ihl < 4"),
+    Fault("header lengths below five words pass", "node", "parse.h", "header < sizeof(*ip) ||", "header < 16 ||"),
     Fault(
         "a later fragment is none", "node", "parse.h",
         "#define IP_FRAGMENT_OFFSET 0x1fff", "#define IP_FRAGMENT_OFFSET 0x0fff",
@@ -41,10 +40,33 @@ NODE = (
     ),
     Fault(
         "IP options are taken for the ports", "node", "parse.h",
-        "cursor->at = (void *)ip + header;", "cursor->at = (void *)ip + sizeof(*ip);",
+        "skip(cursor, header - sizeof(*ip));", "skip(cursor, 0);",
     ),
     Fault(
-        "frames for other MACs are taken", "node", "parse.h", "!= own && own)", "!= own && own == 1)",
+        "frames for other MACs are taken", "node", "node.bpf.c", "return !own ||", "return own ||",
+    ),
+    Fault(
+        "authentication headers are counted in eights", "node", "parse.h",
+        "(header->size + 2) * 4", "(header->size + 1) * 8",
+    ),
+    Fault(
+        "a seventh extension header is walked", "node", "parse.h",
+        "#define EXTENSIONS_MAX 6", "#define EXTENSIONS_MAX 7",
+    ),
+    Fault(
+        "an atomic fragment is one", "node", "parse.h",
+        "#define IP6_IS_FRAGMENT\t   0xfff9", "#define IP6_IS_FRAGMENT\t   0xffff",
+    ),
+    Fault(
+        "the traffic class is read a bit off", "node", "parse.h",
+        "ip->priority << 4 | ip->flow_lbl[0] >> 4", "ip->priority << 4 | ip->flow_lbl[0] >> 5",
+    ),
+    Fault(
+        "tags stay before what is pushed", "node", "encap.h", "(int)link - (int)", "ETH_HLEN - (int)",
+    ),
+    Fault(
+        "one word of an IPv6 source is not hashed", "node", "hash.h",
+        "pool->key[2] * from[1] +", "",
     ),
     Fault(
         "only two outer sources are used", "node", "node.bpf.c",
@@ -122,16 +144,16 @@ AGENT = (
         "return DECAP_drop_stranger;", "return DECAP_untouched;",
     ),
     Fault(
-        "inner packets may be longer than the outer one", "agent", "decap_parse.h",
-        "if (span->left < size || header + size > span->end)", "if (header + size > span->end)",
+        "inner packets may be longer than the outer one", "agent", "parse.h",
+        "if (cursor->left < size || header + size > cursor->end)", "if (header + size > cursor->end)",
     ),
     Fault(
-        "a length that just fits is too long", "agent", "decap_parse.h",
-        "if (size > span->left)", "if (size >= span->left)",
+        "a length that just fits is too long", "agent", "parse.h",
+        "if (size > cursor->left || (__u64)", "if (size >= cursor->left || (__u64)",
     ),
     Fault(
         "outer fragments are taken", "agent", "decap_parse.h",
-        "ip->ihl != 5 || (ip->frag_off & bpf_htons(IP_IS_FRAGMENT))", "ip->ihl != 5",
+        "if (outer.is_fragment || !is_plain(&outer))", "if (!is_plain(&outer))",
     ),
     Fault(
         "GRE with a sequence number is taken", "agent", "decap_gre.h",
@@ -205,6 +227,14 @@ AGENT = (
     Fault(
         "too long for the next hop, and sent", "agent", "decap.bpf.c",
         "if (packet->inner.size + size > way->tunnel->mtu)", "if (packet->inner.size > way->tunnel->mtu)",
+    ),
+    Fault(
+        "tags are lost at the end of the tunnel", "agent", "decap.bpf.c",
+        "*(__u32 *)to = *(__u32 *)from;\n\t\tto", "to",
+    ),
+    Fault(
+        "inner fragments of IPv6 are looked into", "agent", "parse.h",
+        "packet->is_fragment = chain.is_fragment;", "",
     ),
     Fault(
         "hops from other backends are not counted", "agent", "decap.bpf.c",

@@ -15,11 +15,11 @@ import struct
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
-from lbnode.dataplane.backend_model import Inner
 from lbnode.dataplane.model import checksum
+from lbnode.dataplane.packet_model import Packet
 from tests.fuzz import headers
 from tests.fuzz.headers import ACK, FIN, RST, SYN
 from tests.fuzz.worlds import Address, AgentWorld, Number, Socket, SocketKind
@@ -126,10 +126,9 @@ class LiveSockets:
         client = self.by_place[number.socket]
         return ((client.sent if number.is_sequence else client.heard) + number.delta) & MASK
 
-    def judge(self, inner: Inner) -> str:
+    def judge(self, inner: Packet) -> str:
         """Return how the kernel holds the flow of `inner`, or an empty string (design.md §5.4)."""
         flow = inner.flow
-        assert flow is not None
         client = self.clients.get((flow.source, flow.source_port, flow.destination, flow.destination_port))
         return client.socket.kind.value if client and _fits(client, inner) else ""
 
@@ -138,15 +137,17 @@ def _wide(address: Address) -> bytes:
     return address.packed.rjust(16, b"\0")
 
 
-def _fits(client: Client, inner: Inner) -> bool:
-    ahead, acknowledged = inner.sequence - client.sent, inner.acknowledged - client.heard
+def _fits(client: Client, inner: Packet) -> bool:
+    tcp = inner.tcp
+    assert tcp is not None
+    ahead, acknowledged = tcp.sequence - client.sent, tcp.acknowledged - client.heard
     match client.socket.kind:
         case SocketKind.HELD:
             return True
         case SocketKind.HANDSHAKE:
-            return bool(inner.flags & ACK) and acknowledged & MASK == 0
+            return bool(tcp.flags & ACK) and acknowledged & MASK == 0
         case SocketKind.COOKIE:
-            answers = inner.flags & ACK and not inner.flags & (RST | SYN)
+            answers = tcp.flags & ACK and not tcp.flags & (RST | SYN)
             return bool(answers) and (acknowledged - ahead) & MASK < COOKIE_SIZES
         case SocketKind.TIME_WAIT:
             return (ahead + NEAR) & MASK < 2 * NEAR
@@ -170,7 +171,11 @@ def live(world: AgentWorld, wire: Wire) -> Iterator[LiveSockets]:
 
 
 def _listened(world: AgentWorld) -> Iterable[tuple[Address, int]]:
-    heard = [(vip.address, vip.port) for vip in world.vips if vip.heard and vip.protocol == headers.TCP]
+    heard = [
+        (vip.address, vip.port)
+        for vip in world.vips
+        if vip.heard and vip.protocol == headers.TCP and isinstance(vip.address, IPv4Address)
+    ]
     return dict.fromkeys([*heard, *((each.address, each.port) for each in world.sockets)])
 
 
