@@ -123,7 +123,7 @@ class IpTraffic:
         if vip.address.version == 4:
             return self.to(vip, options=chance.choice(OPTIONS))
         client, port = self._flow(6)
-        kinds = tuple(chance.choice(EXTENSIONS) for _ in range(chance.choice((1, 1, 2, 3, 5, 6, 7, 8))))
+        kinds = tuple(chance.choice(EXTENSIONS) for _ in range(chance.choice((1, 1, 2, 3, 6, 6, 7, 7, 7, 8))))
         return self._chained(vip, client, kinds, vip.protocol, self._transport(vip, vip.port, port))
 
     def _chained(self, vip: Vip, client: bytes, kinds: tuple[int, ...], protocol: int, body: bytes) -> bytes:
