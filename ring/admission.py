@@ -10,14 +10,15 @@ backends out of the living.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ring.alternates import Standing, flags_of, recall
+from ring.alternates import Standing, recall
 from ring.engine import engine
-from ring.slots import Slot, line_up
-from ring.table import distinct, owners_of
+from ring.slots import Lineup, Slot, line_up
+from ring.table import distinct, owners_of, past
 
 Pushed = dict[int, NDArray[np.bool_]]
 """Backend id → one flag a bucket: an earlier owner that would be neither owner nor alternate of it."""
@@ -32,26 +33,25 @@ Holding = dict[int, int | None]
 def pushed_out(
     size: int,
     seed: int,
-    history: Sequence[Sequence[Slot]],
+    history: Sequence[Sequence[Slot] | Lineup],
     candidate: Sequence[Slot],
     living: Collection[int],
 ) -> Pushed:
     """Return the backends that `candidate` would leave out of buckets they owned: backend id → buckets.
 
-    `history` are the slots of the epochs in the window, oldest first, the current one last. `living` are the ids
-    that are preferred as alternates under `candidate`: only they count. Backends that are left out nowhere are
+    `history` are the slots of the epochs in the window, or line-ups, oldest first, the current one last. `living` are
+    the ids that are preferred as alternates under `candidate`: only they count. Backends that are left out nowhere are
     absent. Raises RingError as `ring.table.build` does.
     """
     newest = line_up(candidate)
     owners = owners_of(size, seed, newest)
-    past = [owners_of(size, seed, lineup) for lineup in distinct(newest, history)]
-    first, second = recall(owners, past, Standing(preferred=living))
-    allowed = flags_of("living backends", living)
-    pushed: Pushed = {}
-    for epoch in past:
-        buckets = engine().left_out(owners, first, second, epoch, allowed)
-        _take(pushed, epoch[buckets], buckets, size)
-    return pushed
+    earlier = [past(size, seed, lineup) for lineup in distinct(newest, history)]
+    first, second, is_full = recall(owners, earlier, Standing(preferred=living))
+    if not is_full:
+        return {}
+    backends = sorted(frozenset(living) & frozenset(chain.from_iterable(epoch.backends for epoch in earlier)))
+    flags = engine().left_out(owners, first, second, [epoch.owners for epoch in earlier], backends)
+    return {backend: row for backend, row in zip(backends, flags, strict=True) if row.any()}
 
 
 def judge(pushed: Mapping[int, NDArray[np.bool_]], flows: Flows) -> Holding:
@@ -69,9 +69,3 @@ def judge(pushed: Mapping[int, NDArray[np.bool_]], flows: Flows) -> Holding:
         if count != 0:
             holding[backend] = count
     return holding
-
-
-def _take(pushed: Pushed, backends: NDArray[np.uint16], buckets: NDArray[np.uint32], size: int) -> None:
-    for backend in np.unique(backends).tolist():
-        mask = pushed.setdefault(backend, np.zeros(size, dtype=np.bool_))
-        mask[buckets[backends == backend]] = True

@@ -7,8 +7,9 @@ wants. A backend without an agent cannot pass a packet on, so it stands last.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,13 @@ from ring.errors import RingError
 from ring.slots import MAX_BACKEND
 
 Owners = NDArray[np.uint16]
+
+
+class Past(NamedTuple):
+    """The owners in an earlier epoch, a backend id a bucket, and who is among them (0, nobody, left aside)."""
+
+    owners: Owners
+    backends: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +45,47 @@ class Standing:
 EVERYBODY = Standing()
 
 
-def recall(
-    owners: Owners, earlier: Iterable[Owners], standing: Standing = EVERYBODY
-) -> tuple[Owners, Owners]:
-    """Return (first, second), a backend id a bucket or 0, from the owners of earlier epochs, *latest first*.
+class Lists(NamedTuple):
+    """First and second alternate, a backend id a bucket or 0; `is_full`: some earlier owner found no place."""
+
+    first: Owners
+    second: Owners
+    is_full: bool
+
+
+def recall(owners: Owners, earlier: Sequence[Past], standing: Standing = EVERYBODY) -> Lists:
+    """Return the alternates from the owners of earlier epochs, *latest first*.
 
     Backends that `standing` does not let in neither appear nor take up a place. Raises RingError for an
     impossible backend id in it.
     """
-    first, second = np.zeros_like(owners), np.zeros_like(owners)
-    past = list(earlier)
+    first, second, is_full = np.zeros_like(owners), np.zeros_like(owners), False
+    columns = [past.owners for past in earlier]
     for admitted in _rounds(standing):
-        for epoch in past:
-            engine().remember(owners, epoch, admitted, first, second)
-    return _keyless_last(first, second, standing.keyless)
+        mixed = [not admitted.takes_all(past.backends) for past in earlier]
+        is_full |= engine().remember(owners, columns, mixed, admitted.flags, first, second)
+    return Lists(*_keyless_last(first, second, standing.keyless), is_full)
 
 
-def _rounds(standing: Standing) -> list[NDArray[np.uint8]]:
-    """One flag a backend id for each round of filling places: first the preferred, then the last resort."""
-    resort = flags_of("last resort", standing.last_resort)
+class _Round(NamedTuple):
+    """Who may take a place: one flag a backend id, and the same as sets (`ids` None: all) without `others`."""
+
+    flags: NDArray[np.uint8]
+    ids: frozenset[int] | None
+    others: frozenset[int]
+
+    def takes_all(self, backends: frozenset[int]) -> bool:
+        return (self.ids is None or backends <= self.ids) and backends.isdisjoint(self.others)
+
+
+def _rounds(standing: Standing) -> Iterator[_Round]:
+    """Yield the rounds of filling places: first the preferred, then the last resort."""
+    resort, last = flags_of("last resort", standing.last_resort), frozenset(standing.last_resort)
     preferred = flags_of("allowed alternates", standing.preferred)
     preferred[resort != 0] = 0
-    return [preferred, resort] if standing.last_resort else [preferred]
+    yield _Round(preferred, None if standing.preferred is None else frozenset(standing.preferred), last)
+    if last:
+        yield _Round(resort, last, frozenset())
 
 
 def _keyless_last(first: Owners, second: Owners, keyless: Collection[int]) -> tuple[Owners, Owners]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -35,20 +36,21 @@ class Engine(Protocol):
     def remember(
         self,
         owners: NDArray[np.uint16],
-        earlier: NDArray[np.uint16],
+        earlier: Sequence[NDArray[np.uint16]],
+        mixed: Sequence[bool],
         allowed: NDArray[np.uint8],
         first: NDArray[np.uint16],
         second: NDArray[np.uint16],
-    ) -> None: ...
+    ) -> bool: ...
 
     def left_out(
         self,
         owners: NDArray[np.uint16],
         first: NDArray[np.uint16],
         second: NDArray[np.uint16],
-        earlier: NDArray[np.uint16],
-        allowed: NDArray[np.uint8],
-    ) -> NDArray[np.uint32]: ...
+        earlier: Sequence[NDArray[np.uint16]],
+        backends: Sequence[int],
+    ) -> NDArray[np.bool_]: ...
 
 
 def engine() -> Engine:

@@ -17,7 +17,7 @@
 /* Counted up with every change of a signature below; ring/fast.py asks for the same number. */
 uint32_t ring_interface(void)
 {
-	return 2;
+	return 3;
 }
 
 /* ---- home: whose turn it is ---- */
@@ -280,36 +280,143 @@ int ring_failover(uint32_t size, const uint16_t *home, uint32_t slots, const uin
 
 /* ---- alternates ---- */
 
-/* Take one epoch's owners, later epochs having been taken before, into the alternates of today's `owners`. */
-void ring_remember(uint32_t size, const uint16_t *owners, const uint16_t *earlier, const uint8_t *allowed,
-		   uint16_t *first, uint16_t *second)
-{
-	for (uint32_t bucket = 0; bucket < size; bucket++) {
-		uint16_t backend = earlier[bucket];
+#define BLOCK 2048 /* buckets taken at a time: what is written again and again stays in the first cache */
 
-		if (backend == owners[bucket] || !allowed[backend])
-			continue;
-		if (!first[bucket])
-			first[bucket] = backend;
-		else if (!second[bucket] && backend != first[bucket])
-			second[bucket] = backend;
+/* The alternates of today's owners, one entry a bucket. */
+struct lists {
+	const uint16_t *restrict owners;
+	uint16_t *restrict first;
+	uint16_t *restrict second;
+};
+
+/* Earlier epochs, latest first. Those that are `mixed` have owners that are not `allowed`. */
+struct past {
+	uint32_t epochs;
+	const uint16_t *const *owners;
+	const uint8_t *mixed;
+	const uint8_t *allowed;
+};
+
+/* Some buckets' owners in an earlier epoch: a copy in `room` without those that are not allowed, if there are
+ * any. */
+static const uint16_t *admitted(const struct past *past, uint32_t epoch, uint32_t start, uint32_t count,
+				uint16_t *room)
+{
+	const uint16_t *owners = past->owners[epoch] + start;
+
+	if (!past->mixed[epoch])
+		return owners;
+	for (uint32_t i = 0; i < count; i++)
+		room[i] = past->allowed[owners[i]] ? owners[i] : 0;
+	return room;
+}
+
+/* All bits set where an earlier owner (0: nobody) is in no list. Written so that compilers make vectors of
+ * it. */
+static inline uint16_t is_new(uint16_t backend, uint16_t owner, uint16_t first, uint16_t second)
+{
+	return -(uint16_t)((backend != 0) & (backend != owner) & (backend != first) & (backend != second));
+}
+
+/* Take an epoch's owners into the lists where there is a place; tell whether somebody found none. */
+static uint16_t take(struct lists lists, const uint16_t *restrict earlier, uint32_t count)
+{
+	uint16_t turned_away = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint16_t first = lists.first[i], second = lists.second[i];
+		uint16_t comer = earlier[i] & is_new(earlier[i], lists.owners[i], first, second);
+		uint16_t no_first = -(uint16_t)(first == 0), no_second = -(uint16_t)(second == 0);
+
+		lists.first[i] = first | (comer & no_first);
+		lists.second[i] = second | (comer & ~no_first & no_second);
+		turned_away |= comer & ~no_first & ~no_second;
 	}
+	return turned_away;
+}
+
+/*
+ * Take the owners of earlier epochs into the alternates of today's `owners`. Returns 1 when the allowed owner
+ * of some bucket found no place.
+ */
+int ring_remember(uint32_t size, const uint16_t *owners, uint32_t epochs, const uint16_t *const *earlier,
+		  const uint8_t *mixed, const uint8_t *allowed, uint16_t *first, uint16_t *second)
+{
+	struct past past = {epochs, earlier, mixed, allowed};
+	uint16_t room[BLOCK], turned_away = 0;
+
+	for (uint32_t start = 0; start < size; start += BLOCK) {
+		struct lists lists = {owners + start, first + start, second + start};
+		uint32_t count = size - start < BLOCK ? size - start : BLOCK;
+
+		for (uint32_t epoch = 0; epoch < epochs; epoch++)
+			turned_away |= take(lists, admitted(&past, epoch, start, count, room), count);
+	}
+	return turned_away != 0;
 }
 
 /* ---- admission ---- */
 
-/* The buckets whose allowed owner in an earlier epoch is neither owner nor alternate now: how many. */
-uint32_t ring_left_out(uint32_t size, const uint16_t *owners, const uint16_t *first, const uint16_t *second,
-		       const uint16_t *earlier, const uint8_t *allowed, uint32_t *buckets)
+#define CHUNK 16 /* buckets looked at together: seldom is one of them left out */
+
+/* Where the backends that are left out of some buckets are marked: see ring_left_out(). */
+struct marks {
+	const uint16_t *row;
+	uint8_t *flags;
+	uint32_t size;
+};
+
+static void mark(struct marks marks, const struct lists *lists, const uint16_t *earlier, uint32_t start,
+		 uint32_t end)
 {
-	uint32_t count = 0;
+	for (uint32_t i = start; i < end; i++) {
+		uint16_t row = marks.row[earlier[i]];
 
-	for (uint32_t bucket = 0; bucket < size; bucket++) {
-		uint16_t backend = earlier[bucket];
-
-		buckets[count] = bucket; /* kept, or overwritten by the next one */
-		count += backend != owners[bucket] && backend != first[bucket] && backend != second[bucket] &&
-			 allowed[backend];
+		if (row && is_new(earlier[i], lists->owners[i], lists->first[i], lists->second[i]))
+			marks.flags[(size_t)(row - 1) * marks.size + i] = 1;
 	}
-	return count;
+}
+
+/* Whether an earlier owner of some buckets is in no list, and was not the owner in the epoch after. */
+static int is_any_out(const struct lists *lists, const uint16_t *earlier, const uint16_t *later,
+		      uint32_t start, uint32_t end)
+{
+	uint16_t out = 0;
+
+	for (uint32_t i = start; i < end; i++)
+		out |= is_new(earlier[i], lists->owners[i], lists->first[i], lists->second[i]) &
+		       (earlier[i] ^ later[i]);
+	return out != 0;
+}
+
+static void mark_block(struct marks marks, const struct lists *lists, const uint16_t *earlier,
+		       const uint16_t *later, uint32_t start, uint32_t end)
+{
+	uint32_t at = start;
+
+	for (; at + CHUNK <= end; at += CHUNK)
+		if (is_any_out(lists, earlier, later, at, at + CHUNK))
+			mark(marks, lists, earlier, at, at + CHUNK);
+	mark(marks, lists, earlier, at, end);
+}
+
+/*
+ * Mark the buckets whose owner in an earlier epoch is neither owner nor alternate now: in the row of that
+ * backend, one of `size` flags. `row` has the number of the row, from 1 on, of each backend that counts, 0 of
+ * the others.
+ */
+void ring_left_out(uint32_t size, const uint16_t *owners, uint16_t *first, uint16_t *second, uint32_t epochs,
+		   const uint16_t *const *earlier, const uint16_t *row, uint8_t *flags)
+{
+	struct marks marks = {row, flags, size};
+	struct lists lists = {owners, first, second};
+
+	for (uint32_t start = 0; start < size; start += BLOCK) {
+		uint32_t end = size - start < BLOCK ? size : start + BLOCK;
+
+		for (uint32_t epoch = 0; epoch < epochs;
+		     epoch++) /* nobody is left out of what is his today */
+			mark_block(marks, &lists, earlier[epoch], epoch ? earlier[epoch - 1] : owners, start,
+				   end);
+	}
 }

@@ -8,6 +8,7 @@ lock during each call.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from ring.logarithm import table
 from ring.mixing import bucket_base, slot_base
 
 LIBRARY = Path(__file__).with_name("libfast.so")
-INTERFACE = 2
+INTERFACE = 3
 
 _u8 = np.ctypeslib.ndpointer(np.uint8, flags="C")
 _u16 = np.ctypeslib.ndpointer(np.uint16, flags="C")
@@ -32,8 +33,8 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "ring_interface": (_word, []),
     "ring_populate": (ctypes.c_int, [_word, _u32, _u32, _u16, _word, _u16]),
     "ring_failover": (ctypes.c_int, [_word, _u16, _word, _u16, _u16, _u8, _base, _base, _u64, _u16]),
-    "ring_remember": (None, [_word, _u16, _u16, _u8, _u16, _u16]),
-    "ring_left_out": (_word, [_word, _u16, _u16, _u16, _u16, _u8, _u32]),
+    "ring_remember": (ctypes.c_int, [_word, _u16, _word, ctypes.c_void_p, _u8, _u8, _u16, _u16]),
+    "ring_left_out": (None, [_word, _u16, _u16, _u16, _word, ctypes.c_void_p, _u16, _u8]),
 }
 
 
@@ -80,24 +81,37 @@ class Library:
     def remember(
         self,
         owners: NDArray[np.uint16],
-        earlier: NDArray[np.uint16],
+        earlier: Sequence[NDArray[np.uint16]],
+        mixed: Sequence[bool],
         allowed: NDArray[np.uint8],
         first: NDArray[np.uint16],
         second: NDArray[np.uint16],
-    ) -> None:
-        self._c.ring_remember(len(owners), owners, earlier, allowed, first, second)
+    ) -> bool:
+        past = (len(earlier), _pointers(earlier), np.array(mixed, dtype=np.uint8))
+        return bool(self._c.ring_remember(len(owners), owners, *past, allowed, first, second))
 
     def left_out(
         self,
         owners: NDArray[np.uint16],
         first: NDArray[np.uint16],
         second: NDArray[np.uint16],
-        earlier: NDArray[np.uint16],
-        allowed: NDArray[np.uint8],
-    ) -> NDArray[np.uint32]:
-        buckets = np.empty(len(owners), dtype=np.uint32)
-        count = self._c.ring_left_out(len(owners), owners, first, second, earlier, allowed, buckets)
-        return buckets[:count].copy()
+        earlier: Sequence[NDArray[np.uint16]],
+        backends: Sequence[int],
+    ) -> NDArray[np.bool_]:
+        rows = np.zeros(1 << 16, dtype=np.uint16)
+        rows[list(backends)] = np.arange(1, len(backends) + 1)
+        flags = np.zeros((len(backends), len(owners)), dtype=np.uint8)
+        past = (len(earlier), _pointers(earlier))
+        self._c.ring_left_out(len(owners), owners, first, second, *past, rows, flags)
+        return flags.view(np.bool_)
+
+
+def _pointers(columns: Sequence[NDArray[np.uint16]]) -> ctypes.Array[ctypes.c_void_p]:
+    """Where the columns lie; whoever hands them in keeps them alive during the call."""
+    for column in columns:
+        assert column.dtype == np.uint16
+        assert column.flags.c_contiguous
+    return (ctypes.c_void_p * len(columns))(*(column.ctypes.data for column in columns))
 
 
 @cache

@@ -6,6 +6,8 @@ built. Members and slots are named by their index in the arguments; arguments we
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -72,36 +74,48 @@ def score(bucket_key: int, slot_key: int, weight: int) -> int:
 
 def remember(
     owners: NDArray[np.uint16],
-    earlier: NDArray[np.uint16],
+    earlier: Sequence[NDArray[np.uint16]],
+    mixed: Sequence[bool],
     allowed: NDArray[np.uint8],
     first: NDArray[np.uint16],
     second: NDArray[np.uint16],
-) -> None:
-    """Take one epoch's owners into the alternates `first` and `second` of `owners`, later epochs being in.
+) -> bool:
+    """Take the owners of earlier epochs, latest first, into the alternates `first` and `second` of `owners`.
 
-    All but `allowed` have one backend id (0: none) a bucket; `allowed` has one flag a backend id, that of 0
-    unset.
+    All these columns have one backend id (0: none) a bucket. `allowed` has one flag a backend id, that of 0 unset;
+    `mixed` tells of each epoch whether some of its owners are not allowed. Return whether an allowed owner found no
+    place.
     """
-    for bucket, backend in enumerate(earlier.tolist()):
-        if not allowed[backend] or backend in (owners[bucket], first[bucket], second[bucket]):
-            continue
-        if not first[bucket]:
-            first[bucket] = backend
-        elif not second[bucket]:
-            second[bucket] = backend
+    is_any_out = False
+    for column, is_mixed in zip(earlier, mixed, strict=True):
+        for bucket, backend in enumerate(column.tolist()):
+            if backend in (0, owners[bucket], first[bucket], second[bucket]):
+                continue
+            if is_mixed and not allowed[backend]:
+                continue
+            if not first[bucket]:
+                first[bucket] = backend
+            elif not second[bucket]:
+                second[bucket] = backend
+            else:
+                is_any_out = True
+    return is_any_out
 
 
 def left_out(
     owners: NDArray[np.uint16],
     first: NDArray[np.uint16],
     second: NDArray[np.uint16],
-    earlier: NDArray[np.uint16],
-    allowed: NDArray[np.uint8],
-) -> NDArray[np.uint32]:
-    """Return the buckets, ascending, whose `allowed` owner in an earlier epoch is in today's lists no more."""
-    buckets = [
-        bucket
-        for bucket, backend in enumerate(earlier.tolist())
-        if allowed[backend] and backend not in (owners[bucket], first[bucket], second[bucket])
-    ]
-    return np.array(buckets, dtype=np.uint32)
+    earlier: Sequence[NDArray[np.uint16]],
+    backends: Sequence[int],
+) -> NDArray[np.bool_]:
+    """Return a row of one flag a bucket for each of `backends`: set where it owned the bucket in one of the `earlier`
+    epochs, and is in today's lists no more.
+    """
+    flags = np.zeros((len(backends), len(owners)), dtype=np.bool_)
+    rows = {backend: row for row, backend in enumerate(backends)}
+    for column in earlier:
+        for bucket, backend in enumerate(column.tolist()):
+            if backend in rows and backend not in (owners[bucket], first[bucket], second[bucket]):
+                flags[rows[backend], bucket] = True
+    return flags

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 
 import numpy as np
@@ -51,19 +51,26 @@ class Lineup:
     weights: NDArray[np.uint16]
     backends: NDArray[np.uint16]
     serving: NDArray[np.uint8]
+    _key: bytes = field(init=False, repr=False)
+    """The columns of one length, one after the other: line-ups are looked up far more often than made."""
+
+    def __post_init__(self) -> None:
+        columns = (self.numbers, self.weights, self.backends, self.serving)
+        object.__setattr__(self, "_key", b"".join(column.tobytes() for column in columns))
 
     def __len__(self) -> int:
         return len(self.numbers)
 
+    @property
+    def servers(self) -> frozenset[int]:
+        """The ids of the backends that take flows."""
+        return frozenset(self.backends[self.serving != 0].tolist())
+
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Lineup) and self._columns() == other._columns()
+        return isinstance(other, Lineup) and self._key == other._key
 
     def __hash__(self) -> int:
-        return hash(self._columns())
-
-    def _columns(self) -> tuple[bytes, ...]:
-        columns = (self.numbers, self.weights, self.backends, self.serving)
-        return tuple(column.tobytes() for column in columns)
+        return hash(self._key)
 
 
 def line_up(slots: Sequence[Slot]) -> Lineup:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -21,7 +21,8 @@ from ring.errors import RingError
 from ring.slots import Lineup, Slot, line_up
 
 _KEPT_HOMES = 16
-_KEPT_OWNERS = 128
+_KEPT_OWNERS = 512
+_KEPT_TABLES = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,9 +33,15 @@ class Table:
     owners: NDArray[np.uint16]
     first: NDArray[np.uint16]
     second: NDArray[np.uint16]
+    _digest: str = field(default="", init=False, repr=False)
 
     def digest(self) -> str:
         """Return 32 hex digits that only equal tables share: BLAKE2b of size, owners and alternates."""
+        if not self._digest:
+            object.__setattr__(self, "_digest", self._count_digest())
+        return self._digest
+
+    def _count_digest(self) -> str:
         digest = blake2b(struct.pack("<I", self.size), digest_size=16, person=b"evenkeel table")
         for column in (self.owners, self.first, self.second):
             digest.update(np.ascontiguousarray(column, dtype="<u2").data)
@@ -83,10 +90,18 @@ def build(
     any list. Raises RingError for a size, seed, slots or ids that no table can be built from.
     """
     lineup = line_up(slots)
+    allowed = None if alternates_allowed is None else frozenset(alternates_allowed)
+    standing = alternates.Standing(allowed, frozenset(last_resort), frozenset(keyless))
+    return _build(size, seed, lineup, tuple(distinct(lineup, earlier)), standing)
+
+
+@lru_cache(maxsize=_KEPT_TABLES)
+def _build(
+    size: int, seed: int, lineup: Lineup, earlier: tuple[Lineup, ...], standing: alternates.Standing
+) -> Table:
+    """The table: kept for a moment, because a leader seals it, stages it, and judges by it."""
     owners = owners_of(size, seed, lineup)
-    past = [owners_of(size, seed, before) for before in distinct(lineup, earlier)]
-    standing = alternates.Standing(alternates_allowed, last_resort, keyless)
-    first, second = alternates.recall(owners, past, standing)
+    first, second, _ = alternates.recall(owners, [past(size, seed, each) for each in earlier], standing)
     return Table(size, owners, _frozen(first), _frozen(second))
 
 
@@ -118,11 +133,17 @@ def explain(
     )
 
 
-def distinct(newest: Lineup, earlier: Sequence[Sequence[Slot]]) -> Iterator[Lineup]:
+@lru_cache(maxsize=_KEPT_OWNERS)
+def past(size: int, seed: int, lineup: Lineup) -> alternates.Past:
+    """Return the owners in an earlier epoch as `ring.alternates.recall` wants them."""
+    return alternates.Past(owners_of(size, seed, lineup), lineup.servers)
+
+
+def distinct(newest: Lineup, earlier: Sequence[Sequence[Slot] | Lineup]) -> Iterator[Lineup]:
     """Yield the earlier line-ups, latest first, without repetitions: those add no owner not seen before."""
     seen = {newest}
     for slots in reversed(earlier):
-        lineup = line_up(slots)
+        lineup = slots if isinstance(slots, Lineup) else line_up(slots)
         if lineup not in seen:
             seen.add(lineup)
             yield lineup

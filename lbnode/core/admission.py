@@ -19,6 +19,7 @@ from lbnode.core.history import living, ring_slots
 from lbnode.model.epoch import REBUILT, BackendState, Epoch, EpochSlot
 from lbnode.model.ids import BackendId, SlotNumber
 from ring.admission import Pushed, judge, pushed_out
+from ring.slots import Lineup, line_up
 
 Flows = Mapping[BackendId, NDArray[np.uint16]]
 """Flows by bucket of each backend that has reported since the last switch."""
@@ -54,40 +55,44 @@ def admit(before: Epoch, target: Epoch, window: Sequence[Epoch], flows: Flows) -
     planned = planned_slots(base, target)
     if not planned or target.algorithm == REBUILT:
         return Admitted(target)
-    lost = pushed(with_slots(target, before, base), window)
-    waits_for = objections(target, window, flows, lost)
+    history = history_of(window)
+    found = pushed(target, history)
+    lost = pushed(with_slots(target, before, base), history) if found else {}
+    waits_for = _objections(found, flows, lost)
     if not waits_for:
         return Admitted(target)
     if len(planned) == 1:
         return Admitted(
             with_slots(target, before, base), (_held(before, planned[0], waits_for),), must_ask=True
         )
-    return _one_by_one(before, target, base, planned, window, flows, lost)
+    return _one_by_one(before, target, base, planned, history, flows, lost)
 
 
-def pushed(candidate: Epoch, window: Sequence[Epoch]) -> Pushed:
+def history_of(window: Sequence[Epoch]) -> list[Lineup]:
+    """Return the line-ups of a window's epochs, in their order."""
+    return [line_up(ring_slots(epoch)) for epoch in window]
+
+
+def pushed(candidate: Epoch, history: Sequence[Lineup]) -> Pushed:
     """Return where living earlier owners would be neither owner nor alternate: backend → buckets."""
     return pushed_out(
         candidate.table_size,
         candidate.seed,
-        [ring_slots(epoch) for epoch in window],
+        history,
         ring_slots(candidate),
         living(candidate).preferred,
     )
 
 
-def objections(
-    candidate: Epoch, window: Sequence[Epoch], flows: Flows, lost: Pushed
-) -> dict[BackendId, int | None]:
-    """Return the backends that `candidate` would push out of buckets with flows: how many, None if it cannot say.
+def _objections(found: Pushed, flows: Flows, lost: Pushed) -> dict[BackendId, int | None]:
+    """Return the backends that are pushed out of buckets with flows: how many, None if it cannot say.
 
     `lost` are places that are gone whatever is planned: flows there are not broken by a planned change.
     """
-    found = {
-        number: buckets & ~lost[number] if number in lost else buckets
-        for number, buckets in pushed(candidate, window).items()
+    avoidable = {
+        number: buckets & ~lost[number] if number in lost else buckets for number, buckets in found.items()
     }
-    holding = judge(found, {number: flows.get(BackendId(number)) for number in found})
+    holding = judge(avoidable, {number: flows.get(BackendId(number)) for number in avoidable})
     return {BackendId(number): count for number, count in holding.items()}
 
 
@@ -107,14 +112,14 @@ def _one_by_one(
     target: Epoch,
     base: tuple[EpochSlot, ...],
     planned: Sequence[EpochSlot],
-    window: Sequence[Epoch],
+    history: Sequence[Lineup],
     flows: Flows,
     lost: Pushed,
 ) -> Admitted:
     accepted, held = base, []
     for slot in planned:
         trial = _with(accepted, slot)
-        waits_for = objections(with_slots(target, before, trial), window, flows, lost)
+        waits_for = _objections(pushed(with_slots(target, before, trial), history), flows, lost)
         if waits_for:
             held.append(_held(before, slot, waits_for))
         else:

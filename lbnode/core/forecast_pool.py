@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lbnode.core.admission import Admitted, Flows, Held, admit, pushed
+from lbnode.core.admission import Admitted, Flows, Held, admit, history_of, pushed
 from lbnode.core.epochs import Inputs, derive
 from lbnode.core.flows import answered, describe, may_hold_flows, names_by_id
 from lbnode.core.history import (
@@ -126,7 +126,7 @@ def _held_masks(target: Epoch, window: tuple[Epoch, ...], admitted: Admitted) ->
     """Where living earlier owners lose their place if nothing waits; empty when nothing is held."""
     if not admitted.held:
         return {}
-    return {BackendId(number): mask for number, mask in pushed(target, window).items()}
+    return {BackendId(number): mask for number, mask in pushed(target, history_of(window)).items()}
 
 
 def _describe_held(held: Held, step: _Step) -> HeldBack:

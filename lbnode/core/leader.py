@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from lbnode.core.admission import Admitted, admit, is_planned
+from lbnode.core.admission import Admitted, is_planned
+from lbnode.core.admissions import Admissions
 from lbnode.core.damage import (
     WAY_OUT,
     damaged_after,
@@ -22,7 +23,7 @@ from lbnode.core.damage import (
     unreadable_foundations,
 )
 from lbnode.core.epochs import Inputs, NextEpoch, derive, same_shape
-from lbnode.core.flows import answered, drained_out, held_changes, may_hold_flows
+from lbnode.core.flows import drained_out, held_changes, may_hold_flows
 from lbnode.core.health import majority
 from lbnode.core.history import (
     MissingEpochError,
@@ -107,6 +108,7 @@ class Leader:
     _current_at: dict[PoolName, tuple[EpochNumber, float]] = field(default_factory=dict)
     _asked_at: dict[PoolName, float] = field(default_factory=dict)
     _up: dict[PoolName, dict[BackendName, bool]] = field(default_factory=dict)
+    _admissions: Admissions = field(default_factory=Admissions)
 
     def handle(self, view: FleetView, now: float, wall: float) -> Decision:
         """Return what to write. `now` is the monotonic clock, `wall` the wall clock (windows, age of released ids)."""
@@ -175,7 +177,7 @@ class Leader:
         """The step after a current epoch: what admission lets through, and the end of a window."""
         epochs = view.epochs[pool.name]
         window = (*earlier_epochs(epochs, newest), newest)
-        admitted = self._admit(view, newest, target, window)
+        admitted = self._admissions.admit(view, newest, target, window)
         telling = self._tell_held(view, pool, newest, admitted, now, wall, since_s)
         closes = None if may_hold_flows(view, newest) else closes_at(epochs, newest, pool.affinity_window_s)
         due = closes is not None and wall >= closes
@@ -256,11 +258,6 @@ class Leader:
             awaited=awaited_agents(view),
         )
         return derive(pool, newest, inputs)
-
-    def _admit(self, view: FleetView, newest: Epoch, target: Epoch, window: tuple[Epoch, ...]) -> Admitted:
-        if is_forced(view, newest):
-            return Admitted(target)
-        return admit(newest, target, window, answered(view, newest))
 
     def _tell_held(
         self,

@@ -11,6 +11,7 @@ import sys
 from dataclasses import asdict
 from itertools import chain
 
+from tests.bench.admission import AdmissionCost, admission_costs
 from tests.bench.agent import agent_costs
 from tests.bench.epochs import EpochCost, epoch_costs
 from tests.bench.mounts import keep_mounts_private
@@ -19,6 +20,7 @@ from tests.bench.packets import PacketCost, packet_costs
 PACKET_HEAD = f"{'program':<24}{'traffic':<12}{'net ns':>8}{'floor ns':>10}{'x floor':>9}"
 EPOCH_NAMES = ("build, first", "build, next", "stage", "switch", "epoch to kernel")
 EPOCH_HEAD = f"{'backends, ms':<14}" + "".join(f"{name:>17}" for name in EPOCH_NAMES)
+ADMISSION_HEAD = f"{'admission':<44}{'held':>8}{'ms':>8}"
 
 
 def main() -> int:
@@ -28,7 +30,9 @@ def main() -> int:
     only_json = parser.parse_args().json
     keep_mounts_private()
     lines: list[dict[str, object]] = []
-    for cost in chain([PACKET_HEAD], packet_costs(), agent_costs(), ["", EPOCH_HEAD], epoch_costs()):
+    packets = chain([PACKET_HEAD], packet_costs(), agent_costs())
+    epochs = chain(["", EPOCH_HEAD], epoch_costs(), ["", ADMISSION_HEAD], admission_costs())
+    for cost in chain(packets, epochs):
         if not isinstance(cost, str):
             lines.append(as_json(cost))
         if not only_json:
@@ -41,8 +45,10 @@ def main() -> int:
     return 0
 
 
-def as_row(cost: PacketCost | EpochCost) -> str:
+def as_row(cost: PacketCost | EpochCost | AdmissionCost) -> str:
     """Return a line of the table."""
+    if isinstance(cost, AdmissionCost):
+        return f"{cost.what:<44}{cost.held:>8}{cost.milliseconds:>8.1f}"
     if isinstance(cost, PacketCost):
         numbers = f"{cost.net_ns:>8.1f}{cost.floor_ns:>10.1f}{cost.ratio:>9.1f}"
         return f"{cost.program:<24}{cost.traffic:<12}{numbers}"
@@ -50,8 +56,10 @@ def as_row(cost: PacketCost | EpochCost) -> str:
     return f"{cost.backends:<14}" + "".join(f"{each:>17.2f}" for each in times)
 
 
-def as_json(cost: PacketCost | EpochCost) -> dict[str, object]:
+def as_json(cost: PacketCost | EpochCost | AdmissionCost) -> dict[str, object]:
     """Return the record of one measurement."""
+    if isinstance(cost, AdmissionCost):
+        return {**_rounded(asdict(cost)), "what": "admission", "of": cost.what}
     if isinstance(cost, PacketCost):
         return {"what": "packet", **_rounded(asdict(cost)), "ratio_to_floor": round(cost.ratio, 2)}
     return {
