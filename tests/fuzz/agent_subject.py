@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lbnode.dataplane.backend import DECAP_OBJECT, BackendDataPlane, unload
 from lbnode.dataplane.backend_layout import MemberKind
 from lbnode.dataplane.backend_model import BackendModel
+from lbnode.dataplane.backend_pins import MAPS_PREFIX
 from lbnode.dataplane.libbpf import Program
+from lbnode.dataplane.values import PoolTable
 from lbnode.model.ids import BackendId, PoolName
+from tests.fuzz.corruption import corrupt
 from tests.fuzz.kernel import HEADROOM
 from tests.fuzz.sockets import LiveSockets, Wire, live
-from tests.fuzz.translation import backend_entry, present, vip_entry
+from tests.fuzz.translation import backend_entry, present, table_of, vip_entry
 from tests.fuzz.trial import Expected, Tally
-from tests.fuzz.worlds import LOOPBACK, AgentWorld, Packet
+from tests.fuzz.worlds import LOOPBACK, AgentWorld, Packet, Pool, PoolState
 
 OBJECT_NAME = DECAP_OBJECT.name
 PLACES = 1 << 13
@@ -30,7 +33,7 @@ def model_of(world: AgentWorld) -> BackendModel:
         world.own,
         BackendId(world.self_id),
         {each.address: kinds[each.is_backend] for each in world.members},
-        {PoolName(pool.name): present(pool) for pool in world.pools},
+        {PoolName(pool.name): known(pool) for pool in world.pools if pool.state is not PoolState.UNREADY},
         {BackendId(each.id): backend_entry(each) for each in world.backends},
         [vip_entry(each) for each in world.vips],
         frozenset(vip_entry(each) for each in world.vips if each.heard),
@@ -40,8 +43,16 @@ def model_of(world: AgentWorld) -> BackendModel:
     )
 
 
-def fill(plane: BackendDataPlane, model: BackendModel) -> None:
-    """Write all that the model knows into the kernel, as the agent does."""
+def known(pool: Pool) -> PoolTable:
+    """Return what a pool's table tells: in a corrupt one every bucket is empty."""
+    return present(pool) if pool.state is PoolState.READY else table_of(pool, ((0, 0, 0),), pool.epoch)
+
+
+def fill(plane: BackendDataPlane, world: AgentWorld) -> None:
+    """Write the world into the kernel, as the agent does, but for what is corrupt about it."""
+    model = model_of(
+        replace(world, pools=tuple(replace(pool, state=PoolState.READY) for pool in world.pools))
+    )
     plane.set_self(model.self_id)
     plane.set_sources(model.sources)
     plane.set_backends(list(model.peers.values()))
@@ -102,7 +113,10 @@ def open_agent(
             live(world, wire) as sockets,
             closing(BackendDataPlane.open(directory, world.own, world.second_chance, PLACES, path)) as plane,
         ):
-            fill(plane, model)
+            fill(plane, world)
+            if any(pool.state is not PoolState.READY for pool in world.pools):
+                (pins,) = directory.glob(MAPS_PREFIX + "*")
+                corrupt(pins, path, world.pools)
             yield AgentSubject(plane, model, sockets)
     finally:
         unload(directory)

@@ -52,6 +52,7 @@ def draw_agent(chance: Random) -> AgentWorld:
         _of_agent(chance, _pool(chance, f"pool-{number}", [own, *others]), [own, *others])
         for number in range(chance.randint(1, 4))
     )
+    pools = (*pools[:-1], _troubled(chance, pools[-1]))
     peers = [way.address for each in backends for way in each.ways]
     members = tuple(Member(address, is_backend=True) for address in peers if chance.random() < 0.7)
     nodes = tuple(Member(ip_address(f"10.255.0.{number}")) for number in range(1, chance.randint(2, 5)))
@@ -134,7 +135,7 @@ def _of_agent(chance: Random, pool: Pool, ids: list[int]) -> Pool:
 
 def _troubled(chance: Random, pool: Pool) -> Pool:
     """The same pool, sound or not."""
-    state = chance.choice((PoolState.READY, PoolState.UNREADY, PoolState.CORRUPT))
+    state = chance.choice((PoolState.READY, PoolState.READY, PoolState.UNREADY, PoolState.CORRUPT))
     return pool if state is PoolState.READY else replace(pool, state=state, staged=(), past=())
 
 

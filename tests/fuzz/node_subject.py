@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,23 +10,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lbnode.dataplane.layout import Layout
-from lbnode.dataplane.libbpf import BpfObject, Program
-from lbnode.dataplane.memory import NODE_MAPS, NodeMemory
+from lbnode.dataplane.libbpf import Program
 from lbnode.dataplane.model import NodeModel, Result, Verdict
 from lbnode.dataplane.node import OBJECT, NodeDataPlane
 from lbnode.dataplane.pins import Pins
 from lbnode.dataplane.values import Count, Limits
 from lbnode.model.ids import PoolName
+from tests.fuzz.corruption import corrupt
 from tests.fuzz.kernel import HEADROOM
 from tests.fuzz.translation import backend_entry, tables_of, vip_entry
 from tests.fuzz.trial import Expected, Key, Tally
-from tests.fuzz.worlds import LOOPBACK, NodeWorld, Packet, Pool, PoolState
+from tests.fuzz.worlds import LOOPBACK, NodeWorld, Packet, PoolState
 
 OBJECT_NAME = OBJECT.name
 PLACES = 1 << 13
-BEYOND = 0x1FFF
-"""A row of `tables` that there is not, for corrupt pools."""
 
 
 def model_of(world: NodeWorld) -> NodeModel:
@@ -78,16 +75,6 @@ def change(node: NodeDataPlane, world: NodeWorld) -> None:
                 node.stage(following)
 
 
-def corrupt(memory: NodeMemory, pools: Sequence[Pool]) -> None:
-    """Let the corrupt ones among `pools` point beyond the map of tables."""
-    names = {bytes(name): number for number, name in enumerate(memory.pool_records["name"])}
-    for pool in pools:
-        if pool.state is PoolState.CORRUPT:
-            number = names[pool.name.encode()]
-            word = BEYOND * memory.layout["TABLE_ROW"] << 32
-            memory.current[number] = np.uint64(word | int(memory.current[number]) & 0xFFFF)
-
-
 @dataclass(slots=True)
 class NodeSubject:
     """A node's program on maps that hold `world`."""
@@ -109,8 +96,8 @@ class NodeSubject:
 
     def expect(self, frame: bytes, metadata: int) -> Expected:
         result = self.model.process(frame, HEADROOM - metadata)
-        corrupt = {pool.name for pool in self.world.pools if pool.state is PoolState.CORRUPT}
-        if corrupt and result.vip is not None and result.vip.pool in corrupt:
+        broken = {pool.name for pool in self.world.pools if pool.state is PoolState.CORRUPT}
+        if broken and result.vip is not None and result.vip.pool in broken:
             result = Result("drop_inconsistent", Verdict.DROP, frame, vip=result.vip, bucket=result.bucket)
         counts = self._counts(result, len(frame))
         return Expected(result.outcome, result.verdict, result.frame, counts, result.ifindex)
@@ -148,15 +135,7 @@ def open_node(world: NodeWorld, directory: Path, objects: Path = OBJECT.parent) 
         with NodeDataPlane.open(directory, limits, path) as node:
             fill(node, world)
             if any(pool.state is PoolState.CORRUPT for pool in world.pools):
-                _corrupt_pinned(directory, path, world)
+                corrupt(directory / "node", path, world.pools)
             yield NodeSubject(world, node, model_of(world))
     finally:
         Pins(directory).remove()
-
-
-def _corrupt_pinned(directory: Path, path: Path, world: NodeWorld) -> None:
-    with BpfObject.open(path) as each:
-        maps = Pins(directory).maps(NODE_MAPS)
-        corrupt(NodeMemory(maps, Layout.of(each.btf)), world.pools)
-    for opened in maps.values():
-        opened.close()

@@ -213,6 +213,10 @@ AGENT = (
         "way->key = key_of(list >> ID_BITS, self, last_id);", "way->key = key_of(list >> ID_BITS, self, 0);",
     ),
     Fault(
+        "the backend without agent is forgotten behind one alternate", "agent", "chance_list.h",
+        "else if (!second && first != last)", "else if (!second && first == last)",
+    ),
+    Fault(
         "a restarted packet is not marked", "agent", "decap.bpf.c",
         "packet->is_marked || outcome == DECAP_forwarded_restarted ||", "packet->is_marked ||",
     ),

@@ -5,6 +5,7 @@ It fails "still" when the same kind of difference comes for the same outcome: el
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any
@@ -16,8 +17,8 @@ from tests.fuzz.trial import Divergence
 from tests.fuzz.workplace import Workplace
 from tests.fuzz.worlds import Packet
 
-TRIALS = 2000
-"""Most worlds made to shrink one case."""
+PATIENCE_S = 60.0
+"""How long one case is shrunk at most; on an idle machine a trial takes 10 ms."""
 CHUNKS = (1024, 256, 64, 16, 4, 2, 1)
 HEADERS = 120
 """Bytes among which lengths are looked for."""
@@ -26,9 +27,9 @@ HEADERS = 120
 class Shrinker:
     """Tries smaller cases at a workplace until none fails, or patience ends."""
 
-    def __init__(self, place: Workplace, trials: int = TRIALS) -> None:
+    def __init__(self, place: Workplace, patience_s: float = PATIENCE_S) -> None:
         self._place = place
-        self._left = trials
+        self._until = time.monotonic() + patience_s
         self._tried: set[Case] = set()
 
     def shrink(self, case: Case, found: Divergence) -> tuple[Case, Divergence]:
@@ -37,18 +38,20 @@ class Shrinker:
         case = replace(case, packets=case.packets[: found.index + 1])
         case = self._with_fewer_packets(case, found)
         before = None
-        while case != before and self._left > 0:
+        while case != before and self._is_patient():
             before = case
             case = self._descend(case, found, _poorer_worlds)
             case = self._descend(case, found, _smaller_packets)
         last = self._place.trial(case.world, case.packets)
         return replace(case, why=str(last)), last or found
 
+    def _is_patient(self) -> bool:
+        return time.monotonic() < self._until
+
     def _fails(self, case: Case, found: Divergence) -> bool:
         if case in self._tried:
             return False
         self._tried.add(case)
-        self._left -= 1
         try:
             now = self._place.trial(case.world, case.packets)
         except (DataPlaneError, OSError, AssertionError, LookupError, ValueError):
@@ -61,10 +64,10 @@ class Shrinker:
         if self._fails(alone, found):
             return alone
         size = len(case.packets) // 2
-        while size and self._left > 0:
+        while size and self._is_patient():
             for start in range(0, len(case.packets), size):
                 fewer = replace(case, packets=case.packets[:start] + case.packets[start + size :])
-                if fewer.packets and self._left > 0 and self._fails(fewer, found):
+                if fewer.packets and self._is_patient() and self._fails(fewer, found):
                     case = fewer
                     break
             else:
@@ -74,10 +77,10 @@ class Shrinker:
     def _descend(self, case: Case, found: Divergence, candidates: Any) -> Case:
         """Take every candidate that still fails, until there is none."""
         moved = True
-        while moved and self._left > 0:
+        while moved and self._is_patient():
             moved = False
             for smaller in candidates(case):
-                if self._left <= 0:
+                if not self._is_patient():
                     break
                 if smaller != case and self._fails(smaller, found):
                     case, moved = smaller, True
