@@ -17,7 +17,7 @@ from lbnode.lab import configs, record, shell, teardown
 from lbnode.lab.assembly import bring_up
 from lbnode.lab.demo import FLOWS, run_demo
 from lbnode.lab.errors import LabError
-from lbnode.lab.plan import VIP, Plan, Store
+from lbnode.lab.plan import VIP, Plan, Setting, Store
 from lbnode.lab.running import RunningLab
 from lbnode.lab.screen import Screen
 
@@ -47,6 +47,17 @@ def up(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A setting of every agent: second_chance=false."),
     ] = None,
+    pool: Annotated[
+        list[str] | None,
+        typer.Option("--pool", metavar="KEY=VALUE", help="A setting of the pool: flow_table=true."),
+    ] = None,
+    without_agent: Annotated[
+        int,
+        typer.Option(
+            "--backends-without-agent",
+            help="So many of the backends, from b1 on, have a plain GRE decapsulation and no lbbackend.",
+        ),
+    ] = 0,
     keep_failed: Annotated[
         bool,
         typer.Option("--keep-failed", help="If it fails, leave it as it is: logs are in /run/evenkeel/labs."),
@@ -58,7 +69,17 @@ def up(
     """
     console = Console()
     with reported(), Screen(console) as screen:
-        plan = Plan(name, nodes, backends, clients, store, table, read_settings(settings or ()))
+        plan = Plan(
+            name,
+            nodes,
+            backends,
+            clients,
+            store,
+            table,
+            agent_settings=read_settings("--set", settings or ()),
+            pool_settings=read_settings("--pool", pool or ()),
+            without_agent=without_agent,
+        )
         lab = RunningLab(bring_up(plan, screen.tell, keep_failed=keep_failed))
     option = "" if name == DEFAULT_NAME else f" --name {name}"
     node = configs.rpc_address(lab.directory(lab.nodes[0].name))
@@ -72,14 +93,14 @@ def up(
         console.print(f"  {line}", highlight=False, soft_wrap=True)
 
 
-def read_settings(written: Iterable[str]) -> dict[str, str | int | float | bool]:
-    """Return `key=value` settings with the values read as YAML. Raises LabError."""
-    found: dict[str, str | int | float | bool] = {}
+def read_settings(option: str, written: Iterable[str]) -> dict[str, Setting]:
+    """Return the `key=value` settings of `option` with the values read as YAML. Raises LabError."""
+    found: dict[str, Setting] = {}
     for setting in written:
         key, equals, value = setting.partition("=")
         read = yaml.safe_load(value) if equals else None
         if not key or not isinstance(read, (str, int, float, bool)):
-            raise LabError(f"--set {setting}: it must be key=value, like second_chance=false")
+            raise LabError(f"{option} {setting}: it must be key=value, like flow_table=true")
         found[key] = read
     return found
 

@@ -117,7 +117,9 @@ def _build(plan: Plan, tell: Tell) -> LabRecord:
         lab = _started(lab, host.name, process)
     tell("backends: web servers and lbbackend; nodes: lbnode")
     for backend in plan.of(Role.BACKEND):
-        lab = start_agent(start_server(lab, backend), backend)
+        lab = start_server(lab, backend)
+        if plan.has_agent(backend):
+            lab = start_agent(lab, backend)
     for node in plan.of(Role.NODE):
         lab = start_node(lab, node)
     _apply_fleet(RunningLab(lab), tell)

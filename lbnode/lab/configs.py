@@ -14,6 +14,7 @@ from lbnode.lab.plan import (
     POOL,
     ROUTER_AS,
     SEGMENTS,
+    UDP_PORT,
     VIP,
     Host,
     Plan,
@@ -75,22 +76,30 @@ def backend_config(plan: Plan, backend: Host, directory: Path, store_directory: 
 
 
 def fleet_config(plan: Plan) -> dict[str, Any]:
-    """What is applied once the nodes run: one pool of all backends, behind an HTTP VIP and the drill's."""
+    """What is applied once the nodes run: one pool of all backends, behind VIPs for HTTP, the drill and UDP."""
     backends = plan.of(Role.BACKEND)
     return {
         "fleet": plan.lab,
-        "backends": [{"name": host.name, "address": str(host.address)} for host in backends],
+        "backends": [
+            {
+                "name": host.name,
+                "address": str(host.address),
+                **({} if plan.has_agent(host) else {"agent": False}),
+            }
+            for host in backends
+        ],
         "pools": [
             {
                 "name": POOL,
                 "backends": [host.name for host in backends],
                 "health": {"port": HTTP_PORT, "interval_s": 0.5, "timeout_s": 0.5},
                 **({"table": plan.table} if plan.table else {}),
+                **plan.pool_settings,
             }
         ],
         "vips": [
-            {"address": str(VIP), "port": port, "protocol": "tcp", "pool": POOL}
-            for port in (HTTP_PORT, DRILL_PORT)
+            {"address": str(VIP), "port": port, "protocol": protocol, "pool": POOL}
+            for port, protocol in ((HTTP_PORT, "tcp"), (DRILL_PORT, "tcp"), (UDP_PORT, "udp"))
         ],
     }
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from lbnode.lab import namespaces, wiring
 from lbnode.lab.errors import LabError
-from lbnode.lab.plan import Host, Plan
+from lbnode.lab.plan import Host, Plan, Role
 from lbnode.lab.shell import run_script
 
 
 def build_router(plan: Plan) -> None:
     """Make the router's namespace with its bridges."""
-    for path in (wiring.PASS_OBJECT, wiring.WIRE_OBJECT):
+    for path in (wiring.PASS_OBJECT, wiring.WIRE_OBJECT, wiring.STOCK_OBJECT):
         if not path.exists():
             raise LabError(f"{path}: not built: python hatch_build.py")
     namespaces.create(plan.router)
@@ -22,6 +22,8 @@ def build_host(plan: Plan, host: Host) -> None:
     namespaces.create(host.namespace)
     run_script(plan.router, wiring.cable_lines(host))
     run_script(host.namespace, wiring.host_lines(host))
+    if host.role is Role.BACKEND and not plan.has_agent(host):
+        run_script(host.namespace, wiring.stock_lines(host))
 
 
 def unplug(plan: Plan, host: Host) -> None:

@@ -28,6 +28,7 @@ VIP = IPv4Address("192.0.2.10")
 HTTP_PORT = 80
 DRILL_PORT = 7000
 CHURN_PORT = 7001
+UDP_PORT = 7002
 POOL = "web"
 ROUTER_AS = 65000
 NODE_AS = 65001
@@ -98,12 +99,16 @@ class Host:
         return SEGMENTS[self.role]
 
 
+Setting = str | int | float | bool
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A lab's name and sizes. Raises LabError when they cannot be built.
 
     `table` names the pool's way of building tables (empty: the product's own); `agent_settings` are added to the
-    settings of every backend's agent.
+    settings of every backend's agent, `pool_settings` to the pool in fleet.yaml. The first `without_agent` backends
+    have no agent but a stand-in for the kernel's gre device (`stock.bpf.c`).
     """
 
     lab: str
@@ -112,13 +117,19 @@ class Plan:
     clients: int = 1
     store: Store = Store.ZOOKEEPER
     table: str = ""
-    agent_settings: dict[str, str | int | float | bool] = field(default_factory=dict)
+    agent_settings: dict[str, Setting] = field(default_factory=dict)
+    pool_settings: dict[str, Setting] = field(default_factory=dict)
+    without_agent: int = 0
 
     def __post_init__(self) -> None:
         check_name(self.lab)
         for what, count in (("nodes", self.nodes), ("backends", self.backends), ("clients", self.clients)):
             if not 1 <= count <= MAX_HOSTS:
                 raise LabError(f"lab {self.lab}: {what}: {count} is not in 1..{MAX_HOSTS}")
+        if not 0 <= self.without_agent <= self.backends:
+            raise LabError(
+                f"lab {self.lab}: backends without agent: {self.without_agent} is not in 0..{self.backends}"
+            )
 
     @property
     def router(self) -> str:
@@ -150,6 +161,10 @@ class Plan:
         if wanted not in hosts:
             raise LabError(f"lab {self.lab}: no host {name!r}: there are router, {', '.join(hosts)}")
         return hosts[wanted]
+
+    def has_agent(self, backend: Host) -> bool:
+        """Whether `lbbackend` runs on a backend."""
+        return backend not in self.of(Role.BACKEND)[: self.without_agent]
 
     def namespace(self, name: str) -> str:
         """The namespace of the host called `name`, or of the router."""

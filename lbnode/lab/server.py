@@ -3,7 +3,8 @@
 
 Port 80 speaks HTTP/1.1 and names itself: `GET /` answers the name, `GET /bytes/N` sends N bytes, `POST` or
 `PUT` anything answers the name, the count and the SHA-256 of what came. Port 7000 speaks the nodes drill's
-protocol (`echo`), port 7001 that of the churn drill (`churn.wire`).
+protocol (`echo`), port 7001 that of the churn drill (`churn.wire`). UDP port 7002, on the VIP alone, sends back what
+comes, behind the server's name and a colon.
 """
 
 from __future__ import annotations
@@ -12,15 +13,19 @@ import argparse
 import asyncio
 import hashlib
 import signal
+import socket
 from collections.abc import Sequence
+from typing import cast
 
 from lbnode.lab.churn.serving import ChurnServer
 from lbnode.lab.echo import Answer, EchoError, Frames, pack_answer, unpack_request
-from lbnode.lab.plan import CHURN_PORT, DRILL_PORT, HTTP_PORT
+from lbnode.lab.plan import CHURN_PORT, DRILL_PORT, HTTP_PORT, UDP_PORT, VIP
 
 BACKLOG = 4096
 CHUNK = 1 << 16
 MAX_DOWNLOAD = 1 << 30
+_IP_FREEBIND = 15
+"""linux/in.h; Python names it from 3.13 on."""
 
 
 class EchoServer(asyncio.Protocol):
@@ -46,6 +51,21 @@ class EchoServer(asyncio.Protocol):
             asked = unpack_request(body)
             answer = Answer(asked.flow, asked.number, self._name, asked.payload)
             self._transport.write(pack_answer(answer))
+
+
+class UdpEcho(asyncio.DatagramProtocol):
+    """Answers each datagram with the server's name, a colon and its bytes."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+        assert self._transport is not None
+        self._transport.sendto(f"{self._name}:".encode() + data, address)
 
 
 class HttpServer:
@@ -108,12 +128,21 @@ class HttpServer:
         ).encode()
 
 
+def udp_socket(address: str, port: int) -> socket.socket:
+    """Return a socket that answers from `address`, which the machine need not have yet."""
+    bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    bound.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+    bound.bind((address, port))
+    return bound
+
+
 async def serve(name: str, http_port: int, drill_port: int, churn_port: int, host: str = "0.0.0.0") -> None:
-    """Serve all three protocols until cancelled."""
+    """Serve all four protocols until cancelled."""
     loop = asyncio.get_running_loop()
     http = await asyncio.start_server(HttpServer(name).serve, host, http_port, backlog=BACKLOG)
     drill = await loop.create_server(lambda: EchoServer(name), host, drill_port, backlog=BACKLOG)
     churn = await loop.create_server(lambda: ChurnServer(name), host, churn_port, backlog=BACKLOG)
+    await loop.create_datagram_endpoint(lambda: UdpEcho(name), sock=udp_socket(str(VIP), UDP_PORT))
     async with http, drill, churn:
         await asyncio.gather(http.serve_forever(), drill.serve_forever(), churn.serve_forever())
 

@@ -21,11 +21,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lbnode.lab import bird
-from lbnode.lab.plan import MTU, SEGMENTS, Host, Role, Segment
+from lbnode.lab.plan import MTU, SEGMENTS, VIP, Host, Role, Segment
 
 OBJECTS = Path(__file__).resolve().parents[1] / "bpf" / "build"
 PASS_OBJECT = OBJECTS / "pass.bpf.o"
 WIRE_OBJECT = OBJECTS / "wire.bpf.o"
+STOCK_OBJECT = OBJECTS / "stock.bpf.o"
 
 NO_OFFLOAD = "tx off tso off gso off gro off"
 
@@ -85,6 +86,25 @@ def host_lines(host: Host) -> list[str]:
         f"ip addr add {host.address}/{host.segment.network.prefixlen} dev eth0",
         "ip link set eth0 up",
         f"ip route add default via {host.segment.gateway}",
+    ]
+
+
+STOCK_SYSCTLS: dict[str, int | str] = {
+    "net.ipv4.conf.all.arp_ignore": 1,
+    "net.ipv4.conf.all.arp_announce": 2,
+}
+
+STOCK_MSS = 1432
+"""What a full segment may have beneath GRE without a key on the way from a node, with the room that a key needs."""
+
+
+def stock_lines(host: Host) -> list[str]:
+    """Run in the namespace of a backend without agent: what its operator would set up beside a gre device."""
+    return [
+        set_sysctls(STOCK_SYSCTLS),
+        f"ip addr add {VIP}/32 dev lo",
+        f"ip route change default via {host.segment.gateway} advmss {STOCK_MSS}",
+        f"ip link set eth0 xdpdrv obj {STOCK_OBJECT} sec xdp",
     ]
 
 

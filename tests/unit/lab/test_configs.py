@@ -6,10 +6,14 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lbnode.backend.settings import BackendSettings
 from lbnode.lab import configs
+from lbnode.lab.errors import LabError
 from lbnode.lab.plan import Plan, Role, Store
+from lbnode.model.fleet import Protocol
+from lbnode.settings.fleet import read_fleet
 from lbnode.settings.node import NodeSettings
 
 HERE = Path("/run/evenkeel/labs/demo/n1")
@@ -53,11 +57,26 @@ def test_all_daemons_of_a_lab_share_one_store(store: Store, expected: dict[str, 
     assert node.store.model_dump() == expected
 
 
-def test_the_pool_holds_every_backend_and_carries_both_vips() -> None:
+def test_the_pool_holds_every_backend_and_carries_all_vips() -> None:
     plan = Plan("demo", backends=3)
 
-    fleet = configs.fleet_config(plan)
+    fleet = read_fleet(yaml.safe_dump(configs.fleet_config(plan)))
 
-    assert [backend["name"] for backend in fleet["backends"]] == [host.name for host in plan.of(Role.BACKEND)]
-    assert fleet["pools"][0]["backends"] == ["b1", "b2", "b3"]
-    assert {vip["port"] for vip in fleet["vips"]} == {80, 7000}
+    assert [backend.name for backend in fleet.backends] == [host.name for host in plan.of(Role.BACKEND)]
+    assert [member.backend for member in fleet.pools[0].members] == ["b1", "b2", "b3"]
+    assert {(vip.protocol, vip.port) for vip in fleet.vips} == {
+        (Protocol.TCP, 80),
+        (Protocol.TCP, 7000),
+        (Protocol.UDP, 7002),
+    }
+
+
+def test_a_lab_may_have_backends_without_agent_and_settings_of_its_pool() -> None:
+    plan = Plan("demo", backends=3, without_agent=2, pool_settings={"flow_table": True, "udp_idle_s": 1.5})
+
+    fleet = read_fleet(yaml.safe_dump(configs.fleet_config(plan)))
+
+    assert [backend.agent for backend in fleet.backends] == [False, False, True]
+    assert (fleet.pools[0].flow_table, fleet.pools[0].udp_idle_s) == (True, 1.5)
+    with pytest.raises(LabError, match=r"backends without agent: 4 is not in 0\.\.3"):
+        Plan("demo", backends=3, without_agent=4)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
 
-from lbnode.lab.server import HttpServer
+from lbnode.lab.server import HttpServer, UdpEcho, udp_socket
 
 
 @pytest.fixture
@@ -53,6 +54,17 @@ async def test_a_download_has_the_size_that_was_asked_for(port: int) -> None:
     status, out = await curl(f"http://127.0.0.1:{port}/bytes/1000000")
 
     assert (status, len(out)) == (0, 1000000)
+
+
+async def test_a_datagram_comes_back_behind_the_servers_name_from_the_address_that_it_was_sent_to() -> None:
+    loop = asyncio.get_running_loop()
+    server, _ = await loop.create_datagram_endpoint(lambda: UdpEcho("b7"), sock=udp_socket("127.0.0.9", 0))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.setblocking(False)
+        await loop.sock_connect(client, server.get_extra_info("sockname"))
+        await loop.sock_sendall(client, b"hello")
+        assert await asyncio.wait_for(loop.sock_recv(client, 100), 5) == b"b7:hello"
+    server.close()
 
 
 async def test_nonsense_ends_the_connection_and_nothing_else(port: int) -> None:
