@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import structlog
+
 from lbnode.backend.changes import ChangesFile, HostChanges
 from lbnode.backend.loading import LoadTable
 from lbnode.backend.plan import Accept, Serve, ServedVip
@@ -26,19 +28,22 @@ from lbnode.model.ids import IPAddress, PoolName
 from lbnode.model.members import BackendMember
 from lbnode.netdev import Netlink, bpffs, filters, sysctls
 from lbnode.netdev.addresses import add_address, addresses, remove_address
-from lbnode.netdev.errors import InterfaceMissingError
+from lbnode.netdev.errors import InterfaceMissingError, ReadOnlyError
 from lbnode.netdev.links import link_named
 from lbnode.netdev.seen import Seen
 from lbnode.store.copy import DiskCopy
+
+log = structlog.get_logger()
 
 LOOPBACK = "lo"
 CLAMP_NAME = "evenkeel-clamp"
 
 SYSCTLS = {
-    "rp_filter": "0",  # what comes out of the tunnel has a source that lives behind other interfaces
-    "arp_ignore": "1",  # never answer ARP for a VIP: it is on lo only so that packets are taken
-    "arp_announce": "2",  # never name a VIP as sender in ARP
+    "net/ipv4/conf/all/rp_filter": "0",  # what comes out of the tunnel may live behind other interfaces
+    "net/ipv4/conf/all/arp_ignore": "1",  # never answer ARP for a VIP: it is on lo only so that packets are taken
+    "net/ipv4/conf/all/arp_announce": "2",  # never name a VIP as sender in ARP
 }
+"""Of "all" and of the interface the larger counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,24 +182,24 @@ class Host:
             program.close()
 
     def _set_sysctls(self) -> None:
-        wanted = wanted_sysctls(self._settings.interface)
+        own_filter = f"net/ipv4/conf/{self._settings.interface}/rp_filter"
+        wanted = {**SYSCTLS, own_filter: "0"}
         now = {name: sysctls.read(name) for name in wanted}
         known = self._changes.sysctls
         changing = {name: now[name] for name in wanted if now[name] != wanted[name] and name not in known}
         if changing:
             self._keep(replace(self._changes, sysctls={**known, **changing}))
-        sysctls.write_all(wanted)
+        sysctls.write_all(SYSCTLS)
+        try:
+            sysctls.write(own_filter, "0")
+        except ReadOnlyError as error:
+            # Good enough where clients are routed by way of this interface, as in a container with one network.
+            log.warning("clients that are routed elsewhere are filtered out", reason=str(error))
 
     def _keep(self, changes: HostChanges) -> None:
         if changes != self._changes:
             self._file.write(changes)
             self._changes = changes
-
-
-def wanted_sysctls(interface: str) -> dict[str, str]:
-    """Return a backend's kernel settings: of the interface and of "all", because the larger counts."""
-    places = ("all", interface)
-    return {f"net/ipv4/conf/{place}/{key}": value for place in places for key, value in SYSCTLS.items()}
 
 
 async def undo(settings: BackendSettings, netlink: Netlink) -> HostChanges:

@@ -14,7 +14,7 @@ import typer
 from lbnode.backend import instance
 from lbnode.backend.settings import BackendSettings
 from lbnode.backend.status import BackendStatus, read_status
-from lbnode.cli.daemon import configure_logging, report_failures
+from lbnode.cli.daemon import LogAsJson, configure_logging, report_failures
 from lbnode.settings.source import load
 
 DEFAULT_CONFIG = Path("/etc/evenkeel/lbbackend.yaml")
@@ -44,7 +44,7 @@ Config = Annotated[
 @app.command()
 def run(
     config: Config = DEFAULT_CONFIG,
-    as_json: Annotated[bool, typer.Option("--json/--no-json", help="Log as JSON lines.")] = False,
+    as_json: LogAsJson = False,
 ) -> None:
     """Run the agent until SIGTERM.
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Iterator
+from typing import Annotated
 
 import structlog
 import typer
@@ -18,6 +19,10 @@ from lbnode.netdev.errors import NetdevError
 from lbnode.rpc.errors import RpcError
 from lbnode.settings.source import BadSettingsError
 from lbnode.store.tree import StoreError
+
+LogAsJson = Annotated[
+    bool, typer.Option("--json/--no-json", help="Log as JSON lines.", envvar="EVENKEEL_LOG_JSON")
+]
 
 FAILED = 1
 BAD_SETTINGS = 2

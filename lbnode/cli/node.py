@@ -10,7 +10,7 @@ import typer
 
 from lbnode.app.build import run as run_node
 from lbnode.app.build import unload as unload_node
-from lbnode.cli.daemon import configure_logging, report_failures
+from lbnode.cli.daemon import LogAsJson, configure_logging, report_failures
 from lbnode.settings.node import NodeSettings
 from lbnode.settings.source import load
 
@@ -41,7 +41,7 @@ Config = Annotated[
 @app.command()
 def run(
     config: Config = DEFAULT_CONFIG,
-    as_json: Annotated[bool, typer.Option("--json/--no-json", help="Log as JSON lines.")] = False,
+    as_json: LogAsJson = False,
 ) -> None:
     """Run the node until SIGTERM: then routes are withdrawn first, and traffic is waited for.
 

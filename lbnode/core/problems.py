@@ -30,6 +30,7 @@ from lbnode.model.view import FleetView
 
 UP = "up"
 NATIVE = "native"
+GENERIC_BY_WISH = "generic: asked for"
 DIGEST = "digest"
 """The word by which disagreement on a table's bytes is told from being late."""
 
@@ -199,7 +200,7 @@ def _node_problems(status: FleetStatus, node: NodeStatus) -> Iterator[Problem]:
         if state != UP:
             yield _alarm(subject, f"router {router} is {state}", "check BGP on both sides")
     for interface, mode in sorted(node.xdp.items()):
-        if mode != NATIVE:
+        if mode not in (NATIVE, GENERIC_BY_WISH):
             yield _warning(subject, f"XDP on {interface} is {mode}")
 
 

@@ -9,6 +9,10 @@ class NetdevError(Exception):
     """A request to the kernel's network configuration failed; the message reads as a path."""
 
 
+class ReadOnlyError(NetdevError):
+    """The kernel's settings can only be read here, as in a container."""
+
+
 class InterfaceMissingError(NetdevError):
     """There is no interface of that name in this network namespace."""
 

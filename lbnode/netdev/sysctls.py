@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from lbnode.netdev.errors import NetdevError
+from lbnode.netdev.errors import NetdevError, ReadOnlyError
 
 ROOT = Path("/proc/sys")
 
@@ -26,7 +27,7 @@ def read(name: str) -> str:
 def write(name: str, value: str) -> str:
     """Set `name` to `value` and return what it was before.
 
-    Nothing is written when it has that value already.
+    Nothing is written when it has that value already. Raises NetdevError, ReadOnlyError where nothing can be set.
     """
     before = read(name)
     if before == value:
@@ -34,7 +35,8 @@ def write(name: str, value: str) -> str:
     try:
         _path(name).write_text(value)
     except OSError as error:
-        raise NetdevError(
+        kind = ReadOnlyError if error.errno == errno.EROFS else NetdevError
+        raise kind(
             f"write sysctl {name} = {value}: {os.strerror(error.errno or 0)}; in a container set it from "
             f"outside (compose: `sysctls:`, docker: --sysctl {name.replace('/', '.')}={value})"
         ) from error

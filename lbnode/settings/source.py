@@ -103,7 +103,7 @@ def _complaint(kind: type[BaseModel], file: Path, details: ErrorDetails) -> str:
         return f"{where}: unknown key; {_suggestion(model, field)}"
     about = _description(model, field)
     if details["type"] == "missing":
-        return f"{where}: missing; set it{about}"
+        return f"{where}: missing; set it, or {variable}{about}"
     return f"{where}: {details['msg']}, found {details['input']!r}{about}"
 
 

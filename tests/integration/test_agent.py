@@ -39,6 +39,8 @@ WEB = PoolName("web")
 TIMEOUT_S = 10.0
 BLOCK = bytes(range(256)) * 256
 MSS = 1432
+READ_ONLY = 'mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && exec "$@"'
+"""A shell's words: run what follows where the kernel's settings can only be read."""
 
 
 @dataclass(slots=True)
@@ -49,6 +51,7 @@ class Backend:
     directory: Path
     stack: ExitStack
     settings: dict[str, Any] = field(default_factory=dict)
+    wrapper: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.settings = {
@@ -101,7 +104,7 @@ class Backend:
     def _command(self, verb: str, *words: str) -> list[str]:
         lbbackend = str(Path(sys.executable).with_name("lbbackend"))
         inside_near = ["nsenter", f"--net=/run/netns/{self.cable.near}"]
-        return [*inside_near, lbbackend, verb, "--config", str(self.config), *words]
+        return [*inside_near, *self.wrapper, lbbackend, verb, "--config", str(self.config), *words]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -419,6 +422,37 @@ def machine(cable: Cable) -> dict[str, str]:
         "qdisc": ip("netns", "exec", cable.near, "tc", "qdisc", "show", "dev", "eth0"),
         "sysctls": ip("netns", "exec", cable.near, "sysctl", *names),
     }
+
+
+@pytest.mark.parametrize("own_filter", ["0", "2"])
+def test_where_kernel_settings_can_only_be_read_those_that_matter_have_to_be_right(
+    backend: Backend, node: Node, server: None, own_filter: str
+) -> None:
+    """As in a container: what the engine can set is demanded, and the interface's own filter only told."""
+    near = backend.cable.near
+    right = {
+        "all.rp_filter": "0",
+        "all.arp_ignore": "1",
+        "all.arp_announce": "2",
+        "eth0.rp_filter": own_filter,
+    }
+    for name, value in right.items():
+        ip("netns", "exec", near, "sysctl", "-w", f"net.ipv4.conf.{name}={value}")
+    backend.wrapper = ["unshare", "--mount", "--", "sh", "-c", READ_ONLY, "sh"]
+    backend.serve()
+    assert ("filtered out" in backend.log) == (own_filter != "0")
+    if own_filter == "0":
+        with connect(backend.cable) as connection:
+            exchange(connection)
+
+
+def test_where_kernel_settings_can_only_be_read_a_wrong_one_is_named_with_its_remedy(
+    backend: Backend,
+) -> None:
+    backend.wrapper = ["unshare", "--mount", "--", "sh", "-c", READ_ONLY, "sh"]
+    done = backend.run("run")
+    assert done.returncode == 1
+    assert "net.ipv4.conf.all.arp_ignore=1" in done.stderr
 
 
 def test_unload_leaves_nothing(backend: Backend) -> None:

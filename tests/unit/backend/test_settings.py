@@ -71,7 +71,7 @@ def test_a_wrong_variable_is_named_instead_of_the_file(config: Path, monkeypatch
             GOOD.replace("10.0.1.1", "10.0.1.300"),
             "FILE: address: Input is not a valid IPv4 address, found '10.0.1.300'",
         ),
-        (GOOD.replace("name: b1\n", ""), "FILE: name: missing; set it: the backend's name"),
+        (GOOD.replace("name: b1\n", ""), "FILE: name: missing; set it, or EVENKEEL_NAME: the backend's name"),
         (GOOD.replace("b1", "../b1"), "FILE: name: String should match pattern"),
         (GOOD + "path_mtu: 100\n", "FILE: path_mtu: Input should be greater than or equal to 576, found 100"),
         (

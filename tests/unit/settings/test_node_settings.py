@@ -91,7 +91,8 @@ def test_a_missing_field_says_what_it_is_for(tmp_path: Path) -> None:
     file = tmp_path / "lbnode.yaml"
     file.write_text(yaml.safe_dump({key: value for key, value in GOOD.items() if key != "interface"}))
     with pytest.raises(
-        BadSettingsError, match="interface: missing; set it: the interface on which the routers"
+        BadSettingsError,
+        match="interface: missing; set it, or EVENKEEL_INTERFACE: the interface on which the routers",
     ):
         load(NodeSettings, file)
 

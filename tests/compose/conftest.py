@@ -1,0 +1,69 @@
+"""One engine and one set of images for the session."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.compose import base, engine
+from tests.compose.engine import Engine
+from tests.compose.project import Project
+
+BUILD_S = 600.0
+
+
+@dataclass(slots=True)
+class Timings:
+    """What took how long; told at the end of the session."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    _began: float = 0.0
+
+    def measured(self, what: str, began: float) -> float:
+        """Note that `what` has taken from `began` (monotonic clock) until now; return how long."""
+        self.seconds[what] = time.monotonic() - began
+        return self.seconds[what]
+
+
+TIMINGS = Timings()
+
+
+@pytest.fixture(scope="session")
+def timings() -> Timings:
+    return TIMINGS
+
+
+@pytest.fixture(scope="session")
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    archive = base.archive(tmp_path_factory.mktemp("base"))
+    with engine.started() as running:
+        running.import_image(archive, base.IMAGE)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def images(docker: Engine, timings: Timings) -> Engine:
+    """The engine, with every image of the compose file built from this clone."""
+    began = time.monotonic()
+    Project(docker).compose("build", "--quiet", timeout_s=BUILD_S)
+    timings.measured("build all images, none cached", began)
+    return docker
+
+
+@pytest.fixture
+def project(images: Engine) -> Iterator[Project]:
+    project = Project(images)
+    try:
+        yield project
+    finally:
+        project.down()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if TIMINGS.seconds:
+        terminalreporter.section("compose: what took how long")
+        for what, seconds in TIMINGS.seconds.items():
+            terminalreporter.write_line(f"{seconds:7.1f} s  {what}")

@@ -1,0 +1,102 @@
+"""Who a container is: from its surroundings to settings that the daemons take."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from lbnode.backend.settings import BackendSettings
+from lbnode.container.errors import ContainerError
+from lbnode.container.identity import Kind, Surroundings, router_names, settings
+from lbnode.container.surroundings import check_rights, resolve
+from lbnode.settings.node import NodeSettings, XdpMode
+from lbnode.settings.source import load
+
+AROUND = Surroundings("4f1c2d3e4b5a", "eth0", IPv4Address("10.1.0.7"), (IPv4Address("10.1.0.2"),))
+COMPOSE = {
+    "EVENKEEL_FLEET": "demo",
+    "EVENKEEL_STORE__KIND": "zookeeper",
+    "EVENKEEL_STORE__HOSTS": '["zk1:2181", "zk2:2181", "zk3:2181"]',
+    "EVENKEEL_ROUTER": "fleet-router",
+    "EVENKEEL_ROUTER_AS": "65000",
+    "EVENKEEL_BGP__LOCAL_AS": "65001",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    for name, value in COMPOSE.items():
+        monkeypatch.setenv(name, value)
+    return COMPOSE
+
+
+def written(path: Path, kind: Kind) -> Path:
+    file = path / "settings.yaml"
+    file.write_text(json.dumps(settings(kind, AROUND, COMPOSE)))
+    return file
+
+
+def test_a_node_finds_its_name_its_address_and_its_router(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    found = load(NodeSettings, written(tmp_path, Kind.NODE))
+    assert (found.name, found.interface, str(found.address)) == ("4f1c2d3e4b5a", "eth0", "10.1.0.7")
+    assert found.bgp is not None
+    assert (found.bgp.local_as, str(found.bgp.router_id)) == (65001, "10.1.0.7")
+    assert [(str(one.address), one.peer_as) for one in found.bgp.neighbors] == [("10.1.0.2", 65000)]
+    assert found.leave_on_stop
+    assert found.xdp_mode is XdpMode.GENERIC
+    assert found.metrics is not None
+
+
+def test_a_backend_finds_its_name_and_its_address(tmp_path: Path, environment: dict[str, str]) -> None:
+    found = load(BackendSettings, written(tmp_path, Kind.BACKEND))
+    assert (found.name, found.interface, str(found.address)) == ("4f1c2d3e4b5a", "eth0", "10.1.0.7")
+    assert found.leave_on_stop
+
+
+def test_a_variable_overrules_what_was_found(
+    tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENKEEL_XDP_MODE", "native")
+    monkeypatch.setenv("EVENKEEL_JOIN", '["web", "api"]')
+    found = load(BackendSettings, written(tmp_path, Kind.BACKEND))
+    assert (found.xdp_mode, found.join) == ("native", ("web", "api"))
+
+
+def test_several_routers_have_commas_between() -> None:
+    assert router_names({"EVENKEEL_ROUTER": "r1, r2,"}) == ["r1", "r2"]
+
+
+@pytest.mark.parametrize("environment", [{}, {"EVENKEEL_ROUTER": " , "}])
+def test_without_a_router_the_variable_is_named(environment: dict[str, str]) -> None:
+    with pytest.raises(ContainerError, match=r"^EVENKEEL_ROUTER: missing; set it to the router's name"):
+        router_names(environment)
+
+
+@pytest.mark.parametrize(("value", "found"), [("", "missing"), ("AS65000", "found 'AS65000'")])
+def test_an_as_number_that_is_none_is_named(value: str, found: str) -> None:
+    with pytest.raises(ContainerError, match=f"^EVENKEEL_ROUTER_AS: {found}; set it to"):
+        settings(Kind.NODE, AROUND, {"EVENKEEL_ROUTER_AS": value})
+
+
+def test_missing_rights_are_named_with_the_line_that_gives_them() -> None:
+    check_rights("Name:\tpython\nCapEff:\t0000000000201000\n")
+    with pytest.raises(
+        ContainerError, match=r"missing: SYS_ADMIN; give the service `cap_add: \[SYS_ADMIN\]`"
+    ):
+        check_rights("CapEff:\t0000000000001000\n")
+
+
+def test_a_router_that_the_engine_knows_in_a_moment_is_waited_for() -> None:
+    assert resolve("127.0.0.1", lambda: 0.0, lambda _: None) == IPv4Address("127.0.0.1")
+
+
+def test_a_router_that_nobody_knows_is_given_up_and_named() -> None:
+    waited: list[float] = []
+    with pytest.raises(ContainerError, match=r"^EVENKEEL_ROUTER: no-such-router\.invalid: .*on a network of"):
+        resolve("no-such-router.invalid", lambda: sum(waited), lambda seconds: waited.append(seconds * 50))
+    assert sum(waited) >= 30
