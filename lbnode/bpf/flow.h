@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * The flow table (design.md §6), for flows that the second chance does not cover: UDP, and TCP whose owner
- * has no agent. Only packets of buckets that user space has flagged come here; what the table says counts as
- * long as the bucket still lists that backend. lbnode/dataplane/flow_model.py says the same in Python.
+ * The flow table (design.md §6), for flows that the second chance does not cover: UDP, and TCP of buckets
+ * whose list cannot be walked to its end, because somebody before the last has no agent. Only packets of
+ * buckets that user space has flagged come here; what the table says counts as long as the bucket still lists
+ * that backend. lbnode/dataplane/flow_model.py says the same in Python.
  */
 #ifndef EVENKEEL_FLOW_H
 #define EVENKEEL_FLOW_H
@@ -79,13 +80,31 @@ static __always_inline void follow_udp(const struct flow *flow, struct bucket *b
 		record(&flows, flow, bucket->owner, OUTCOME_flow_recorded);
 }
 
-/* A flow that nobody knows is older than the table: it may be the first alternate's. */
-static __always_inline void follow_tcp(const struct flow *flow, struct bucket *bucket)
+static __always_inline bool has_agent(const struct tunnels *tunnels, __u32 backend)
+{
+	return tunnels->backend[backend & (BACKEND_PLACES - 1)].flags & TUNNEL_AGENT;
+}
+
+/* Whether the second chance reaches all of them. */
+static __always_inline bool is_whole(const struct tunnels *tunnels, const struct bucket *bucket)
+{
+	return has_agent(tunnels, bucket->owner) && (!bucket->second || has_agent(tunnels, bucket->first));
+}
+
+/*
+ * A flow that nobody knows is older than the table: it may be the first alternate's. An owner with the agent
+ * finds out by itself.
+ */
+static __always_inline void follow_tcp(const struct flow *flow, struct bucket *bucket, bool asks_owner)
 {
 	if (is_known(&flows, flow, bucket))
 		return;
-	if (!is_known(&new_flows, flow, bucket) && bucket->first)
-		turn(bucket, bucket->first, false);
+	if (!is_known(&new_flows, flow, bucket)) {
+		if (asks_owner)
+			return;
+		if (bucket->first)
+			turn(bucket, bucket->first, false);
+	}
 	record(&flows, flow, bucket->owner, OUTCOME_flow_recorded);
 }
 
@@ -96,7 +115,7 @@ static __always_inline void open_tcp(const struct flow *flow, const struct bucke
 }
 
 /* Returns the bucket, a word, as this flow sees it. */
-__noinline __u64 follow(const struct flow *flow, __u64 word, bool is_syn, bool has_agent)
+__noinline __u64 follow(const struct flow *flow, __u64 word, bool is_syn, bool asks_owner, bool is_whole)
 {
 	struct bucket bucket = *(struct bucket *)&word;
 	struct cpu_counts *counts = own_counts();
@@ -106,12 +125,12 @@ __noinline __u64 follow(const struct flow *flow, __u64 word, bool is_syn, bool h
 		return word;
 	if (flow->protocol == IPPROTO_UDP)
 		follow_udp(flow, &bucket);
-	else if (has_agent || !(bucket.flags & BUCKET_CHANGED))
+	else if (is_whole || !(bucket.flags & BUCKET_CHANGED))
 		return word;
 	else if (is_syn)
 		open_tcp(flow, &bucket);
 	else
-		follow_tcp(flow, &bucket);
+		follow_tcp(flow, &bucket, asks_owner);
 	if (bucket.owner != owner)
 		count(counts, OUTCOME_flow_kept, 0);
 	return *(__u64 *)&bucket;
@@ -123,8 +142,8 @@ static __always_inline struct bucket follow_flow(const struct pool *pool, const 
 	bool is_portless = pool->flags & POOL_BY_SOURCE && packet->protocol == IPPROTO_UDP;
 	struct flow flow = {packet->source, packet->destination, is_portless ? 0 : packet->ports,
 			    packet->protocol};
-	bool has_agent = tunnels->backend[bucket.owner].flags & TUNNEL_AGENT;
-	__u64 word = follow(&flow, *(__u64 *)&bucket, packet->is_syn, has_agent);
+	bool asks_owner = has_agent(tunnels, bucket.owner);
+	__u64 word = follow(&flow, *(__u64 *)&bucket, packet->is_syn, asks_owner, is_whole(tunnels, &bucket));
 
 	return *(struct bucket *)&word;
 }

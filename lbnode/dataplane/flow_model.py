@@ -34,6 +34,8 @@ class Circumstances:
     protocol: int
     is_syn: bool
     owner_has_agent: bool
+    is_whole: bool
+    """The second chance reaches everybody on the list: all but the last have the agent."""
     changed: bool
     """The bucket has alternates, and its pool a flow table."""
     recorded: bool
@@ -52,12 +54,12 @@ class FlowModel:
         """Return the bucket as the flow sees it, and which of the `flow_…` counters count."""
         if around.protocol == Protocol.UDP:
             found, notes = self._follow_udp(flow, listed, around)
-        elif around.owner_has_agent or not around.changed:
+        elif around.is_whole or not around.changed:
             return listed, ()
         elif around.is_syn:
             return self._open(flow, listed)
         else:
-            found, notes = self._follow_tcp(flow, listed)
+            found, notes = self._follow_tcp(flow, listed, around.owner_has_agent)
         return found, (*notes, "flow_kept") if found.owner != listed.owner else notes
 
     def _follow_udp(
@@ -72,12 +74,16 @@ class FlowModel:
         self.flows[flow] = listed.owner
         return listed, ("flow_recorded",)
 
-    def _follow_tcp(self, flow: FlowKey, listed: Listed) -> tuple[Listed, tuple[str, ...]]:
+    def _follow_tcp(
+        self, flow: FlowKey, listed: Listed, owner_has_agent: bool
+    ) -> tuple[Listed, tuple[str, ...]]:
         members = {listed.owner, listed.first, listed.second} - {0}
         known = self.flows.get(flow, 0)
         if known in members:
             return listed.turned(known), ()
         opened = self.new_flows.get(flow, 0)
+        if owner_has_agent and opened not in members:
+            return listed, ()
         self.flows[flow] = opened if opened in members else listed.first
         return listed.turned(self.flows[flow]), ("flow_recorded",)
 

@@ -177,16 +177,21 @@ class NodeModel:
     def _follow(
         self, packet: Packet, table: PoolTable, listed: Listed, is_recorded: bool
     ) -> tuple[Listed, tuple[str, ...]]:
-        owner = self._backends.get(BackendId(listed.owner))
+        owner_has_agent, first_has_agent = map(self._has_agent, (listed.owner, listed.first))
         around = Circumstances(
             packet.protocol,
             packet.opens,
-            owner is not None and owner.agent,
+            owner_has_agent,
+            owner_has_agent and (first_has_agent or not listed.second),
             table.flow_table and listed.first != 0,
             is_recorded,
             frozenset(table.failed if table.flow_table else ()),
         )
         return self.flows.follow(_flow(packet, table), listed, around)
+
+    def _has_agent(self, backend: int) -> bool:
+        entry = self._backends.get(BackendId(backend))
+        return entry is not None and entry.agent
 
     def bucket(self, packet: Packet, table: PoolTable) -> int:
         """Return the packet's bucket. A fragment has no ports; its pool does not look at them."""

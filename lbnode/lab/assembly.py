@@ -21,6 +21,7 @@ from lbnode.lab.plan import DRILL_PORT, HTTP_PORT, VIP, Host, Plan, Role, Store
 from lbnode.lab.record import LabRecord
 from lbnode.lab.running import RunningLab, wait_until
 from lbnode.lab.shell import call_inside
+from lbnode.model.epoch import BackendState
 from lbnode.rpc.errors import RpcError
 
 ANSWER_WAIT_S = 30.0
@@ -171,6 +172,9 @@ def _why_not_ready(lab: RunningLab) -> str:
         return str(error)
     if not status.agree:
         return "; ".join(status.disagreements) or "the nodes do not agree yet"
+    idle = [slot for pool in status.pools for slot in pool.slots if slot.state is not BackendState.ACTIVE]
+    if idle or any(pool.offered is not None for pool in status.pools):
+        return f"not yet active: {', '.join(str(slot.backend) for slot in idle) or 'the epoch on offer'}"
     return _why_no_answer(lab)
 
 

@@ -163,6 +163,21 @@ def test_tcp_whose_owner_has_the_agent_is_left_to_the_second_chance(node: NodeDa
     assert not any(node.counters()[name].packets for name in ("flow_opened", "flow_recorded", "flow_kept"))
 
 
+def test_tcp_that_nobody_could_pass_on_to_stays_where_it_was_seen_and_the_rest_is_the_owners(
+    node: NodeDataPlane,
+) -> None:
+    """The owner has the agent, its first alternate has not: the second chance ends there."""
+    world.fill(node, table(1, [(12, 11)]))
+    assert set(destinations(node, segments(FLOWS, ACK, seed=1))) == {11}
+    node.stage(table(2, [(1, 12, 11)]))
+    node.switch(DNS)
+    assert set(destinations(node, segments(FLOWS, ACK, seed=1))) == {11}
+    assert set(destinations(node, segments(FLOWS, SYN, seed=2))) == {1}
+    assert set(destinations(node, segments(FLOWS, ACK, seed=2))) == {1}
+    assert set(keys(node, segments(FLOWS, ACK, seed=3))) == {(12, 11)}
+    assert set(destinations(node, segments(FLOWS, ACK, seed=3))) == {1}
+
+
 def test_an_agent_that_is_guessed_to_hold_a_flow_can_pass_it_on_to_all_others(node: NodeDataPlane) -> None:
     world.fill(node, table(1, [(11, 1, 2)]))
     assert set(destinations(node, segments(FLOWS, ACK))) == {1}
