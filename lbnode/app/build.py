@@ -14,6 +14,8 @@ from bgp.speaker import Speaker
 from lbnode.app.announcer import Announcer
 from lbnode.app.daemon import NodeDaemon
 from lbnode.app.interface import Interface
+from lbnode.certs.judgement import check_server
+from lbnode.daemon.credentials import Credentials
 from lbnode.daemon.hops import NextHops
 from lbnode.daemon.lock import locked
 from lbnode.daemon.memory import Memory
@@ -34,13 +36,26 @@ COMMAND = "lbnode"
 
 async def run(settings: NodeSettings) -> None:
     """Run a node until SIGTERM or SIGINT. Its program, tables and pins stay in the kernel."""
-    for address in settings.rpc.listen:
-        check_listen_address(address)
+    credentials = check(settings)
     with locked(settings.run_dir, COMMAND):
-        await _run(settings)
+        await _run(settings, credentials)
 
 
-async def _run(settings: NodeSettings) -> None:
+def check(settings: NodeSettings) -> Credentials | None:
+    """Return the node's credentials after judging them and all listening addresses; nothing is changed.
+
+    Raises BadSettingsError and ListenError.
+    """
+    rpc = settings.rpc
+    credentials = None
+    if rpc.tls is not None:
+        credentials = Credentials(rpc.tls, "rpc.tls", lambda said: check_server(said, settings.fleet))
+    for address in rpc.listen:
+        check_listen_address(address, protected=credentials is not None or rpc.insecure)
+    return credentials
+
+
+async def _run(settings: NodeSettings, credentials: Credentials | None) -> None:
     dirty = asyncio.Event()
     async with Netlink() as netlink:
         await link_named(netlink, settings.interface)
@@ -51,6 +66,7 @@ async def _run(settings: NodeSettings) -> None:
             await interface.refresh()
             daemon = NodeDaemon(
                 settings=settings,
+                credentials=credentials,
                 interface=interface,
                 memory=Memory(
                     make_tree(settings.store, settings.fleet, OF_NODES), DiskCopy(settings.state_dir)

@@ -28,6 +28,7 @@ from lbnode.core.credence import Credence
 from lbnode.core.joining import wanted_fleet
 from lbnode.core.leader import earliest
 from lbnode.core.presence import Presence
+from lbnode.daemon.credentials import Credentials
 from lbnode.daemon.hops import NextHops
 from lbnode.daemon.memory import Memory
 from lbnode.daemon.release import RELEASE
@@ -64,6 +65,7 @@ class NodeDaemon:
     def __init__(
         self,
         settings: NodeSettings,
+        credentials: Credentials | None,
         interface: Interface,
         memory: Memory,
         plane: NodeDataPlane,
@@ -90,7 +92,8 @@ class NodeDaemon:
         self._leadership = Leadership(memory.store, self._name, settings.fleet, dirty.set)
         self._attendance = Attendance()
         cluster = Cluster(memory, self._live, lambda: self._kernel.pools, self._attendance.gone_at)
-        self._rpc = RpcServer(cluster, settings.rpc.listen)
+        self._credentials = credentials
+        self._rpc = RpcServer(cluster, settings.rpc.listen, credentials, settings.rpc.insecure)
         self._fleet_file = FleetFile(settings.fleet_file)
         self._exporter = Exporter()
         self._sampled_at = float("-inf")
@@ -254,6 +257,8 @@ class NodeDaemon:
     def _alarms(self) -> Iterator[str]:
         """What an operator should know of this node, besides what its records tell anyway."""
         yield from self._leadership.alarms
+        if self._credentials is not None and (problem := self._credentials.alarm()):
+            yield problem
         if self._interface.problem:
             yield self._interface.problem
         if self._kernel.problem:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lbnode.cli import ctl_backends, ctl_fleet, ctl_nodes, ctl_rollout, ctl_status, lab
-from lbnode.cli.ctl_session import EXIT_STATUS, Session
+from lbnode.cli import ctl_backends, ctl_certs, ctl_fleet, ctl_nodes, ctl_rollout, ctl_status, lab
+from lbnode.cli.ctl_session import EXIT_STATUS, Session, TlsFiles
 from lbnode.rpc.client import DEFAULT_ADDRESS
 
 app = typer.Typer(
@@ -26,7 +27,7 @@ app = typer.Typer(
       lbctl rollout web --command 'ssh {{name}} systemctl restart app'
       lbctl node drain n2                       take a node out of service
       lbctl explain 198.51.100.7:40000 192.0.2.10:80/tcp
-      lbctl --node 127.0.0.1:7946 status        ask another node
+      lbctl --node 10.0.1.1:7946 --cert me.crt --key me.key --ca ca.crt status        ask another node
       lbctl --install-completion                completion for your shell
 
     {EXIT_STATUS}
@@ -41,6 +42,7 @@ app.add_typer(ctl_backends.app, name="backend")
 app.command()(ctl_rollout.rollout)
 app.command()(ctl_status.explain)
 app.add_typer(ctl_fleet.config_app, name="config")
+app.add_typer(ctl_certs.app, name="certs")
 app.add_typer(lab.app, name="lab")
 
 
@@ -59,14 +61,24 @@ def main_options(
             "--node",
             envvar="EVENKEEL_NODE",
             metavar="ADDRESS",
-            help="The node to ask: unix:/path/to/socket or 127.0.0.1:PORT.",
+            help="The node to ask: unix:/path/to/socket or HOST:PORT.",
         ),
     ] = DEFAULT_ADDRESS,
+    cert: Annotated[
+        Path | None, typer.Option("--cert", envvar="EVENKEEL_CERT", help="Your certificate, for host:port.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option("--key", envvar="EVENKEEL_KEY", help="Its private key.")] = None,
+    ca: Annotated[
+        Path | None, typer.Option("--ca", envvar="EVENKEEL_CA", help="The fleet's authority.")
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Ask a node beyond loopback without TLS.")
+    ] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    context.obj = Session(node)
+    context.obj = Session(node, TlsFiles(cert, key, ca), insecure)
 
 
 def main() -> None:

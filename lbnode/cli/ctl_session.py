@@ -6,13 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 
 import typer
 from rich.console import Console
 
+from lbnode.daemon.credentials import Credentials
 from lbnode.model.ids import IPAddress
 from lbnode.rpc.client import FleetClient
 from lbnode.rpc.errors import RefusedError, UnreachableError, WireError
+from lbnode.rpc.listen import UNIX, is_loopback
+from lbnode.rpc.port import TlsMaterial
+from lbnode.settings.source import BadSettingsError
+from lbnode.settings.tls import TlsSettings
 
 FAILED = 1
 BAD_INPUT = 2
@@ -29,6 +35,26 @@ class Session:
     """What the global options say."""
 
     node: str
+    files: TlsFiles
+    insecure: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Who the operator is: all three files or none."""
+
+    cert: Path | None
+    key: Path | None
+    ca: Path | None
+
+    def read(self) -> TlsMaterial | None:
+        """Return what the files hold, judged; None if none is named. Raises BadSettingsError."""
+        if self.cert is None and self.key is None and self.ca is None:
+            return None
+        if self.cert is None or self.key is None or self.ca is None:
+            raise BadSettingsError("--cert, --key and --ca go together: give all three, or none")
+        settings = TlsSettings(certificate=self.cert, key=self.key, ca=self.ca)
+        return Credentials(settings, "lbctl").current()
 
 
 def make_console() -> Console:
@@ -46,8 +72,10 @@ def fleet_client(context: typer.Context) -> Iterator[FleetClient]:
     """Connect to the session's node; what goes wrong ends the command with a message and an exit status."""
     session: Session = context.obj
     try:
-        with FleetClient(session.node) as client:
+        with FleetClient(session.node, tls=_credentials(session)) as client:
             yield client
+    except BadSettingsError as error:
+        raise fail(str(error), code=BAD_INPUT) from error
     except UnreachableError as error:
         raise fail(str(error), code=OUT_OF_REACH) from error
     except RefusedError as error:
@@ -55,6 +83,20 @@ def fleet_client(context: typer.Context) -> Iterator[FleetClient]:
     except WireError as error:
         remedy = "do lbctl and that node run the same release?"
         raise fail(f"{session.node} answered what this lbctl does not understand: {error}", remedy) from error
+
+
+def _credentials(session: Session) -> TlsMaterial | None:
+    """What to show the node. Raises BadSettingsError: files of no use, or none where they are needed."""
+    if session.node.startswith(UNIX):
+        return None
+    material = session.files.read()
+    host = session.node.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    if material is None and not session.insecure and not is_loopback(host):
+        raise BadSettingsError(
+            f"{session.node} is not this machine: give --cert, --key and --ca (lbctl certs makes them), "
+            "or --insecure if whoever is between may read and change everything"
+        )
+    return material
 
 
 def fail(reason: str, remedy: str = "", code: int = FAILED) -> typer.Exit:

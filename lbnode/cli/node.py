@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from lbnode.app.build import check as check_node
 from lbnode.app.build import run as run_node
 from lbnode.app.build import unload as unload_node
 from lbnode.cli.daemon import LogAsJson, configure_logging, report_failures
@@ -67,6 +68,7 @@ def check(config: Config = DEFAULT_CONFIG) -> None:
     """Read the settings and say what they come to; nothing is changed."""
     with report_failures():
         settings = load(NodeSettings, config)
+        check_node(settings)
         typer.echo(f"{config}: good: node {settings.name} of fleet {settings.fleet} on {settings.interface}")
 
 

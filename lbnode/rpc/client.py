@@ -25,6 +25,8 @@ from lbnode.model.requests import (
 from lbnode.model.status import FleetStatus
 from lbnode.rpc import wire_control
 from lbnode.rpc.errors import RefusedError, RpcError, UnreachableError
+from lbnode.rpc.listen import UNIX
+from lbnode.rpc.port import TlsMaterial
 from lbnode.rpc.wire_explanation import pack_question, unpack_explanation
 from lbnode.rpc.wire_forecast import unpack_forecast
 from lbnode.rpc.wire_status import unpack_status
@@ -36,6 +38,7 @@ REFUSALS = {
     grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.FAILED_PRECONDITION,
     grpc.StatusCode.ABORTED,
+    grpc.StatusCode.PERMISSION_DENIED,
 }
 
 Sent = TypeVar("Sent", contravariant=True)
@@ -49,14 +52,21 @@ class _Call(Protocol[Sent, Received]):
 class FleetClient:
     """One connection to one node; a context manager.
 
-    Every method raises UnreachableError when nobody answers within the deadline, and RefusedError when the
+    `tls` is who the caller is, and by whose signature the node is believed; a unix socket needs none. Every method
+    raises UnreachableError when nobody answers within the deadline, and RefusedError when the
     node answers no.
     """
 
-    def __init__(self, address: str = DEFAULT_ADDRESS, deadline_s: float = DEADLINE_S) -> None:
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        deadline_s: float = DEADLINE_S,
+        tls: TlsMaterial | None = None,
+    ) -> None:
         self._address = address
         self._deadline_s = deadline_s
-        self._channel = grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
+        self._tls = None if address.startswith(UNIX) else tls
+        self._channel = _open(address, self._tls)
         self._status = status_pb2_grpc.StatusStub(self._channel)
         self._control = control_pb2_grpc.ControlStub(self._channel)
 
@@ -149,6 +159,9 @@ class FleetClient:
             return UnreachableError(
                 f"not allowed to open {self._address}: use sudo, or join the socket's group"
             )
+        mismatch = _mismatch(details, self._tls is not None) if code is grpc.StatusCode.UNAVAILABLE else ""
+        if mismatch:
+            return UnreachableError(f"{self._address}: {mismatch}")
         if code is grpc.StatusCode.UNAVAILABLE:
             return UnreachableError(
                 f"no lbnode answers at {self._address}: is it running? systemctl status lbnode"
@@ -156,6 +169,36 @@ class FleetClient:
         return RefusedError(
             f"{self._address} failed to answer ({code.name.lower()}: {details})", "see: journalctl -u lbnode"
         )
+
+
+def _open(address: str, tls: TlsMaterial | None) -> grpc.Channel:
+    options = [("grpc.enable_http_proxy", 0)]
+    if tls is None:
+        return grpc.insecure_channel(address, options=options)
+    credentials = grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate)
+    return grpc.secure_channel(address, credentials, options=options)
+
+
+def _mismatch(details: str, is_tls: bool) -> str:
+    """Say what gRPC's words for a failed handshake mean; empty if they are about something else."""
+    if "certificate has expired" in details:
+        return "the node's certificate has expired: renew it there: lbctl certs issue node NAME"
+    if "CERTIFICATE_VERIFY_FAILED" in details:
+        return "the node's certificate is not signed by the authority in --ca: wrong file, or wrong node"
+    if "Hostname Verification" in details or "is not verified" in details or "Peer name" in details:
+        return (
+            "the node's certificate is for other addresses: ask one of those (lbctl certs show), or make it anew "
+            "with --address"
+        )
+    if "WRONG_VERSION_NUMBER" in details:
+        return "no TLS is spoken there: leave out --cert, --key and --ca, or set rpc.tls at the node"
+    if "Socket closed" in details or "handshake failed" in details:
+        return (
+            "the node did not take this certificate: is it of this fleet and its authority, and not expired?"
+            if is_tls
+            else "the node hung up: it may want TLS: give --cert, --key and --ca"
+        )
+    return ""
 
 
 _INVALID = grpc.StatusCode.INVALID_ARGUMENT

@@ -1,4 +1,4 @@
-"""Where a server without TLS may listen: on unix sockets and on loopback, nowhere else."""
+"""Where a server may listen: with TLS anywhere, without it on unix sockets and on loopback alone."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ UNIX_PATH_MAX = 107
 """Bytes in sockaddr_un.sun_path, less the closing zero (unix(7))."""
 
 
-def check_listen_address(address: str) -> str:
+def check_listen_address(address: str, protected: bool = False) -> str:
     """Return `address` in gRPC's form: `unix:/path`, `127.0.0.1:port` or `[::1]:port`.
 
-    Raises ListenError for what is no address, is not loopback, or is a unix socket in use.
+    `protected`: by TLS, or by the operator's own word that it need not be. Raises ListenError for what is no
+    address, is neither loopback nor protected, or is a unix socket in use.
     """
     if address.startswith(UNIX):
         check_socket_path(Path(address.removeprefix(UNIX).removeprefix("//")))
@@ -30,10 +31,10 @@ def check_listen_address(address: str) -> str:
         raise ListenError(
             f"listen on {address!r}: not an address; use unix:/path/to/socket, 127.0.0.1:PORT or [::1]:PORT"
         )
-    if not _is_loopback(host):
+    if not protected and not is_loopback(host):
         raise ListenError(
             f"listen on {address}: not loopback, and without TLS whoever reaches it could drain the fleet; "
-            f"use unix:/path/to/socket, 127.0.0.1:{port} or [::1]:{port}"
+            f"set rpc.tls, or use unix:/path/to/socket, 127.0.0.1:{port} or [::1]:{port}"
         )
     return address
 
@@ -58,7 +59,8 @@ def check_socket_path(path: Path) -> None:
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine, and nobody else can reach it."""
     if host == "localhost":
         return True
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from lbnode.model.explanation import Explanation, FlowQuestion
@@ -9,7 +10,27 @@ from lbnode.model.forecast import Forecast
 from lbnode.model.requests import Outcome, Refusal, Verb
 from lbnode.model.status import FleetStatus
 
-__all__ = ["ClusterPort", "Verb"]
+__all__ = ["ClusterPort", "TlsMaterial", "TlsPort", "Verb"]
+
+
+@dataclass(frozen=True, slots=True)
+class TlsMaterial:
+    """What one side of a TLS connection has: certificate chain, key and believed authorities, all PEM."""
+
+    certificate: bytes
+    key: bytes
+    ca: bytes
+
+
+class TlsPort(Protocol):
+    """Where a server gets its material: asked for every handshake, so that renewed files need no restart."""
+
+    @property
+    def fleet(self) -> str:
+        """Whose operators, readers and nodes are served: bearers of another fleet's certificates are refused."""
+
+    def current(self) -> TlsMaterial:
+        """Return what to use from now on; in any thread, and never raises."""
 
 
 class ClusterPort(Protocol):

@@ -1,6 +1,7 @@
 """A node's gRPC server: Status, Control, and the standard health and reflection services.
 
-Without TLS it listens on unix sockets and loopback only (`lbnode.rpc.listen`). Health says SERVING while the
+With TLS, mutual always, it listens wherever it is told to; without on unix sockets and loopback only
+(`lbnode.rpc.listen`). Unix sockets are protected by their permissions and never use TLS. Health says SERVING while the
 node is ready, for the whole server ("") and for each service: orchestrators and grpcurl work unmodified.
 """
 
@@ -15,24 +16,34 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from lbnode.api.v1 import control_pb2, control_pb2_grpc, status_pb2, status_pb2_grpc
+from lbnode.api.v1 import control_pb2_grpc, status_pb2_grpc
 from lbnode.rpc.errors import ListenError
+from lbnode.rpc.guard import CONTROL, STATUS, Guard
 from lbnode.rpc.listen import UNIX, check_listen_address
-from lbnode.rpc.port import ClusterPort
+from lbnode.rpc.port import ClusterPort, TlsMaterial, TlsPort
 from lbnode.rpc.services import ControlService, StatusService
 
-STATUS = status_pb2.DESCRIPTOR.services_by_name["Status"].full_name
-CONTROL = control_pb2.DESCRIPTOR.services_by_name["Control"].full_name
 SOCKET_MODE = 0o660
 OPTIONS = [("grpc.so_reuseport", 0)]
 """Two servers on one port must be an error, not a lottery."""
 
 
 class RpcServer:
-    """Serves one node's `ClusterPort` on every address given; use `start` and `stop` once each."""
+    """Serves one node's `ClusterPort` on every address given; use `start` and `stop` once each.
 
-    def __init__(self, cluster: ClusterPort, addresses: Sequence[str]) -> None:
+    `tls` makes every TCP address one for mutual TLS; bearers of the fleet's certificates may do what their role
+    allows. `insecure` is the operator's word that addresses beyond loopback may do without.
+    """
+
+    def __init__(
+        self,
+        cluster: ClusterPort,
+        addresses: Sequence[str],
+        tls: TlsPort | None = None,
+        insecure: bool = False,
+    ) -> None:
         self._cluster = cluster
+        self._tls, self._insecure = tls, insecure
         self._wanted = tuple(addresses)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
@@ -42,10 +53,13 @@ class RpcServer:
 
     async def start(self) -> None:
         """Listen and serve, not ready yet. Raises ListenError, naming the address, when one cannot be had."""
-        checked = [check_listen_address(address) for address in self._wanted]
-        server = grpc.aio.server(options=OPTIONS)
+        protected = self._tls is not None or self._insecure
+        checked = [check_listen_address(address, protected) for address in self._wanted]
+        guard = [] if self._tls is None else [Guard(self._tls.fleet)]
+        server = grpc.aio.server(options=OPTIONS, interceptors=guard)
+        credentials = None if self._tls is None else _credentials(self._tls)
         try:
-            self.addresses = tuple(_bind(server, address) for address in checked)
+            self.addresses = tuple(_bind(server, address, credentials) for address in checked)
         except ListenError:
             await _give_back(server)
             raise
@@ -81,10 +95,36 @@ class RpcServer:
         reflection.enable_server_reflection(names, server)
 
 
-def _bind(server: grpc.aio.Server, address: str) -> str:
+def _credentials(tls: TlsPort) -> grpc.ServerCredentials:
+    """Mutual TLS: gRPC asks for the newest material at every handshake, in a thread of its own."""
+    used = tls.current()
+
+    def renew() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal used
+        newest = tls.current()
+        if newest == used:
+            return None
+        used = newest
+        return _configuration(newest)
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(used),
+        renew,  # type: ignore[arg-type]  # None is "as before", which the stubs do not know
+        require_client_authentication=True,
+    )
+
+
+def _configuration(material: TlsMaterial) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(material.key, material.certificate)], material.ca)
+
+
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> str:
     """Add `address` to the server and return it with the port that it really got."""
     try:
-        port = server.add_insecure_port(address)
+        if credentials is None or address.startswith(UNIX):
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
         raise ListenError(
             f"listen on {address}: in use by another process, or not allowed; "

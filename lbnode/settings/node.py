@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyAddress
 
 from lbnode.settings.source import FileSettings
 from lbnode.settings.store import StoreSettings
+from lbnode.settings.tls import TlsSettings
 
 CLOSED = ConfigDict(extra="forbid", frozen=True)
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
@@ -75,7 +76,13 @@ class RpcSettings(BaseModel):
     listen: tuple[str, ...] = Field(
         ("unix:/run/evenkeel/lbnode/rpc.sock",),
         min_length=1,
-        description="unix:/path or loopback host:port, one or a list",
+        description="unix:/path or host:port, one or a list; beyond loopback only with tls",
+    )
+    tls: TlsSettings | None = Field(
+        None, description="certificate, key and ca: mutual TLS on every host:port (lbctl certs makes them)"
+    )
+    insecure: bool = Field(
+        False, description="true: beyond loopback without tls; whoever reaches the port may drain the fleet"
     )
 
     @model_validator(mode="before")

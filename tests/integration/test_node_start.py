@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lbnode.model.access import Role
 from lbnode.netdev import bpffs
+from tests.certificates import Authority
 
 LBNODE = str(Path(sys.executable).with_name("lbnode"))
 START_S = 30.0
@@ -77,6 +79,29 @@ def test_listening_beyond_loopback_is_refused_without_tls(directory: Path) -> No
     assert "0.0.0.0:7777" in ended.stderr
     assert "TLS" in ended.stderr
     assert not bpffs.is_mounted(directory / "run" / "bpf")
+
+
+@pytest.mark.parametrize(
+    ("days", "key_mode", "reason"),
+    [
+        (-1, 0o600, "own.crt: the certificate of node n1 of fleet demo expired on "),
+        (100, 0o640, "own.key is open to other users: chmod 600 "),
+    ],
+)
+def test_a_certificate_of_no_use_ends_the_start_with_one_line(
+    directory: Path, days: int, key_mode: int, reason: str
+) -> None:
+    authority = Authority(directory / "certs")
+    settings = authority.write(authority.issue(Role.NODE, "n1", days))
+    settings.key.chmod(key_mode)
+    rpc = {"listen": "0.0.0.0:0", "tls": settings.model_dump(mode="json")}
+    for verb in ("run", "check"):
+        ended = run(LBNODE, verb, "--config", config(directory, rpc=rpc))
+        assert ended.returncode == 2
+        (line,) = ended.stderr.splitlines()
+        assert line.startswith("error: rpc.tls")
+        assert reason in line
+    assert not (directory / "run").exists()
 
 
 def test_check_reads_the_settings_and_changes_nothing(directory: Path) -> None:

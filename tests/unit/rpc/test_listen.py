@@ -18,7 +18,7 @@ def test_loopback_is_fine(address: str) -> None:
 
 @pytest.mark.parametrize("address", ["0.0.0.0:7946", "[::]:7946", "192.0.2.1:7946", "node1.example.org:7946"])
 def test_anything_that_others_can_reach_needs_tls(address: str) -> None:
-    with pytest.raises(ListenError, match=r"not loopback, and without TLS .* use unix:"):
+    with pytest.raises(ListenError, match=r"not loopback, and without TLS .* set rpc.tls, or use unix:"):
         check_listen_address(address)
 
 

@@ -1,0 +1,141 @@
+"""`lbctl certs`: the fleet's certificates. Files only: no node is asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lbnode.certs.authority import Pair, issue, make_authority
+from lbnode.certs.errors import CertificateError
+from lbnode.certs.judgement import Certificate, describe
+from lbnode.cli.ctl_session import BAD_INPUT, FAILED, fail
+from lbnode.model.access import Identity, IdentityError, Role
+from lbnode.settings.secret import read_public, read_secret
+from lbnode.settings.source import BadSettingsError
+
+AUTHORITY = "ca"
+PUBLIC, PRIVATE = 0o644, 0o600
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="""Make the certificates for mutual TLS between nodes and whoever asks them.
+
+    \b
+    Examples:
+      lbctl certs ca demo                                      once: ca.crt and ca.key; keep ca.key off the nodes
+      lbctl certs issue demo node n1 --address 10.0.1.1        n1.crt and n1.key, for rpc.tls of node n1
+      lbctl certs issue demo operator alice                    may change the fleet
+      lbctl certs issue demo reader grafana                    may look
+      lbctl certs show n1.crt                                  for whom, under which addresses, until when
+
+    Certificates of an authority of your own work too: they need a URI evenkeel://FLEET/ROLE/NAME among their
+    alternative names. Files that are renewed in place are taken up without a restart.
+    """,
+)
+
+Fleet = Annotated[str, typer.Argument(help="The fleet's name, as in the nodes' settings.")]
+Directory = Annotated[Path, typer.Option("--dir", "-d", help="Where the files lie.")]
+HERE = Path()
+
+
+@app.command()
+def ca(
+    fleet: Fleet,
+    directory: Directory = HERE,
+    days: Annotated[int, typer.Option(min=1, max=36500, help="How long it is good for.")] = 3650,
+) -> None:
+    """Make the fleet's authority. Whoever has its key can be any node and any operator: keep it offline."""
+    with _reported():
+        Identity(fleet, Role.NODE, AUTHORITY)
+        pair = make_authority(fleet, datetime.now(UTC), timedelta(days=days))
+        _write(directory, AUTHORITY, pair, renew=False)
+        typer.echo(f"fleet {fleet}: authority for {days} days in {directory / AUTHORITY}.crt and .key")
+
+
+@app.command("issue")
+def issue_certificate(
+    fleet: Fleet,
+    role: Annotated[Role, typer.Argument(help="operator: may change. reader, node: may look.")],
+    name: Annotated[str, typer.Argument(help="Who: a node's name, a person, a program.")],
+    address: Annotated[
+        list[str] | None,
+        typer.Option("--address", "-a", help="Of a node: where it is asked. Repeat for more."),
+    ] = None,
+    directory: Directory = HERE,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is good for.")] = 365,
+    renew: Annotated[bool, typer.Option("--renew", help="Replace the files of the same name.")] = False,
+) -> None:
+    """Make a certificate and its key, signed by the authority in the same directory."""
+    hosts = address or []
+    if role is Role.NODE and not hosts:
+        raise fail(
+            "a node's certificate is for addresses", "--address 10.0.1.1, as often as needed", BAD_INPUT
+        )
+    with _reported():
+        pair = issue(
+            _authority(directory), Identity(fleet, role, name), hosts, datetime.now(UTC), timedelta(days=days)
+        )
+        _write(directory, name, pair, renew)
+        typer.echo(f"{_line(describe(pair.certificate))}: {directory / name}.crt and .key")
+
+
+@app.command()
+def show(
+    files: Annotated[list[Path], typer.Argument(help="PEM files with certificates.")],
+) -> None:
+    """Say for whom certificates are, and until when."""
+    with _reported():
+        for file in files:
+            typer.echo(f"{file}: {_line(describe(read_public(file, str(file))))}")
+
+
+def _line(said: Certificate) -> str:
+    left = said.ends - datetime.now(UTC)
+    until = f"until {said.ends:%Y-%m-%d}" if left > timedelta(0) else f"EXPIRED on {said.ends:%Y-%m-%d}"
+    hosts = f", at {', '.join(said.hosts)}" if said.hosts else ""
+    return f"{said.identity}{hosts}, {until}"
+
+
+def _authority(directory: Path) -> Pair:
+    files = directory / f"{AUTHORITY}.crt", directory / f"{AUTHORITY}.key"
+    return Pair(read_public(files[0], "authority"), read_secret(files[1], "authority"))
+
+
+def _write(directory: Path, name: str, pair: Pair, renew: bool) -> None:
+    """Write both files, each whole or not at all."""
+    parts = ((".key", pair.key, PRIVATE), (".crt", pair.certificate, PUBLIC))
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for suffix, _, _ in parts:
+            path = directory / f"{name}{suffix}"
+            if path.exists() and not renew:
+                raise CertificateError(f"{path} exists: use another --dir, or --renew for a certificate")
+        for suffix, content, mode in parts:
+            _replace(directory / f"{name}{suffix}", content, mode)
+    except OSError as error:
+        raise CertificateError(f"write {error.filename or directory}: {error.strerror}") from error
+
+
+def _replace(path: Path, content: bytes, mode: int) -> None:
+    aside = path.with_name(f".{path.name}.new")
+    aside.unlink(missing_ok=True)
+    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(content)
+    aside.replace(path)
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Errors as one line."""
+    try:
+        yield
+    except (IdentityError, BadSettingsError) as error:
+        raise fail(str(error), code=BAD_INPUT) from error
+    except CertificateError as error:
+        raise fail(str(error), code=FAILED) from error
