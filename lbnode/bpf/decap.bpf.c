@@ -92,23 +92,21 @@ static __always_inline __be16 marks_of(const struct tunnelled *packet, enum deca
 
 /* Writes the outer header anew, for the next backend. */
 static __always_inline enum decap_outcome pass_on(struct xdp_md *ctx, const struct tunnelled *packet,
-						  const struct way *way, enum decap_outcome outcome)
+						  struct way *way, enum decap_outcome outcome)
 {
-	__u32 size = OUTER_SIZE + (way->key ? KEY_SIZE : 0);
-	struct address source = {{0, 0, 0, own_address.word[3]}};
-	struct outer_ipv4 *outer;
+	struct address source = own_address(way->family);
 
-	if (packet->inner.size + size > way->tunnel->mtu)
+	way->marks = marks_of(packet, outcome);
+	switch (encapsulate(ctx, &packet->inner, packet->link_size + packet->outer_size, way, &source)) {
+	case OUTCOME_drop_too_big:
 		return DECAP_drop_too_big;
-	if (bpf_xdp_adjust_head(ctx, packet->link_size + packet->outer_size - (int)(ETH_HLEN + size)))
+	case OUTCOME_drop_no_headroom:
 		return DECAP_drop_failed;
-	outer = (void *)(long)ctx->data;
-	if ((void *)(outer + 1) > (void *)(long)ctx->data_end)
+	case OUTCOME_drop_inconsistent:
 		return DECAP_drop_inconsistent;
-	write_outer(outer, &packet->inner, way, &source, size);
-	outer->gre_protocol = packet->protocol;
-	outer->gre_flags |= marks_of(packet, outcome);
-	return outcome;
+	default:
+		return outcome;
+	}
 }
 
 static __always_inline int send_to(struct xdp_md *ctx, __u32 ifindex)

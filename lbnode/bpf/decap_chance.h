@@ -35,9 +35,10 @@ static __always_inline __u64 own_list(const struct world *world, const struct tu
 
 static __always_inline bool is_next(const struct world *world, __u64 list, __u32 self, struct way *way)
 {
-	const struct tunnels *tunnels = find_tunnels(world->state);
+	const struct tunnels *tunnels = find_tunnels(world->state, world->current);
 
 	way->stamp = world->current;
+	way->family = tunnel_family(world->current);
 	return tunnels && list && find_next(tunnels, world->counts, list, self, way);
 }
 

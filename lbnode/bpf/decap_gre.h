@@ -18,11 +18,6 @@
  */
 #define GRE_REFUSED (0x8000 | 0x4000 | 0x1000 | 0x0800 | 0x0400 | 0x0007)
 
-struct gre_base {
-	__be16 flags;
-	__be16 protocol;
-};
-
 /* All that the sender says of a packet, and what it carries. Filled by the parsers, judged by decide(). */
 struct tunnelled {
 	struct packet inner;

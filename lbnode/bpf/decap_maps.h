@@ -10,9 +10,12 @@
 /* Off, packets are taken out of the tunnel and delivered, whoever holds their flow. Set before loading. */
 const volatile __u32 second_chance = 1;
 
-/* Where this backend takes GRE, and what it sends from. Set before loading: another address is a new program.
+/*
+ * Where this backend takes GRE, and what it sends from; zero: nowhere by this family. Set before loading:
+ * another address is a new program.
  */
-const volatile struct address own_address;
+const volatile struct address own_ipv4;
+const volatile struct address own_ipv6;
 
 const volatile struct decap_vocabulary decap_vocabulary;
 

@@ -9,12 +9,22 @@
 
 #include "decap_gre.h"
 #include "decap_maps.h"
+#include "vip.h"
 
 #define DECAP_PARSED DECAP_OUTCOME_COUNT
 
+static __always_inline struct address own_address(__u8 family)
+{
+	const volatile struct address *own = family == FAMILY_IP4 ? &own_ipv4 : &own_ipv6;
+
+	return (struct address){{own->word[0], own->word[1], own->word[2], own->word[3]}};
+}
+
 static __always_inline bool is_own(const struct packet *outer)
 {
-	return outer->family == FAMILY_IP4 && outer->destination.word[3] == own_address.word[3];
+	struct address own = own_address(outer->family), nowhere = {};
+
+	return same_address(&outer->destination, &own) && !same_address(&own, &nowhere);
 }
 
 /* Nodes and backends send neither options nor extension headers. */
@@ -48,13 +58,13 @@ static __always_inline enum decap_outcome parse_outer(struct cursor *cursor, __u
 		return DECAP_drop_truncated;
 	packet->sender = (struct sender){outer.source, family};
 	packet->stamp = stamp_of(&outer);
-	packet->outer_size = family == FAMILY_IP4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	packet->outer_size = ip_size(family);
 	return DECAP_PARSED;
 }
 
 static __always_inline enum decap_outcome parse_gre(struct cursor *cursor, struct tunnelled *packet)
 {
-	const struct gre_base *gre = take(cursor, sizeof(*gre));
+	const struct gre_head *gre = take(cursor, GRE_SIZE);
 	const __be32 *key;
 	__u16 flags;
 
@@ -67,15 +77,15 @@ static __always_inline enum decap_outcome parse_gre(struct cursor *cursor, struc
 	packet->is_marked = flags & GRE_MARK;
 	packet->is_settled = flags & GRE_SETTLED;
 	packet->is_keyed = flags & GRE_KEY;
-	packet->outer_size += sizeof(*gre);
+	packet->outer_size += GRE_SIZE;
 	packet->key = 0;
 	if (!packet->is_keyed)
 		return DECAP_PARSED;
-	key = take(cursor, sizeof(*key));
+	key = take(cursor, KEY_SIZE);
 	if (!key)
 		return DECAP_drop_truncated;
 	packet->key = bpf_ntohl(*key);
-	packet->outer_size += sizeof(*key);
+	packet->outer_size += KEY_SIZE;
 	return DECAP_PARSED;
 }
 

@@ -52,6 +52,7 @@ enum capacity {
 	SOURCE_PLACES = 256,
 	INTERFACE_PLACES = 256,
 	BACKEND_PLACES = 65536, /* ids are 16 bits */
+	TUNNELS_IPV6 = 2,	/* where in map `tunnels` those of IPv6 begin */
 	COUNT_ROWS = 16384,	/* a CPU's counters: outcomes, then VIPs and backends */
 	OUTCOME_ROWS = 64,
 };
@@ -66,14 +67,14 @@ struct count {
 	__u64 bytes; /* of the frame as it came */
 };
 
-/* `directory` says which of each two directories holds, `tunnels` which element of `tunnels` (0 or 1). */
+/* `directory` says which of each two directories holds, `tunnels` which half of `tunnels` (0 or 1). */
 struct control {
 	__u64 directory;
 	__u64 tunnels;
-	__u64 source_mask;  /* bucket & source_mask is the index of the outer source; 2^n - 1 */
-	__u64 layout;	    /* a digest of these structures, set by the daemon that made the maps */
-	__u64 table_places; /* that may be used */
-	__u64 unused[3];
+	__u64 source_mask[2]; /* bucket & source_mask is the index of the outer source; 2^n - 1; IPv4, IPv6 */
+	__u64 layout;	      /* a digest of these structures, set by the daemon that made the maps */
+	__u64 table_places;   /* that may be used */
+	__u64 unused[2];
 };
 
 enum vip_flags {
@@ -132,9 +133,15 @@ enum stamp_bits {
 	STAMP_LOCAL = 0x8000,
 };
 
-/* `current` is base << 32 | stamp: where in `tables` the table starts (the row and the place in it; 0: there
- * is none), and the outer ID.
+/*
+ * `current` is base << 32 | the two of enum current_bits: where in `tables` the table starts (the row and the
+ * place in it; 0: there is none), the outer header's family, and the stamp that it carries.
  */
+enum current_bits {
+	CURRENT_STAMP = 0xffff,
+	CURRENT_TUNNEL_IPV6 = 1 << 16,
+};
+
 struct pool {
 	__u64 current;
 	__u32 size; /* buckets */
@@ -166,10 +173,10 @@ enum tunnel_flags {
 	TUNNEL_NEXT_HOP = 2, /* the next hop is known */
 };
 
-/* How to reach a backend. */
+/* How to reach a backend by tunnels of one family. */
 struct tunnel {
-	__u64 ethernet[2]; /* the 14 bytes of the header; the last two are the first of the IPv4 header, 0x45
-			      and 0 */
+	__u64 ethernet[2]; /* the 14 bytes of the header; the last two are the first of the IP header: 0x45
+			      and 0, or 0x60 and 0 */
 	struct address destination;
 	__u32 sum; /* of the outer IPv4 header without length, identification, DSCP and source */
 	__u32 ifindex;
@@ -179,7 +186,7 @@ struct tunnel {
 	__u64 unused[2];
 };
 
-/* All of them, by the backend's id. */
+/* All of a family, by the backend's id. */
 struct tunnels {
 	struct tunnel backend[BACKEND_PLACES];
 };
@@ -187,7 +194,7 @@ struct tunnels {
 /* All that a packet needs besides tables, tunnels and counters, in one element of one map. */
 struct state {
 	struct control control;
-	struct address source[SOURCE_PLACES]; /* of the outer header */
+	struct address source[2][SOURCE_PLACES]; /* of the outer header: IPv4, IPv6 */
 	struct directory vips[2];
 	struct directory addresses[2]; /* asked only for what is for no VIP */
 	struct pool pool[POOL_PLACES];
@@ -217,7 +224,7 @@ struct table_record {
 	__u64 epoch; /* 0: this record is free */
 	__u32 base;
 	__u32 size;
-	__u32 stamp;
+	__u32 bits; /* enum current_bits */
 	__u32 unused;
 	char digest[DIGEST_SIZE];
 };
@@ -237,6 +244,7 @@ struct vocabulary {
 	enum vip_key vip_key;
 	enum vip_flags vip_flags;
 	enum stamp_bits stamp_bits;
+	enum current_bits current_bits;
 	enum pool_flags pool_flags;
 	enum bucket_flags bucket_flags;
 	enum tunnel_flags tunnel_flags;

@@ -21,11 +21,11 @@ struct {
 	__type(value, struct state);
 } node_state SEC(".maps");
 
-/* Twice: a change is written aside. */
+/* Twice, for a change is written aside; and those of IPv6 behind those of IPv4 (TUNNELS_IPV6). */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 2);
+	__uint(max_entries, 4);
 	__type(key, __u32);
 	__type(value, struct tunnels);
 } tunnels SEC(".maps");

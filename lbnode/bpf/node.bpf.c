@@ -35,16 +35,19 @@ static __always_inline bool is_ours(const struct xdp_md *ctx, const struct state
 	return !own || *(const __u64 *)frame << MAC_SHIFT == own;
 }
 
-static __always_inline const struct address *find_source(const struct state *state, __u32 bucket)
+static __always_inline const struct address *find_source(const struct state *state, __u32 bucket, __u8 family)
 {
-	return &state->source[bucket & state->control.source_mask & (SOURCE_PLACES - 1)];
+	__u32 which = family == FAMILY_IP6;
+
+	return &state->source[which][bucket & state->control.source_mask[which] & (SOURCE_PLACES - 1)];
 }
 
 static __always_inline enum outcome forward(struct xdp_md *ctx, const struct state *state,
-					    const struct tunnels *tunnels, const struct packet *packet,
-					    const struct vip *vip, struct way *way)
+					    const struct packet *packet, const struct vip *vip,
+					    struct way *way)
 {
 	const struct pool *pool = &state->pool[vip->pool & (POOL_PLACES - 1)];
+	const struct tunnels *tunnels;
 	const struct bucket *place;
 	struct bucket bucket;
 	enum outcome outcome;
@@ -55,10 +58,11 @@ static __always_inline enum outcome forward(struct xdp_md *ctx, const struct sta
 	current = READ_ONCE(pool->current);
 	if (!current)
 		return OUTCOME_drop_no_table;
+	tunnels = find_tunnels(state, current);
 	number = find_bucket(vip, pool, packet);
 	count_bucket(pool, number);
 	place = find_place(current, number);
-	if (!place)
+	if (!place || !tunnels)
 		return OUTCOME_drop_inconsistent;
 	bucket = load_bucket(place);
 	if (bucket.flags)
@@ -67,7 +71,11 @@ static __always_inline enum outcome forward(struct xdp_md *ctx, const struct sta
 	if (outcome != WAY_FOUND)
 		return outcome;
 	way->stamp = current;
-	return encapsulate(ctx, packet, way, find_source(state, number));
+	way->marks = 0;
+	way->family = tunnel_family(current);
+	/* What stands before the packet goes, tags and all. */
+	return encapsulate(ctx, packet, packet->ip - frame_start(ctx), way,
+			   find_source(state, number, way->family));
 }
 
 /* What a packet deserves that no VIP takes and whose address is ours. */
@@ -127,19 +135,16 @@ __noinline int refuse(struct xdp_md *ctx)
 static __always_inline int serve(struct xdp_md *ctx, const struct state *state, struct cpu_counts *counts,
 				 __u32 bytes, struct cursor *cursor, __u8 family)
 {
-	const struct tunnels *tunnels = find_tunnels(state);
 	const struct vip *vip = NULL;
 	struct packet packet;
 	enum outcome outcome;
 	struct way way;
 
-	if (!tunnels)
-		return XDP_DROP;
 	if (parse_ip(cursor, family, &packet) == PARSED)
 		vip = find_vip(state, &packet);
 	if (!vip)
 		return refuse(ctx);
-	outcome = forward(ctx, state, tunnels, &packet, vip, &way);
+	outcome = forward(ctx, state, &packet, vip, &way);
 	count(counts, outcome, bytes);
 	if (outcome > LAST_FORWARDED)
 		return XDP_DROP;

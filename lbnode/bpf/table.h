@@ -11,13 +11,22 @@ struct way {
 	const struct tunnel *tunnel;
 	__u32 key; /* alternates, as in the GRE header; 0: the packet carries none */
 	__u16 stamp;
+	__be16 marks; /* more of GRE's flags */
+	__u8 family;  /* of the outer header */
 };
 
-static __always_inline const struct tunnels *find_tunnels(const struct state *state)
+/* Of the outer headers that a pool's packets get. */
+static __always_inline __u8 tunnel_family(__u64 current)
+{
+	return current & CURRENT_TUNNEL_IPV6 ? FAMILY_IP6 : FAMILY_IP4;
+}
+
+static __always_inline const struct tunnels *find_tunnels(const struct state *state, __u64 current)
 {
 	__u32 half = READ_ONCE(state->control.tunnels) & 1;
+	__u32 element = half + (current & CURRENT_TUNNEL_IPV6 ? TUNNELS_IPV6 : 0);
 
-	return bpf_map_lookup_elem(&tunnels, &half);
+	return bpf_map_lookup_elem(&tunnels, &element);
 }
 
 static __always_inline const struct bucket *find_place(__u64 current, __u32 bucket)

@@ -12,7 +12,6 @@ import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address
 from pathlib import Path
 
 from lbnode.dataplane.addresses import pack_address
@@ -32,7 +31,15 @@ from lbnode.dataplane.errors import DataPlaneError
 from lbnode.dataplane.libbpf import BpfObject, Map, Program, XdpLink, XdpMode, possible_cpus, xdp_mode
 from lbnode.dataplane.memory import MAPS as NODE_MAPS
 from lbnode.dataplane.memory import NodeMemory
-from lbnode.dataplane.values import BackendEntry, Count, PoolTable, PoolTables, VipEntry
+from lbnode.dataplane.values import (
+    BackendEntry,
+    Count,
+    PoolTable,
+    PoolTables,
+    TunnelFamily,
+    VipEntry,
+    tunnel_family,
+)
 from lbnode.dataplane.vips import VipKey
 from lbnode.model.ids import BackendId, PoolName
 
@@ -93,9 +100,16 @@ class BackendDataPlane:
     """Decapsulation, second chance and clamp of one backend. Set everything before `attach`: nothing is lost."""
 
     def __init__(
-        self, directory: Path, program: Program, maps: dict[str, Map], digest: str, memory: BackendMemory
+        self,
+        directory: Path,
+        program: Program,
+        maps: dict[str, Map],
+        digest: str,
+        memory: BackendMemory,
+        families: frozenset[TunnelFamily],
     ) -> None:
         self.program = program
+        self._families = families
         self._directory = directory
         self._maps = maps
         self._digest = digest
@@ -126,7 +140,8 @@ class BackendDataPlane:
             decap.load()
             maps = adopted or _new_maps(pins, decap, layout, table_places)
             memory = BackendMemory(maps, layout, adopted is not None)
-            return cls(directory, decap.program("decap"), maps, digest, memory)
+            families = frozenset(tunnel_family(address) for address in own)
+            return cls(directory, decap.program("decap"), maps, digest, memory, families)
 
     @classmethod
     def read(cls, directory: Path) -> Snapshot | None:
@@ -162,8 +177,8 @@ class BackendDataPlane:
         self._memory.set_sources(sources)
 
     def set_backends(self, entries: Sequence[BackendEntry]) -> None:
-        """Make `entries` all the backends that packets can be passed on to."""
-        self._memory.backends.set(entries)
+        """Make `entries` all the backends that packets can be passed on to, by tunnels of this one's families."""
+        self._memory.backends.set(entries, self._families)
 
     def load(self, table: PoolTable) -> None:
         """Let this be the pool's newest epoch, at once for every packet."""
@@ -283,7 +298,5 @@ def _size(decap: BpfObject, table_places: int, row: int) -> None:
 
 def _set_constants(decap: BpfObject, own: Sequence[Address], second_chance: bool) -> None:
     for address in own:
-        if not isinstance(address, IPv4Address):
-            raise DataPlaneError(f"own address {address}: only IPv4 tunnels can be used yet")
-        decap.set_constant("own_address", pack_address(address))
+        decap.set_constant(f"own_ipv{address.version}", pack_address(address))
     decap.set_constant("second_chance", int(second_chance))

@@ -10,13 +10,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 
 from lbnode.dataplane.backend_layout import MemberKind
-from lbnode.dataplane.model import AMPLE_ROOM, Verdict, ipv4_header
+from lbnode.dataplane.model import AMPLE_ROOM, ETHERTYPES, Verdict, outer_header
 from lbnode.dataplane.packet_model import (
-    ETHERTYPE_IPV4,
-    ETHERTYPE_IPV6,
     GRE,
     IPV4_SIZE,
     IPV6_SIZE,
@@ -26,7 +23,7 @@ from lbnode.dataplane.packet_model import (
     parse,
     word,
 )
-from lbnode.dataplane.values import BackendEntry, PoolTable, VipEntry
+from lbnode.dataplane.values import BackendEntry, PoolTable, Tunnel, TunnelFamily, VipEntry
 from lbnode.model.fleet import Protocol
 from lbnode.model.ids import BackendId, IPAddress, PoolName
 from ring.bucket import bucket_of
@@ -35,7 +32,6 @@ KEYED, MARKED, SETTLED = 0x2000, 0x0008, 0x0010
 REFUSED = 0xFC07 & ~KEYED
 """RFC 2784: bits 0 to 5 but for RFC 2890's key, and the version."""
 GRE_SIZE, KEY_SIZE = 4, 4
-ETHERTYPES = (ETHERTYPE_IPV4, ETHERTYPE_IPV6)
 OUTER_SIZE = {4: IPV4_SIZE, 6: IPV6_SIZE}
 
 
@@ -116,7 +112,7 @@ class BackendModel:
 
     def _parse(self, frame: bytes) -> Tunnelled:
         outside = Frame.parse(frame)
-        outer = parse(outside.kind, outside.payload) if outside.kind in ETHERTYPES else Fault.CUT
+        outer = parse(outside.kind, outside.payload) if outside.kind in ETHERTYPES.values() else Fault.CUT
         if isinstance(outer, Fault) or outer.protocol != GRE or outer.destination not in self.own:
             raise _EndError("untouched")
         if outer.is_fragment or not outer.plain:
@@ -165,19 +161,19 @@ class BackendModel:
         if packet.settled or (takes_it and not behind):
             return "delivered_syn", [], False
         owner = self._listed(table, packet.inner)[0]
-        ways = self._ways([owner]) if owner != self.self_id else []
+        ways = self._ways([owner], table.tunnel) if owner != self.self_id else []
         return ("forwarded_syn", ways, True) if ways else ("delivered_syn", [], False)
 
     def _chance(self, packet: Tunnelled, table: PoolTable, sockets: Sockets) -> tuple[str, list[int], bool]:
         held = sockets(packet.inner)
         if held:
             return f"delivered_{held}", [], False
-        ways = self._ways(packet.ids)
+        ways = self._ways(packet.ids, table.tunnel)
         if ways:
             return ("forwarded_keyed" if ways[1:] else "forwarded_keyless"), ways, packet.marked
         if packet.marked or packet.stamp == table.stamp:
             return "delivered_last", [], False
-        ways = self._ways(self._listed(table, packet.inner))
+        ways = self._ways(self._listed(table, packet.inner), table.tunnel)
         return ("forwarded_restarted", ways, True) if ways else ("delivered_last", [], False)
 
     def _listed(self, table: PoolTable, inner: Packet) -> list[int]:
@@ -185,14 +181,14 @@ class BackendModel:
         place = bucket_of(table.keys, table.algorithm.value, table.mode.value, inner.flow, table.size)
         return [int(column[place]) for column in (table.owners, table.first, table.second)]
 
-    def _ways(self, ids: Sequence[int]) -> list[int]:
+    def _ways(self, ids: Sequence[int], family: TunnelFamily) -> list[int]:
         """The next backend and those to ask after it: without this one, those without agent last.
 
         Only the next one must be reachable from here; the others are its own affair.
         """
         keyless: list[int] = []
         for place, number in enumerate(ids):
-            if not number or not self._reachable(number):
+            if not number or not self._reachable(number, family):
                 continue
             if self.peers[BackendId(number)].agent:
                 rest = [other for other in ids[place + 1 :] if other and other != self.self_id]
@@ -200,15 +196,20 @@ class BackendModel:
             keyless.append(number)
         return keyless[:1]
 
-    def _reachable(self, number: int) -> bool:
+    def _reachable(self, number: int, family: TunnelFamily) -> bool:
         if number == self.self_id:
             self.seen.append("skipped_self")
             return False
-        peer = self.peers.get(BackendId(number))
-        if peer is None or peer.ipv4 is None or peer.ipv4.next_hop is None:
+        if self._tunnel(BackendId(number), family) is None:
             self.seen.append("skipped_unknown")
             return False
         return True
+
+    def _tunnel(self, number: BackendId, family: TunnelFamily) -> Tunnel | None:
+        """Return a peer's tunnel of this family; None when it has none, this backend has none, or no way is known."""
+        peer = self.peers.get(number)
+        tunnel = peer.tunnel(family) if peer and self._own(family) else None
+        return tunnel if tunnel and tunnel.next_hop else None
 
     # -- what goes
 
@@ -223,34 +224,33 @@ class BackendModel:
         return Result(outcome, Verdict.PASS, stripped, seen)
 
     def _forward(self, outcome: str, packet: Tunnelled, ids: list[int], marked: bool, frame: bytes) -> Result:
-        peer = self.peers[BackendId(ids[0])]
-        assert peer.ipv4 is not None
-        assert isinstance(peer.ipv4.address, IPv4Address)
-        hop = peer.ipv4.next_hop
+        table = self._table(packet.inner)
+        tunnel, source = self._tunnel(BackendId(ids[0]), table.tunnel), self._own(table.tunnel)
+        assert tunnel is not None
+        assert source is not None
+        hop = tunnel.next_hop
         assert hop is not None
         key = struct.pack("!HH", *(*ids[1:], 0, 0)[:2]) if ids[1:] else b""
         flags = (KEYED if key else 0) | (MARKED if marked else 0)
         flags |= SETTLED if packet.marked and outcome == "forwarded_syn" else 0
         gre = struct.pack("!HH", flags, packet.kind) + key
-        size = IPV4_SIZE + len(gre) + packet.inner.size
-        if size > (hop.mtu or 0xFFFF):
+        size = len(gre) + packet.inner.size
+        if OUTER_SIZE[table.tunnel] + size > (hop.mtu or 0xFFFF):
             return self._left("drop_too_big", frame)
-        stamp = packet.stamp if outcome in ALONG_THE_LIST else self._stamp(packet.inner)
-        outer = ipv4_header(self._own(4), peer.ipv4.address, size, stamp, packet.inner.dscp)
-        ethernet = hop.destination_mac + hop.source_mac + ETHERTYPE_IPV4.to_bytes(2, "big")
+        stamp = packet.stamp if outcome in ALONG_THE_LIST else table.stamp
+        outer = outer_header(source, tunnel.address, size, stamp, packet.inner.dscp)
+        ethernet = hop.destination_mac + hop.source_mac + ETHERTYPES[table.tunnel].to_bytes(2, "big")
         verdict = Verdict.TX if hop.ifindex == self.ingress else Verdict.REDIRECT
         whole = ethernet + outer + gre + frame[Frame.parse(frame).link + packet.header :]
-        return Result(outcome, verdict, whole, tuple(self.seen), peer.id, hop.ifindex)
+        return Result(outcome, verdict, whole, tuple(self.seen), BackendId(ids[0]), hop.ifindex)
 
-    def _own(self, version: int) -> IPv4Address:
-        own = next(own for own in self.own if own.version == version)
-        assert isinstance(own, IPv4Address)
-        return own
+    def _own(self, family: TunnelFamily) -> IPAddress | None:
+        return next((own for own in self.own if own.version == family), None)
 
-    def _stamp(self, inner: Packet) -> int:
+    def _table(self, inner: Packet) -> PoolTable:
         vip = self._vip(inner)
         assert vip is not None
-        return self.tables[vip.pool].stamp
+        return self.tables[vip.pool]
 
 
 def _parse_gre(outer: Packet) -> Tunnelled:
@@ -269,7 +269,7 @@ def _parse_gre(outer: Packet) -> Tunnelled:
 
 
 def _parse_inner(kind: int, data: bytes) -> Packet:
-    found = parse(kind, data) if kind in ETHERTYPES else Fault.MALFORMED
+    found = parse(kind, data) if kind in ETHERTYPES.values() else Fault.MALFORMED
     fault = found if isinstance(found, Fault) else found.fault
     if fault is Fault.MALFORMED:
         raise _EndError("drop_inner")

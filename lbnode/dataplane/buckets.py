@@ -15,7 +15,6 @@ from lbnode.dataplane.values import PoolTable
 
 Words = NDArray[np.uint64]
 
-_IPV4 = 4
 _FLAGS_SHIFT = np.uint64(48)
 _OWNER = np.uint64(0xFFFF)
 
@@ -29,8 +28,6 @@ def check(table: PoolTable, largest: int) -> None:
         raise CapacityError(
             f"stage pool {table.pool}: table size {table.size}: at most {largest} fit in a row"
         )
-    if table.tunnel != _IPV4:
-        raise DataPlaneError(f"stage pool {table.pool}: only IPv4 tunnels can be used yet")
     if table.epoch < 1:
         raise DataPlaneError(f"stage pool {table.pool}: epoch {table.epoch}: numbers start at 1")
 

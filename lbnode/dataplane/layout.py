@@ -12,8 +12,8 @@ from lbnode.dataplane.btf import Btf
 
 STRUCTURES = ("state", "cpu_counts", "pool_record", "table_row", "tunnels")
 ENUMS = (
-    "outcome", "capacity", "vip_key", "vip_flags", "stamp_bits", "pool_flags", "bucket_flags", "tunnel_flags",
-    "text_size",
+    "outcome", "capacity", "vip_key", "vip_flags", "stamp_bits", "current_bits", "pool_flags", "bucket_flags",
+    "tunnel_flags", "text_size",
 )  # fmt: skip
 
 OUTCOME_PREFIX = "OUTCOME_"

@@ -42,7 +42,7 @@ class NodeMemory:
         self.chosen_directory = self._column(words, ("control", "directory"), 1)
         self.chosen_tunnels = self._column(words, ("control", "tunnels"), 1)
         self.tunnels: Records = np.frombuffer(
-            maps["tunnels"].mmap(), dtype=layout.shapes["tunnels"], count=2
+            maps["tunnels"].mmap(), dtype=layout.shapes["tunnels"], count=2 * layout["TUNNELS_IPV6"]
         )["backend"]
         places = maps["tables"].max_entries * layout["TABLE_ROW"]
         self.tables: Words = np.frombuffer(maps["tables"].mmap(), dtype="<u8", count=places)

@@ -10,7 +10,6 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from ipaddress import IPv4Address
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +26,9 @@ from lbnode.dataplane.packet_model import (
     Packet,
     parse,
 )
-from lbnode.dataplane.values import BackendEntry, PoolTable, Tunnel, VipEntry
+from lbnode.dataplane.values import BackendEntry, PoolTable, TunnelFamily, VipEntry
 from lbnode.model.fleet import HashMode, Protocol
-from lbnode.model.ids import BackendId, PoolName
+from lbnode.model.ids import BackendId, IPAddress, PoolName
 from ring.bucket import bucket_of
 
 TTL = 64
@@ -80,7 +79,7 @@ class NodeModel:
     tables: Sequence[PoolTable]
     backends: Sequence[BackendEntry]
     vips: Sequence[VipEntry]
-    sources: Sequence[IPv4Address]
+    sources: Sequence[IPAddress]
     ingress: int = 1
     own_mac: bytes = b""
     """Of the interface `ingress`; empty: frames for every MAC are taken."""
@@ -161,11 +160,14 @@ class NodeModel:
         if backend is None:
             return _left("drop_no_backend", frame.data)
         tunnel = backend.tunnel(table.tunnel)
-        if tunnel is None or tunnel.next_hop is None:
+        source = self._source(bucket, table.tunnel)
+        if tunnel is None or tunnel.next_hop is None or source is None:
             return _left("drop_no_next_hop", frame.data)
         hop = tunnel.next_hop
         key = _key(packet, listed) if backend.agent else b""
-        outer = self._outer(packet, table, bucket, tunnel, key)
+        gre = struct.pack("!HH", KEY_PRESENT if key else 0, ETHERTYPES[packet.version]) + key
+        size = len(gre) + packet.size
+        outer = outer_header(source, tunnel.address, size, table.stamp, packet.dscp) + gre
         if len(outer) + packet.size > (hop.mtu or 0xFFFF):
             return _left("drop_too_big", frame.data)
         ethernet = hop.destination_mac + hop.source_mac + struct.pack("!H", ETHERTYPES[table.tunnel])
@@ -197,30 +199,28 @@ class NodeModel:
         """Return the packet's bucket. A fragment has no ports; its pool does not look at them."""
         return bucket_of(table.keys, table.algorithm.value, table.mode.value, packet.flow, table.size)
 
-    def _outer(self, packet: Packet, table: PoolTable, bucket: int, tunnel: Tunnel, key: bytes) -> bytes:
-        gre = struct.pack("!HH", KEY_PRESENT if key else 0, ETHERTYPES[packet.version]) + key
-        assert isinstance(tunnel.address, IPv4Address)
-        return (
-            ipv4_header(
-                self._source(bucket),
-                tunnel.address,
-                IPV4_SIZE + len(gre) + packet.size,
-                table.stamp,
-                packet.dscp,
-            )
-            + gre
-        )
-
-    def _source(self, bucket: int) -> IPv4Address:
-        """Sources fill a power of two of places, by turns."""
-        places = 1 << (len(self.sources) - 1).bit_length()
-        return self.sources[bucket % places % len(self.sources)]
+    def _source(self, bucket: int, family: TunnelFamily) -> IPAddress | None:
+        """Sources of a family fill a power of two of places, by turns."""
+        sources = [each for each in self.sources if each.version == family]
+        if not sources:
+            return None
+        places = 1 << (len(sources) - 1).bit_length()
+        return sources[bucket % places % len(sources)]
 
 
-def ipv4_header(source: IPv4Address, destination: IPv4Address, size: int, stamp: int, tos: int) -> bytes:
-    """Return the outer header (RFC 791): never to be fragmented, the stamp as its ID (RFC 6864)."""
+def outer_header(source: IPAddress, destination: IPAddress, size: int, stamp: int, tos: int) -> bytes:
+    """Return the outer IP header of a packet with `size` bytes behind it, of the destination's family."""
+    if destination.version == 4:
+        return _ipv4_header(source.packed + destination.packed, IPV4_SIZE + size, stamp, tos)
+    return (
+        struct.pack("!IHBB", 6 << 28 | tos << 20 | stamp, size, GRE, TTL) + source.packed + destination.packed
+    )
+
+
+def _ipv4_header(addresses: bytes, size: int, stamp: int, tos: int) -> bytes:
+    """RFC 791: never to be fragmented, the stamp as its ID (RFC 6864)."""
     start = struct.pack("!BBHHHBBH", 0x45, tos, size, stamp, DO_NOT_FRAGMENT, TTL, GRE, 0)
-    parts = start + source.packed + destination.packed
+    parts = start + addresses
     return parts[:10] + struct.pack("!H", checksum(parts)) + parts[12:]
 
 

@@ -24,7 +24,7 @@ from lbnode.dataplane.memory import NODE_MAPS, NodeMemory
 from lbnode.dataplane.pins import Pins
 from lbnode.dataplane.rows import CounterRows
 from lbnode.dataplane.tables import Tables
-from lbnode.dataplane.tunnels import Backends, set_sources
+from lbnode.dataplane.tunnels import Backends, set_sources, source_families
 from lbnode.dataplane.values import (
     Attachment,
     BackendEntry,
@@ -55,6 +55,7 @@ class NodeDataPlane:
         self._rows = CounterRows(memory, grace)
         self._tables = Tables(memory, grace)
         self._backends = Backends(memory, grace, self._rows)
+        self._entries: tuple[BackendEntry, ...] | None = None
         self._vips = Vips(memory, grace, self._rows, self._tables)
         self._attachments = Attachments(pins, program)
         self.replaced = self._attachments.refresh()
@@ -85,8 +86,10 @@ class NodeDataPlane:
         return cls(pins, program, memory, adopted is not None)
 
     def set_source(self, addresses: Sequence[IPAddress]) -> None:
-        """Use these as sources of the outer header, spread over the buckets."""
+        """Use these as sources of the outer header, those of each family spread over the buckets."""
         set_sources(self._memory, addresses)
+        if self._entries is not None:
+            self.set_backends(self._entries)
 
     def set_interfaces(self, macs: Mapping[int, bytes]) -> None:
         """Take only frames for the interface's own MAC on these interfaces, by index; on others, every frame.
@@ -97,8 +100,12 @@ class NodeDataPlane:
         set_interfaces(self._memory, macs)
 
     def set_backends(self, entries: Sequence[BackendEntry]) -> None:
-        """Make `entries` all the backends there are; packets for others are dropped, by name."""
-        self._backends.set(entries)
+        """Make `entries` all the backends there are; packets for others are dropped, by name.
+
+        So are those whose tunnel is of a family of which there is no outer source.
+        """
+        self._backends.set(entries, source_families(self._memory))
+        self._entries = tuple(entries)
 
     def set_vips(self, entries: Sequence[VipEntry]) -> None:
         """Make `entries` all the VIPs there are, at once for every packet. Their pools must have been staged."""

@@ -145,7 +145,7 @@ class Tables:
         current = self._half(number, current=True)
         record = self._table(_Record(number, 0 if current != 0 else 1))
         record["base"], record["size"], record["digest"] = base, table.size, table.digest.encode()
-        record["stamp"] = table.stamp
+        record["bits"] = _bits(table, self._memory.layout.constants)
         record["epoch"] = table.epoch
         if table.flow_table:
             self._record_flows(number)
@@ -253,7 +253,7 @@ class Tables:
             raise DataPlaneError(f"switch pool {pool}: no table is staged")
         before = self._half(number, current=True)
         record = self._table(_Record(number, staged))
-        self._memory.current[number] = int(record["base"]) << 32 | int(record["stamp"])
+        self._memory.current[number] = int(record["base"]) << 32 | int(record["bits"])
         self._memory.pool_records["is_recorded"][number] = 0
         if before is not None:
             self._retire(_Record(number, before))
@@ -288,6 +288,10 @@ class Tables:
         record = self._memory.pools[self.number(pool)]
         start = int(record["bucket_counts"])
         return self._memory.bucket_counts[start : start + int(record["size"])].copy()
+
+
+def _bits(table: PoolTable, constants: dict[str, int]) -> int:
+    return table.stamp | (constants["CURRENT_TUNNEL_IPV6"] if table.tunnel == 6 else 0)
 
 
 def _flags(table: PoolTable, constants: dict[str, int]) -> int:

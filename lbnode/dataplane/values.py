@@ -26,12 +26,18 @@ __all__ = [
     "Tunnel",
     "TunnelFamily",
     "VipEntry",
+    "tunnel_family",
 ]
 
 MEGA = 1 << 20
 
 TunnelFamily = Literal[4, 6]
 """The IP version of an outer header."""
+
+
+def tunnel_family(address: IPAddress) -> TunnelFamily:
+    """Return the family of tunnels that end at `address`."""
+    return 4 if address.version == 4 else 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 ETHERNET = bytes.fromhex("0200000000b10200000000a1")
 GRE, TCP, UDP, ICMP, ICMPV6, ESP = 47, 6, 17, 1, 58, 50
@@ -54,12 +55,18 @@ def ipv4(
 
 
 def ipv6(
-    destination: IPv6Address, protocol: int, payload: bytes, version: int = 6, length: int | None = None
+    destination: IPv6Address,
+    protocol: int,
+    payload: bytes,
+    version: int = 6,
+    length: int | None = None,
+    source: IPv6Address = CLIENT6,
+    label: int = 0,
 ) -> bytes:
     """Return an IPv6 packet without extension headers."""
     size = len(payload) if length is None else length
-    head = struct.pack("!IHBB", version << 28, size, protocol, 64)
-    return head + CLIENT6.packed + destination.packed + payload
+    head = struct.pack("!IHBB", version << 28 | label, size, protocol, 64)
+    return head + source.packed + destination.packed + payload
 
 
 def chain(*following: int, offset: int = 0) -> bytes:
@@ -83,8 +90,8 @@ def ethernet(payload: bytes, kind: int = IPV4) -> bytes:
 class Wrapping:
     """How a node wraps a packet: outer addresses, stamp, and GRE's fields."""
 
-    source: IPv4Address
-    destination: IPv4Address
+    source: IPv4Address | IPv6Address
+    destination: IPv4Address | IPv6Address
     stamp: int = 0
     flags: int = 0
     key: int | None = None
@@ -96,5 +103,9 @@ class Wrapping:
         gre = struct.pack("!HH", flags, self.protocol)
         if self.key is not None:
             gre += self.key.to_bytes(4, "big")
-        fields = {"fragment": 0x4000, "identifier": self.stamp, **outer}
-        return ethernet(ipv4(self.destination, GRE, gre + inner, source=self.source, **fields))  # type: ignore[arg-type]
+        fields: dict[str, Any] = {"source": self.source, **outer}
+        if isinstance(self.destination, IPv6Address):
+            fields.setdefault("label", self.stamp)
+            return ethernet(ipv6(self.destination, GRE, gre + inner, **fields), IPV6)
+        fields = {"fragment": 0x4000, "identifier": self.stamp, **fields}
+        return ethernet(ipv4(self.destination, GRE, gre + inner, **fields))

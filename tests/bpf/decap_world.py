@@ -24,6 +24,10 @@ SELF = IPv4Address("10.0.0.2")
 NODE = IPv4Address("10.0.0.1")
 PEER = IPv4Address("10.0.0.8")
 STRANGER = IPv4Address("10.0.0.66")
+SELF6 = IPv6Address("2001:db8:f::2")
+NODE6 = IPv6Address("2001:db8:f::1")
+PEER6 = IPv6Address("2001:db8:f::8")
+STRANGER6 = IPv6Address("2001:db8:f::66")
 VIP = IPv4Address("192.0.2.80")
 VIP6 = IPv6Address("2001:db8::80")
 EPOCH = 0x1BEEF
@@ -33,7 +37,8 @@ SIZE = 251
 
 ME, AGENT, FAR_AGENT, NO_AGENT, LOST, SMALL_MTU = map(BackendId, (7, 8, 9, 10, 11, 12))
 UNKNOWN = BackendId(999)
-WEB, GONE, SILENT = map(PoolName, ("web", "gone", "silent"))
+WEB, GONE, SILENT, SIX = map(PoolName, ("web", "gone", "silent", "six"))
+"""The pool `six` goes by IPv6 tunnels."""
 
 
 def _hop(ifindex: int, mtu: int = 1600) -> NextHop:
@@ -43,8 +48,13 @@ def _hop(ifindex: int, mtu: int = 1600) -> NextHop:
 PEERS = {
     entry.id: entry
     for entry in (
-        BackendEntry.of(AGENT, True, Tunnel(PEER, _hop(LOOPBACK))),
-        BackendEntry.of(FAR_AGENT, True, Tunnel(ip_address("10.9.0.9"), _hop(ELSEWHERE))),
+        BackendEntry.of(AGENT, True, Tunnel(PEER, _hop(LOOPBACK)), Tunnel(PEER6, _hop(ELSEWHERE))),
+        BackendEntry.of(
+            FAR_AGENT,
+            True,
+            Tunnel(ip_address("10.9.0.9"), _hop(ELSEWHERE)),
+            Tunnel(ip_address("2001:db8:f::9"), _hop(LOOPBACK, 110)),
+        ),
         BackendEntry.of(NO_AGENT, False, Tunnel(ip_address("10.0.0.10"), _hop(LOOPBACK))),
         BackendEntry.of(LOST, True, Tunnel(ip_address("10.0.0.11"), None)),
         BackendEntry.of(SMALL_MTU, True, Tunnel(ip_address("10.0.0.12"), _hop(LOOPBACK, 80))),
@@ -56,7 +66,9 @@ UDP6_VIP = VipEntry(VIP6, Protocol.UDP, 53, WEB)
 UDP_VIP = VipEntry(VIP, Protocol.UDP, 53, WEB)
 GONE_VIP = VipEntry(VIP, Protocol.TCP, 82, GONE)
 SILENT_VIP = VipEntry(VIP, Protocol.TCP, 81, SILENT)
-VIPS = (WEB_VIP, WEB6_VIP, UDP_VIP, UDP6_VIP, GONE_VIP, SILENT_VIP)
+SIX_VIP = VipEntry(VIP, Protocol.TCP, 84, SIX)
+SIX6_VIP = VipEntry(VIP6, Protocol.TCP, 84, SIX)
+VIPS = (WEB_VIP, WEB6_VIP, UDP_VIP, UDP6_VIP, GONE_VIP, SILENT_VIP, SIX_VIP, SIX6_VIP)
 
 
 def table(pool: PoolName, seed: int, algorithm: HashAlgorithm = HashAlgorithm.MULTIPLY) -> PoolTable:
@@ -71,12 +83,27 @@ def table(pool: PoolName, seed: int, algorithm: HashAlgorithm = HashAlgorithm.MU
 
 def model(second_chance: bool = True, self_id: BackendId = ME) -> BackendModel:
     """The backend that all tests speak of."""
-    sources: dict[IPAddress, MemberKind] = {NODE: MemberKind.NODE, PEER: MemberKind.BACKEND}
+    sources: dict[IPAddress, MemberKind] = {
+        NODE: MemberKind.NODE,
+        PEER: MemberKind.BACKEND,
+        NODE6: MemberKind.NODE,
+        PEER6: MemberKind.BACKEND,
+    }
     tables = {pool: table(pool, seed) for seed, pool in enumerate((WEB, SILENT), 1)}
     tables[GONE] = table(GONE, 3, HashAlgorithm.SIPHASH)
-    heard = (WEB_VIP, WEB6_VIP, GONE_VIP)
+    tables[SIX] = replace(table(SIX, 4), tunnel=6)
+    heard = (WEB_VIP, WEB6_VIP, GONE_VIP, SIX_VIP, SIX6_VIP)
     return BackendModel(
-        (SELF,), self_id, sources, tables, PEERS, VIPS, heard, (WEB, SILENT), second_chance, LOOPBACK
+        (SELF, SELF6),
+        self_id,
+        sources,
+        tables,
+        PEERS,
+        VIPS,
+        heard,
+        (WEB, SILENT, SIX),
+        second_chance,
+        LOOPBACK,
     )
 
 

@@ -23,6 +23,8 @@ from scapy.layers.l2 import ARP, GRE, Ether
 from scapy.packet import Packet, Raw
 
 from tests.bpf.node_world import (
+    BY_IPV6_VIP,
+    BY_IPV6_VIP6,
     BY_SOURCE_VIP,
     BY_SOURCE_VIP6,
     LIKE_VIP,
@@ -48,8 +50,8 @@ OTHER_MACS = (
 )
 SMALLEST_FRAME = 14
 """BPF_PROG_TEST_RUN takes nothing shorter."""
-ADDRESSES = (VIP, BY_SOURCE_VIP, SIP_VIP, OPEN_VIP, UNREADY_VIP, NO_VIP)
-ADDRESSES6 = (VIP6, BY_SOURCE_VIP6, SIP_VIP6, OPEN_VIP6, NO_VIP6, LIKE_VIP)
+ADDRESSES = (VIP, BY_SOURCE_VIP, SIP_VIP, OPEN_VIP, UNREADY_VIP, BY_IPV6_VIP, NO_VIP)
+ADDRESSES6 = (VIP6, BY_SOURCE_VIP6, SIP_VIP6, OPEN_VIP6, BY_IPV6_VIP6, NO_VIP6, LIKE_VIP)
 
 
 def frame(packet: Packet) -> bytes:
@@ -148,7 +150,7 @@ def _fragments(chance: random.Random, address: str, tcp: Packet) -> Iterator[byt
 
 
 def _sizes(ip: Packet, tcp: Packet) -> Iterator[bytes]:
-    """Around the next hop's MTU of 1500, which leaves 1476 without key and 1472 with one; 20 less behind IPv6."""
+    """Around the next hop's MTU of 1500, which leaves 1476 without key and 1472 with one, and 20 less in IPv6."""
     for size in (1471, 1472, 1473, 1475, 1476, 1477, 1500, 3000):
         for less in (0, 20):
             yield frame(ip / tcp / Raw(bytes(size - less - len(ip / tcp))))

@@ -33,26 +33,46 @@ SIP_VIP = IPv4Address("192.0.2.30")
 OPEN_VIP = IPv4Address("192.0.2.40")
 """`wrong_port: pass`."""
 UNREADY_VIP = IPv4Address("192.0.2.50")
+BY_IPV6_VIP = IPv4Address("192.0.2.60")
+"""Its packets go through IPv6 tunnels."""
 NO_VIP = IPv4Address("192.0.2.99")
 VIP6 = IPv6Address("2001:db8::10")
 BY_SOURCE_VIP6 = IPv6Address("2001:db8::20")
 SIP_VIP6 = IPv6Address("2001:db8::30")
 OPEN_VIP6 = IPv6Address("2001:db8::40")
+BY_IPV6_VIP6 = IPv6Address("2001:db8::60")
 NO_VIP6 = IPv6Address("2001:db8::99")
 LIKE_VIP = IPv6Address("::192.0.2.10")
 """The bytes of VIP: another address all the same."""
-SOURCES = (IPv4Address("10.255.0.1"), IPv4Address("10.255.0.2"))
+SOURCES = (
+    IPv4Address("10.255.0.1"),
+    IPv6Address("2001:db8:255::1"),
+    IPv4Address("10.255.0.2"),
+    IPv6Address("2001:db8:255::2"),
+    IPv6Address("2001:db8:255::3"),
+)
 
 NEAR = NextHop(LOOPBACK, bytes.fromhex("0200000000aa"), bytes.fromhex("0200000000b1"), 1500)
 FAR = NextHop(OTHER_INTERFACE, bytes.fromhex("0200000000ab"), bytes.fromhex("0200000000c1"), 0)
 UNKNOWN_BACKEND = 77
 
 BACKENDS = (
-    BackendEntry.of(BackendId(1), True, Tunnel(ip_address("10.1.0.1"), NEAR)),
-    BackendEntry.of(BackendId(2), True, Tunnel(ip_address("10.1.0.2"), FAR)),
-    BackendEntry.of(BackendId(3), False, Tunnel(ip_address("255.255.255.254"), NEAR)),
+    BackendEntry.of(
+        BackendId(1), True, Tunnel(ip_address("10.1.0.1"), NEAR), Tunnel(ip_address("2001:db8:1::1"), FAR)
+    ),
+    BackendEntry.of(
+        BackendId(2), True, Tunnel(ip_address("10.1.0.2"), FAR), Tunnel(ip_address("2001:db8:1::2"), NEAR)
+    ),
+    BackendEntry.of(
+        BackendId(3),
+        False,
+        Tunnel(ip_address("255.255.255.254"), NEAR),
+        Tunnel(ip_address("2001:db8:1::3"), NEAR),
+    ),
     BackendEntry.of(BackendId(65535), True, Tunnel(ip_address("10.1.255.255"), NEAR)),
-    BackendEntry.of(BackendId(5), True, Tunnel(ip_address("10.1.0.5"), None)),
+    BackendEntry.of(
+        BackendId(5), True, Tunnel(ip_address("10.1.0.5"), None), Tunnel(ip_address("2001:db8:1::5"), NEAR)
+    ),
 )
 
 VIPS = (
@@ -72,6 +92,10 @@ VIPS = (
     VipEntry(BY_SOURCE_VIP6, Protocol.UDP, 53, PoolName("sipsticky")),
     VipEntry(SIP_VIP6, Protocol.TCP, 80, PoolName("sip")),
     VipEntry(OPEN_VIP6, Protocol.TCP, 80, PoolName("web"), wrong_port_pass=True),
+    VipEntry(BY_IPV6_VIP, Protocol.TCP, 80, PoolName("six")),
+    VipEntry(BY_IPV6_VIP, Protocol.UDP, 53, PoolName("six")),
+    VipEntry(BY_IPV6_VIP6, Protocol.TCP, 80, PoolName("six")),
+    VipEntry(BY_IPV6_VIP6, Protocol.UDP, 53, PoolName("six")),
 )
 
 MODES = {
@@ -80,7 +104,9 @@ MODES = {
     "sip": (HashMode.FLOW, HashAlgorithm.SIPHASH),
     "sipsticky": (HashMode.SOURCE, HashAlgorithm.SIPHASH),
     "later": (HashMode.FLOW, HashAlgorithm.MULTIPLY),
+    "six": (HashMode.FLOW, HashAlgorithm.MULTIPLY),
 }
+IPV6_TUNNELS = ("six",)
 NOT_YET = PoolName("later")
 """Staged, never switched."""
 
@@ -96,6 +122,7 @@ def make_table(name: str, epoch: int = 70001, size: int = SIZE) -> PoolTable:
     return PoolTable(
         PoolName(name), EpochNumber(epoch), size, mode, algorithm, keys,
         owners.astype(np.uint16), first.astype(np.uint16), second.astype(np.uint16), f"digest-{epoch}",
+        tunnel=6 if name in IPV6_TUNNELS else 4,
     )  # fmt: skip
 
 

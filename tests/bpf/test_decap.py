@@ -43,11 +43,15 @@ from tests.bpf.decap_world import (
     ME,
     NO_AGENT,
     NODE,
+    NODE6,
     PEER,
+    PEER6,
     SELF,
+    SELF6,
     SMALL_MTU,
     STAMP,
     STRANGER,
+    STRANGER6,
     UNKNOWN,
     VIP,
     VIP6,
@@ -62,8 +66,12 @@ WRAP = Wrapping(NODE, SELF, stamp=STAMP)
 OLD = replace(WRAP, stamp=STAMP - 2)
 LOCAL = STAMP | 0x8000
 WRAP6 = replace(WRAP, protocol=IPV6)
+BY_IPV6 = Wrapping(NODE6, SELF6, stamp=STAMP)
+BY_IPV6_OF_6 = replace(BY_IPV6, protocol=IPV6)
 INNER = ipv4(VIP, TCP, ports(80))
 INNER6 = ipv6(VIP6, TCP, ports(80))
+INNER_84 = ipv4(VIP, TCP, ports(84))
+INNER6_84 = ipv6(VIP6, TCP, ports(84))
 
 
 class Decapsulation:
@@ -277,6 +285,29 @@ CASES: dict[str, tuple[str, bytes]] = {
     "inner IPv6 length beyond the outer's": ("drop_truncated", WRAP6.frame(ipv6(VIP6, TCP, b"", length=900))),
     "inner without ports": ("drop_truncated", WRAP.frame(ipv4(VIP, TCP, b"\0\x50\0"))),
     "inner IPv6 without ports": ("drop_truncated", WRAP6.frame(ipv6(VIP6, TCP, b"\0\x50\0"))),
+    "outer IPv6, IPv4 within, in sync": ("delivered_in_sync", BY_IPV6.frame(INNER_84)),
+    "outer IPv6, IPv6 within, in sync": ("delivered_in_sync", BY_IPV6_OF_6.frame(INNER6_84)),
+    "outer IPv6, from another backend": ("delivered_in_sync", replace(BY_IPV6, source=PEER6).frame(INNER_84)),
+    "outer IPv6, more of the flow label": ("delivered_in_sync", BY_IPV6.frame(INNER_84, label=0xF0000 | STAMP)),
+    "outer IPv6, two to ask": ("forwarded_keyed", asking(AGENT, FAR_AGENT, BY_IPV6, INNER_84)),
+    "outer IPv6, one to ask, IPv6 within": ("forwarded_keyless", asking(AGENT, 0, BY_IPV6_OF_6, INNER6_84)),
+    "outer IPv6, and the pool goes by IPv4": ("forwarded_keyless", asking(AGENT, 0, BY_IPV6, INNER)),
+    "outer IPv4, and the pool goes by IPv6": ("forwarded_keyless", asking(AGENT, 0, WRAP, INNER_84)),
+    "no tunnel to the next by the pool's family": ("delivered_last", asking(NO_AGENT, 0, WRAP, INNER_84)),
+    "too long for an IPv6 tunnel": ("drop_too_big", asking(FAR_AGENT, 0, BY_IPV6_OF_6, ipv6(VIP6, TCP, ports(84)))),
+    "outer IPv6, a stranger": ("drop_stranger", replace(BY_IPV6, source=STRANGER6).frame(INNER)),
+    "outer IPv6 whose last bytes are a member's": (
+        "drop_stranger", replace(BY_IPV6, source=IPv6Address(int(NODE))).frame(INNER),
+    ),
+    "outer IPv6 with an extension header": (
+        "drop_outer", ethernet(ipv6(SELF6, DESTINATION, chain(47) + INNER, source=NODE6), IPV6),
+    ),
+    "outer fragment of IPv6": (
+        "drop_outer", ethernet(ipv6(SELF6, FRAGMENT, chain(47, offset=1) + INNER, source=NODE6), IPV6),
+    ),
+    "outer IPv6 length beyond the frame": ("drop_truncated", BY_IPV6.frame(INNER, length=1500)),
+    "outer IPv6 length cuts GRE": ("drop_truncated", BY_IPV6.frame(INNER, length=3)),
+    "GRE to another IPv6 address": ("untouched", replace(BY_IPV6, destination=VIP6).frame(INNER)),
     "GRE to another address": ("untouched", replace(WRAP, destination=VIP).frame(INNER)),
     "TCP to the tunnel's address": ("untouched", ethernet(ipv4(SELF, TCP, ports(22)))),
     "TCP from a node": ("untouched", ethernet(ipv4(SELF, TCP, ports(22), source=NODE))),

@@ -58,6 +58,7 @@ def test_a_daemon_adopts_tables_vips_and_backends_of_one_that_was_killed(pins: P
         assert {pool for pool, each in tables.items() if each.current} == {
             "sip",
             "sipsticky",
+            "six",
             "sticky",
             "web",
         }

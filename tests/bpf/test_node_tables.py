@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from lbnode.dataplane.values import (
     PoolTable,
     PoolTables,
     Tunnel,
+    TunnelFamily,
     VipEntry,
 )
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
@@ -226,6 +227,40 @@ def test_outer_sources_are_spread_over_the_buckets(node: NodeDataPlane) -> None:
     assert found == set(addresses)
 
 
+IPV6_TYPE = b"\x86\xdd"
+
+
+def by_both_families(node: NodeDataPlane, tunnel: TunnelFamily) -> None:
+    """Let the VIP have one backend, with a tunnel of each family, and a pool that takes one of them."""
+    tunnels = [Tunnel(ip_address(each), NEAR) for each in ("10.1.0.2", "2001:db8:1::2")]
+    node.set_backends([BackendEntry.of(BackendId(2), True, *tunnels)])
+    node.stage(replace(uniform(1), tunnel=tunnel))
+    node.switch(WEB)
+    node.set_vips([WEB_VIP])
+
+
+def test_tunnels_of_a_family_wait_for_a_source_of_it(node: NodeDataPlane) -> None:
+    by_both_families(node, tunnel=6)
+    node.program.test_run(FRAME)
+    assert node.counters()["drop_no_next_hop"].packets == 1
+    node.set_source(SOURCES)
+    assert node.program.test_run(FRAME).data[12:14] == IPV6_TYPE
+    node.set_source(SOURCES[:1])
+    node.program.test_run(FRAME)
+    assert node.counters()["drop_no_next_hop"].packets == 2
+
+
+def test_a_pool_changes_the_family_of_its_tunnels_with_its_table(node: NodeDataPlane) -> None:
+    node.set_source(SOURCES)
+    by_both_families(node, tunnel=4)
+    node.stage(replace(uniform(1), epoch=EpochNumber(72), tunnel=6))
+    assert node.program.test_run(FRAME).data[12:14] == b"\x08\x00"
+    node.switch(WEB)
+    run = node.program.test_run(FRAME)
+    assert run.data[12:14] == IPV6_TYPE
+    assert int.from_bytes(run.data[16:18], "big") == 72
+
+
 def test_a_dropped_pool_leaves_room_for_others(node: NodeDataPlane) -> None:
     for n in range(6):
         name = f"pool{n}"
@@ -302,7 +337,11 @@ def test_vips_that_do_not_fit_are_refused_and_change_nothing(
     ("entry", "message"),
     [
         (BackendEntry.of(BackendId(0), True, Tunnel(VIP, None)), "ids are 1 to 65535"),
-        (BackendEntry(BackendId(99), True, ipv4=Tunnel(IPv6Address("::1"), None)), "only IPv4"),
+        (
+            BackendEntry(BackendId(99), True, ipv4=Tunnel(IPv6Address("::1"), None)),
+            "::1: no address for its IPv4",
+        ),
+        (BackendEntry(BackendId(99), True, ipv6=Tunnel(VIP, None)), "no address for its IPv6 tunnel"),
         (BackendEntry.of(BackendId(2), True, Tunnel(VIP, None)), "given twice"),
     ],
 )

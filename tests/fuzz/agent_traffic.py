@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,11 @@ from tests.fuzz import headers
 from tests.fuzz.drawing import UNKNOWN
 from tests.fuzz.headers import ACK, ETHERNET_SIZE, FIN, GRE, IPV4, IPV6, MARKED, RST, SETTLED, SYN, TCP
 from tests.fuzz.ip_traffic import (
+    DESTINATION,
+    FRAGMENT,
     FRAGMENTS,
+    FRAGMENTS6,
+    HOP_BY_HOP,
     ODD_AIMS,
     OPTIONS,
     OTHER_PROTOCOLS,
@@ -23,10 +28,11 @@ from tests.fuzz.ip_traffic import (
     of_nobody,
 )
 from tests.fuzz.mutation import LARGEST, mutate
-from tests.fuzz.node_traffic import OTHER_KINDS, kind_of, with_tags
+from tests.fuzz.node_traffic import OTHER_KINDS, OUTER_SIZES, kind_of, with_tags
 from tests.fuzz.worlds import AgentWorld, Member, Number, Packet, Pool, Vip
 
 MUTATED = 0.25
+IPV4_ADDRESS_SIZE = 4
 MAC = b"\x02\0\0\0\0\xb1"
 SEQUENCE_AT, ACKNOWLEDGED_AT = 4, 8
 """In a TCP header."""
@@ -55,7 +61,11 @@ class AgentTraffic:
         self._world = world
         self._chance = chance
         self._ip = IpTraffic(chance)
-        self._own = world.own[0].packed
+        self._own = {end.version: end.packed for end in world.own}
+        self._members = {
+            version: [each for each in world.members if each.address.version == version]
+            for version in self._own
+        }
         self._pools = {pool.name: pool for pool in world.pools}
         self._tcp = [vip for vip in world.vips if vip.protocol == TCP] or list(world.vips)
         self._ids = [world.self_id, UNKNOWN, 0, *(each.id for each in world.backends)]
@@ -81,7 +91,8 @@ class AgentTraffic:
     # -- how it is wrapped
 
     def _member(self) -> Member:
-        return self._chance.choice(self._world.members)
+        """Who may send, by a tunnel that ends here; there are nodes of both families."""
+        return self._chance.choice(self._members[self._chance.choice(list(self._members))])
 
     def _stamp(self, pool: Pool) -> int:
         """The pool's own stamp, that of a near or a far epoch, now and then of a local view."""
@@ -104,11 +115,16 @@ class AgentTraffic:
         return wrap
 
     def _wrapped(self, wrap: Wrap, inner: bytes, kind: int, **outer: Any) -> Packet:
-        """Return the frame; `outer` are fields of the outer header."""
-        fields = {"fragment": 0x4000, "identifier": wrap.stamp, **outer}
+        """Return the frame; `outer` are fields of the outer header; `before`: what IPv6 has between it and GRE."""
         payload = headers.gre(kind, wrap.flags, wrap.key) + inner
-        packet = headers.ipv4(wrap.source, self._own, GRE, payload, **fields)
-        return Packet(headers.ethernet(packet, IPV4, MAC))
+        if len(wrap.source) == IPV4_ADDRESS_SIZE:
+            fields = {"fragment": 0x4000, "identifier": wrap.stamp, **outer}
+            packet = headers.ipv4(wrap.source, self._own.get(4, bytes(4)), GRE, payload, **fields)
+            return Packet(headers.ethernet(packet, IPV4, MAC))
+        protocol, before = outer.pop("before", (GRE, b""))
+        fields = {"label": self._chance.choice((0, 0xF0000)) | wrap.stamp, **outer}
+        packet = headers.ipv6(wrap.source, self._own.get(6, bytes(16)), protocol, before + payload, **fields)
+        return Packet(headers.ethernet(packet, IPV6, MAC))
 
     def _to(self, vip: Vip, inner: bytes, **outer: Any) -> Packet:
         return self._wrapped(self._wrap(vip), inner, kind_of(vip), **outer)
@@ -145,7 +161,7 @@ class AgentTraffic:
     def sized(self) -> Packet:
         """Around the size that just fits some next hop."""
         chance, vip = self._chance, self._tcp_vip()
-        fits = chance.choice(self._mtus) - chance.choice((24, 28)) + chance.randint(-2, 2)
+        fits = chance.choice(self._mtus) - chance.choice(OUTER_SIZES) + chance.randint(-2, 2)
         own = 40 if vip.address.version == 4 else 60
         return self._to(vip, self._ip.to(vip, bytes(max(0, min(fits, LARGEST - 42) - own))))
 
@@ -182,7 +198,8 @@ class AgentTraffic:
     def stranger(self) -> Packet:
         vip = self._vip()
         wrap = self._wrap(vip)
-        wrap.source = self._chance.choice((self._own, bytes((10, 66, 0, 1)), bytes(4)))
+        nobody = bytes((10, 66, 0, 1)), bytes(4), bytes(12) + self._member().address.packed[-4:]
+        wrap.source = self._chance.choice((*self._own.values(), *nobody))
         if self._chance.random() < 0.5:
             wrap.source = beside(self._member().address, self._chance)
         return self._wrapped(wrap, self._ip.to(vip), kind_of(vip))
@@ -190,13 +207,21 @@ class AgentTraffic:
     def outer_wrong(self) -> Packet:
         """An outer header that no node sends."""
         chance, vip = self._chance, self._vip()
-        fields: tuple[dict[str, Any], ...] = (
+        wrap = self._wrap(vip)
+        ipv4: tuple[dict[str, Any], ...] = (
             {"options": chance.choice(OPTIONS)},
             {"fragment": chance.choice(FRAGMENTS)},
             {"start": chance.choice((0x44, 0x46, 0x65, 0x55))},
             {"size": chance.choice((*SIZES, 23, 24, 43, 44, 47))},
         )
-        return self._to(vip, self._ip.to(vip), **chance.choice(fields))
+        ipv6: tuple[dict[str, Any], ...] = (
+            {"before": (FRAGMENT, struct.pack("!BBHI", GRE, 0, chance.choice(FRAGMENTS6), 7))},
+            {"before": (chance.choice((HOP_BY_HOP, DESTINATION)), bytes((GRE, 0)) + bytes(6))},
+            {"version": chance.choice((4, 5, 7))},
+            {"size": chance.choice((*SIZES, 3, 4, 23, 24, 43, 44, 47))},
+        )
+        fields = ipv4 if len(wrap.source) == IPV4_ADDRESS_SIZE else ipv6
+        return self._wrapped(wrap, self._ip.to(vip), kind_of(vip), **chance.choice(fields))
 
     def gre_wrong(self) -> Packet:
         chance, vip = self._chance, self._vip()
@@ -210,13 +235,16 @@ class AgentTraffic:
     def not_for_us(self) -> Packet:
         """Another protocol, another address, another kind of frame."""
         chance, frame = self._chance, bytearray(self.any_vip().data)
+        is_ipv4 = frame[ETHERNET_SIZE - 2 : ETHERNET_SIZE] == IPV4.to_bytes(2, "big")
         match chance.randrange(3):
             case 0:
                 frame[12:14] = chance.choice(OTHER_KINDS).to_bytes(2, "big")
             case 1:
-                frame[23] = chance.choice((TCP, 17, 1, *OTHER_PROTOCOLS))
+                frame[23 if is_ipv4 else 20] = chance.choice((TCP, 17, 1, *OTHER_PROTOCOLS))
             case _:
-                frame[chance.randint(30, 33)] ^= 1 << chance.randrange(8)
+                frame[chance.randint(30, 33) if is_ipv4 else chance.randint(38, 53)] ^= 1 << chance.randrange(
+                    8
+                )
         return Packet(bytes(frame))
 
     def cut(self) -> Packet:

@@ -30,7 +30,7 @@ def corrupt(pins: Path, object_path: Path, pools: Iterable[Pool]) -> None:
     for pool in pools:
         number = numbers[pool.name]
         if pool.state is PoolState.CORRUPT:
-            memory.current[number] = np.uint64(beyond | int(memory.current[number]) & 0xFFFF)
+            memory.current[number] = np.uint64(beyond | int(memory.current[number]) & 0xFFFFFFFF)
         if pool.state is PoolState.UNREADY:
             memory.current[number] = 0
     for opened in maps.values():

@@ -36,10 +36,10 @@ UNKNOWN = 999
 def draw_node(chance: Random) -> NodeWorld:
     """Return a node: two to five pools, up to nine backends, VIPs on a few addresses."""
     ids = _ids(chance, chance.randint(1, 9))
-    backends = tuple(_backend(chance, number, f"10.1.{number >> 8}.{number & 255}") for number in ids)
+    backends = tuple(_backend(chance, number) for number in ids)
     pools = tuple(_pool(chance, f"pool-{number}", ids) for number in range(chance.randint(2, 5)))
     pools = (*pools[:-1], _troubled(chance, pools[-1]))
-    sources = tuple(_source(chance) for _ in range(chance.choice((1, 1, 2, 3, 4, 5))))
+    sources = tuple(_source(chance) for _ in range(chance.choice((1, 2, 3, 4, 5, 9))))
     own_mac = OWN_MAC if chance.random() < 0.9 else b""
     return NodeWorld(pools, _vips(chance, pools), backends, sources, own_mac, chance.random() < 0.3)
 
@@ -47,7 +47,7 @@ def draw_node(chance: Random) -> NodeWorld:
 def draw_agent(chance: Random) -> AgentWorld:
     """Return a backend with peers of every kind, and sockets that hold flows of its VIPs."""
     own, *others = _ids(chance, chance.randint(2, 8))
-    backends = tuple(_backend(chance, number, f"10.0.{number >> 8}.{number & 255}") for number in others)
+    backends = tuple(_backend(chance, number) for number in others)
     pools = tuple(
         _of_agent(chance, _pool(chance, f"pool-{number}", [own, *others]), [own, *others])
         for number in range(chance.randint(1, 4))
@@ -55,19 +55,30 @@ def draw_agent(chance: Random) -> AgentWorld:
     pools = (*pools[:-1], _troubled(chance, pools[-1]))
     peers = [way.address for each in backends for way in each.ways]
     members = tuple(Member(address, is_backend=True) for address in peers if chance.random() < 0.7)
-    nodes = tuple(Member(ip_address(f"10.255.0.{number}")) for number in range(1, chance.randint(2, 5)))
+    nodes = tuple(
+        Member(ip_address(f"{net}{number}"))
+        for net in ("10.255.0.", "2001:db8:ff::")
+        for number in range(1, chance.randint(2, 4))
+    )
     vips = _vips(chance, pools)
     return AgentWorld(
-        (ip_address(f"10.0.{own >> 8}.{own & 255}"),), own, (*members, *nodes), pools, vips, backends,
+        _ends(chance, own), own, (*members, *nodes), pools, vips, backends,
         _sockets(chance, vips), chance.random() < 0.95,
     )  # fmt: skip
 
 
 def _source(chance: Random) -> Address:
     """An outer source; those full of ones make checksums carry twice."""
+    few = chance.randint(1, 254)
     return ip_address(
-        chance.choice((f"10.255.0.{chance.randint(1, 254)}", "255.255.255.255", "255.255.255.254"))
+        chance.choice((f"10.255.0.{few}", "255.255.255.255", "255.255.255.254", f"2001:db8:ff::{few}"))
     )
+
+
+def _ends(chance: Random, number: int) -> tuple[Address, ...]:
+    """Where a backend's tunnels end: of both families, or of one."""
+    ipv4, ipv6 = ip_address(0x0A000000 + number), ip_address((0x20010DB8000F << 80) + number)
+    return chance.choice(((ipv4, ipv6), (ipv4, ipv6), (ipv4, ipv6), (ipv4,), (ipv6,)))
 
 
 def _ids(chance: Random, count: int) -> list[int]:
@@ -77,10 +88,15 @@ def _ids(chance: Random, count: int) -> list[int]:
     return list(dict.fromkeys(each for each in ids if each != UNKNOWN)) or [1]
 
 
-def _backend(chance: Random, number: int, address: str) -> Backend:
-    interface = chance.choice((LOOPBACK, LOOPBACK, LOOPBACK, chance.choice(ELSEWHERE), 0))
-    where = ip_address(address) if chance.random() < 0.75 else ip_address("255.255.255.254")
-    return Backend(number, chance.random() < 0.7, Way(where, interface, chance.choice(MTUS)))
+def _backend(chance: Random, number: int) -> Backend:
+    ways = {end.version: _way(chance, end) for end in _ends(chance, number)}
+    return Backend(number, chance.random() < 0.7, ways.get(4), ways.get(6))
+
+
+def _way(chance: Random, end: Address) -> Way:
+    interface = chance.choice((LOOPBACK, LOOPBACK, LOOPBACK, LOOPBACK, chance.choice(ELSEWHERE), 0))
+    carries = end.version == 4 and chance.random() < 0.25
+    return Way(ip_address("255.255.255.254") if carries else end, interface, chance.choice(MTUS))
 
 
 def _row(chance: Random, ids: list[int]) -> Row:
@@ -122,6 +138,7 @@ def _pool(chance: Random, name: str, ids: list[int]) -> Pool:
         staged=_rows(chance, ids) if flow_table and chance.random() < 0.6 else (),
         past=chance.choice(((), _rows(chance, ids), _before(chance, buckets))),
         takes_new=chance.random() < 0.7,
+        tunnel=chance.choice((4, 4, 6)),
         local=chance.random() < 0.2,
     )
 

@@ -6,7 +6,7 @@ from random import Random
 
 LARGEST, SMALLEST = 3200, 14
 """Bytes of a frame that BPF_PROG_TEST_RUN takes, less some room."""
-HEADERS = 90
+HEADERS = 124
 """Most changes hit the first bytes: no program looks much further."""
 ODD_BYTES = (0, 1, 4, 5, 6, 0x0F, 0x11, 0x2F, 0x45, 0x46, 0x60, 0x7F, 0x80, 0xFF)
 

@@ -17,8 +17,8 @@ EARLY = 4
 """One in so many comes before the world's changes."""
 OTHER_KINDS = (headers.ARP, VLAN, OUTER_VLAN, IPV4, IPV6, 0x0801, 0x0608, 0, 0xFFFF)
 OTHER_MACS = (b"\xff" * 6, b"\x01\0\x5e\0\0\x05", bytes(6))
-ROOMS = (4, 64, 188, 192, 196, 200, 216)
-OUTER_SIZES = (24, 28)
+ROOMS = (4, 64, 168, 172, 176, 188, 192, 196, 200, 216)
+OUTER_SIZES = (24, 28, 44, 48)
 
 
 def kind_of(vip: Vip) -> int:
