@@ -41,7 +41,7 @@ DELTAS = (0, 0, 0, 0, 1, 2, 3, 4, -1, 1000, (1 << 20) - 1, 1 << 20, -(1 << 20), 
 REFUSED_BITS = (0x8000, 0x4000, 0x1000, 0x0800, 0x0400, 0x0001, 0x0002, 0x0004)
 IGNORED_BITS = (0x0200, 0x0100, 0x0080, 0x0040, 0x0020)
 MARKS = (MARKED, MARKED, SETTLED, MARKED | SETTLED)
-ROOMS = (4, 192, 208, 212, 216, 216)
+ROOMS = (4, 168, 192, 208, 212, 216, 216)
 
 
 @dataclass(slots=True)
@@ -264,7 +264,7 @@ AIMS: tuple[tuple[Callable[[AgentTraffic], Packet], float], ...] = (
     (AgentTraffic.flow, 36),
     (AgentTraffic.any_vip, 6),
     (AgentTraffic.in_sync, 4),
-    (AgentTraffic.without_room, 3),
+    (AgentTraffic.without_room, 5),
     (AgentTraffic.sized, 8),
     (AgentTraffic.of_socket, 20),
     (AgentTraffic.inner_cut, 3),

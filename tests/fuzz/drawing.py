@@ -39,7 +39,7 @@ def draw_node(chance: Random) -> NodeWorld:
     backends = tuple(_backend(chance, number) for number in ids)
     pools = tuple(_pool(chance, f"pool-{number}", ids) for number in range(chance.randint(2, 5)))
     pools = (*pools[:-1], _troubled(chance, pools[-1]))
-    sources = tuple(_source(chance) for _ in range(chance.choice((1, 2, 3, 4, 5, 9))))
+    sources = _sources(chance)
     own_mac = OWN_MAC if chance.random() < 0.9 else b""
     return NodeWorld(pools, _vips(chance, pools), backends, sources, own_mac, chance.random() < 0.3)
 
@@ -67,18 +67,22 @@ def draw_agent(chance: Random) -> AgentWorld:
     )  # fmt: skip
 
 
-def _source(chance: Random) -> Address:
-    """An outer source; those full of ones make checksums carry twice."""
-    few = chance.randint(1, 254)
-    return ip_address(
-        chance.choice((f"10.255.0.{few}", "255.255.255.255", "255.255.255.254", f"2001:db8:ff::{few}"))
-    )
+def _sources(chance: Random) -> tuple[Address, ...]:
+    """Outer sources of both families, or of one; IPv4's that are full of ones make checksums carry twice."""
+    odd = ("255.255.255.255", "255.255.255.254")
+    ipv4 = [chance.choice((f"10.255.0.{chance.randint(1, 254)}", *odd)) for _ in range(_few(chance))]
+    ipv6 = [f"2001:db8:ff::{chance.randint(1, 254)}" for _ in range(_few(chance))]
+    return tuple(map(ip_address, chance.choice((ipv4 + ipv6,) * 6 + (ipv4, ipv6))))
+
+
+def _few(chance: Random) -> int:
+    return chance.choice((1, 1, 2, 3, 4, 5))
 
 
 def _ends(chance: Random, number: int) -> tuple[Address, ...]:
     """Where a backend's tunnels end: of both families, or of one."""
     ipv4, ipv6 = ip_address(0x0A000000 + number), ip_address((0x20010DB8000F << 80) + number)
-    return chance.choice(((ipv4, ipv6), (ipv4, ipv6), (ipv4, ipv6), (ipv4,), (ipv6,)))
+    return chance.choice(((ipv4, ipv6),) * 6 + ((ipv4,), (ipv6,)))
 
 
 def _ids(chance: Random, count: int) -> list[int]:

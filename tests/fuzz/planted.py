@@ -62,7 +62,7 @@ NODE = (
         "ip->priority << 4 | ip->flow_lbl[0] >> 4", "ip->priority << 4 | ip->flow_lbl[0] >> 5",
     ),
     Fault(
-        "tags stay before what is pushed", "node", "encap.h", "(int)link - (int)", "ETH_HLEN - (int)",
+        "tags stay before what is pushed", "node", "encap.h", "(int)before - (int)", "ETH_HLEN - (int)",
     ),
     Fault(
         "one word of an IPv6 source is not hashed", "node", "hash.h",
@@ -70,16 +70,41 @@ NODE = (
     ),
     Fault(
         "only two outer sources are used", "node", "node.bpf.c",
-        "bucket & state->control.source_mask & (SOURCE_PLACES - 1)", "bucket & 1",
+        "bucket & state->control.source_mask[which] & (SOURCE_PLACES - 1)", "bucket & 1",
     ),
-    Fault("the outer packet lives too short", "node", "encap.h", "outer->ttl = 64;", "outer->ttl = 63;"),
+    Fault("the outer packet lives too short", "node", "encap.h", "outer->ttl = HOPS;", "outer->ttl = 63;"),
+    Fault("the outer IPv6 packet lives too short", "node", "encap.h", "outer->hops = HOPS;", "outer->hops = 63;"),
+    Fault(
+        "an outer IPv6 packet is as long as with its header", "node", "encap.h",
+        "WRITE(outer->size, bpf_htons(packet->size + GRE_SIZE + key_size));",
+        "WRITE(outer->size, bpf_htons(packet->size + 40 + GRE_SIZE + key_size));",
+    ),
+    Fault(
+        "the outer traffic class is four bits off", "node", "encap.h",
+        "(__u64)(packet->dscp & 0xf) << 60", "(__u64)(packet->dscp & 0xf) << 56",
+    ),
+    Fault(
+        "half of an outer IPv6 source is the other half", "node", "encap.h",
+        "WRITE(outer->source[1], from[1]);", "WRITE(outer->source[1], from[0]);",
+    ),
+    Fault(
+        "no stamp in the flow label", "node", "encap.h", "WRITE(outer->label, bpf_htons(way->stamp));", "",
+    ),
+    Fault(
+        "IPv6 sources are spread as IPv4's are", "node", "node.bpf.c",
+        "bucket & state->control.source_mask[which] &", "bucket & state->control.source_mask[0] &",
+    ),
+    Fault(
+        "IPv6 tunnels are looked for among IPv4's", "node", "table.h",
+        "current & CURRENT_TUNNEL_IPV6 ? TUNNELS_IPV6 : 0", "0",
+    ),
     Fault(
         "the outer checksum is folded once", "node", "encap.h",
         "return ~sum_of(sum_of(sum));", "return ~sum_of(sum);",
     ),
     Fault(
         "the outer packet may be fragmented", "node", "encap.h",
-        "outer->fragment = bpf_htons(0x4000);", "outer->fragment = 0;",
+        "WRITE(outer->fragment, bpf_htons(0x4000));", "WRITE(outer->fragment, 0);",
     ),
     Fault("no stamp", "node", "node.bpf.c", "way->stamp = current;", "way->stamp = 0;"),
     Fault(
@@ -99,11 +124,11 @@ NODE = (
     ),
     Fault(
         "what just fits the next hop is too big", "node", "encap.h",
-        "packet->size + outer_size > way->tunnel->mtu", "packet->size + outer_size >= way->tunnel->mtu",
+        "packet->size + size > way->tunnel->mtu", "packet->size + size >= way->tunnel->mtu",
     ),
     Fault(
         "a keyed packet is counted as keyless", "node", "encap.h",
-        "OUTER_SIZE + KEY_SIZE, OUTCOME_forwarded_keyed)", "OUTER_SIZE + KEY_SIZE, OUTCOME_forwarded)",
+        "return key_size ? OUTCOME_forwarded_keyed : OUTCOME_forwarded;", "return OUTCOME_forwarded;",
     ),
     Fault(
         "bytes of a VIP are not counted", "node", "node.bpf.c",
@@ -154,6 +179,13 @@ AGENT = (
     Fault(
         "outer fragments are taken", "agent", "decap_parse.h",
         "if (outer.is_fragment || !is_plain(&outer))", "if (!is_plain(&outer))",
+    ),
+    Fault(
+        "IPv6 members are those of IPv4", "agent", "decap_parse.h",
+        "(struct sender){outer.source, family}", "(struct sender){outer.source, FAMILY_IP4}",
+    ),
+    Fault(
+        "the stamp is read from the flow label's start", "agent", "decap_parse.h", "flow_lbl[1])", "flow_lbl[0])",
     ),
     Fault(
         "GRE with a sequence number is taken", "agent", "decap_gre.h",
@@ -229,8 +261,8 @@ AGENT = (
         "*(__u32 *)(to + 8) = *(__u32 *)(from + 8);", "*(__u16 *)(to + 8) = *(__u16 *)(from + 8);",
     ),
     Fault(
-        "too long for the next hop, and sent", "agent", "decap.bpf.c",
-        "if (packet->inner.size + size > way->tunnel->mtu)", "if (packet->inner.size > way->tunnel->mtu)",
+        "too long for the next hop, and sent", "agent", "encap.h",
+        "if (packet->size + size > way->tunnel->mtu)", "if (packet->size > way->tunnel->mtu)",
     ),
     Fault(
         "tags are lost at the end of the tunnel", "agent", "decap.bpf.c",

@@ -63,6 +63,7 @@ def test_programs_and_models_agree_on_every_case_that_was_kept(processes: Worker
     ] == []
 
 
+@pytest.mark.timeout(300)
 def test_every_planted_fault_is_found(processes: Workers) -> None:
     assert len(FAULTS) >= 20
     assert [each.fault.name for each in hunt_all(processes, FAULTS) if not each.what] == []
@@ -79,7 +80,7 @@ def test_a_fault_that_no_longer_fits_the_c_is_an_error(tmp_path: Path) -> None:
 
 
 def test_without_a_fault_nothing_is_found(processes: Workers) -> None:
-    sound = Fault("none", "node", "encap.h", "outer->ttl = 64;", "outer->ttl = 64; /* sound */")
+    sound = Fault("none", "node", "encap.h", "outer->ttl = HOPS;", "outer->ttl = HOPS; /* sound */")
     (found,) = processes.map(_hunt_briefly, iter((sound,)))
     assert found == Finding(sound, 8000)
 
@@ -90,7 +91,7 @@ def _hunt_briefly(fault: Fault) -> Finding:
 
 def shrink_wrong_ttl(directory: Path) -> tuple[Case, Case]:
     """Find a planted fault in a round, in a worker; return the whole case and the one made small."""
-    fault = Fault("ttl", "node", "encap.h", "outer->ttl = 64;", "outer->ttl = 63;")
+    fault = Fault("ttl", "node", "encap.h", "outer->ttl = HOPS;", "outer->ttl = 63;")
     where = place().at(plant(fault, directory))
     case = Round("node", SEED, 1).draw()
     found = where.trial(case.world, case.packets)
