@@ -19,7 +19,7 @@ from lbnode.daemon.credentials import Credentials
 from lbnode.daemon.hops import NextHops
 from lbnode.daemon.lock import locked
 from lbnode.daemon.memory import Memory
-from lbnode.daemon.tree import make_tree
+from lbnode.daemon.tree import make_tree, read_access, root_of
 from lbnode.dataplane.node import NodeDataPlane
 from lbnode.dataplane.node import unload as unload_plane
 from lbnode.dataplane.values import Limits
@@ -28,23 +28,27 @@ from lbnode.netdev.links import link_named
 from lbnode.netdev.netlink import Netlink
 from lbnode.rpc.listen import check_listen_address
 from lbnode.settings.node import BgpSettings, NodeSettings
+from lbnode.settings.source import BadSettingsError
+from lbnode.settings.store import ZooKeeperSettings
+from lbnode.store.access import Access, Party
 from lbnode.store.copy import DiskCopy
 from lbnode.store.interest import OF_NODES
+from lbnode.store.protection import Protected, protect
 
 COMMAND = "lbnode"
 
 
 async def run(settings: NodeSettings) -> None:
     """Run a node until SIGTERM or SIGINT. Its program, tables and pins stay in the kernel."""
-    credentials = check(settings)
+    credentials, access = check(settings)
     with locked(settings.run_dir, COMMAND):
-        await _run(settings, credentials)
+        await _run(settings, credentials, access)
 
 
-def check(settings: NodeSettings) -> Credentials | None:
-    """Return the node's credentials after judging them and all listening addresses; nothing is changed.
+def check(settings: NodeSettings) -> tuple[Credentials | None, Access | None]:
+    """Return who the node is to its callers and to the store, after judging secrets and listening addresses.
 
-    Raises BadSettingsError and ListenError.
+    Nothing is changed. Raises BadSettingsError and ListenError.
     """
     rpc = settings.rpc
     credentials = None
@@ -52,10 +56,10 @@ def check(settings: NodeSettings) -> Credentials | None:
         credentials = Credentials(rpc.tls, "rpc.tls", lambda said: check_server(said, settings.fleet))
     for address in rpc.listen:
         check_listen_address(address, protected=credentials is not None or rpc.insecure)
-    return credentials
+    return credentials, read_access(settings.store, Party.NODES)
 
 
-async def _run(settings: NodeSettings, credentials: Credentials | None) -> None:
+async def _run(settings: NodeSettings, credentials: Credentials | None, access: Access | None) -> None:
     dirty = asyncio.Event()
     async with Netlink() as netlink:
         await link_named(netlink, settings.interface)
@@ -69,7 +73,7 @@ async def _run(settings: NodeSettings, credentials: Credentials | None) -> None:
                 credentials=credentials,
                 interface=interface,
                 memory=Memory(
-                    make_tree(settings.store, settings.fleet, OF_NODES), DiskCopy(settings.state_dir)
+                    make_tree(settings.store, settings.fleet, OF_NODES, access), DiskCopy(settings.state_dir)
                 ),
                 plane=plane,
                 hops=NextHops(netlink, dirty.set),
@@ -97,6 +101,14 @@ def unload(settings: NodeSettings) -> None:
         if bpffs.is_mounted(directory):
             unload_plane(directory)
             bpffs.unmount(directory)
+
+
+def protect_store(settings: NodeSettings) -> Protected:
+    """Give every znode of the fleet the ACL that it would be made with. Raises BadSettingsError, StoreError."""
+    access = read_access(settings.store, Party.NODES)
+    if access is None or not isinstance(settings.store, ZooKeeperSettings):
+        raise BadSettingsError("store.secret_file: missing; without a secret there is nothing to protect by")
+    return protect(",".join(settings.store.hosts), root_of(settings.fleet), access)
 
 
 def bpffs_of(settings: NodeSettings) -> Path:

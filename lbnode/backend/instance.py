@@ -14,8 +14,9 @@ from lbnode.backend.settings import BackendSettings
 from lbnode.daemon.hops import NextHops
 from lbnode.daemon.lock import locked
 from lbnode.daemon.memory import Memory
-from lbnode.daemon.tree import make_tree
+from lbnode.daemon.tree import make_tree, read_access
 from lbnode.netdev import Netlink
+from lbnode.store.access import Access, Party
 from lbnode.store.copy import DiskCopy
 from lbnode.store.interest import OF_AGENTS
 
@@ -25,8 +26,9 @@ COMMAND = "lbbackend"
 async def run(settings: BackendSettings) -> None:
     """Run the agent until SIGTERM or SIGINT; what it set up stays.
 
-    Raises BackendError, NetdevError, DataPlaneError: it could not start.
+    Raises BadSettingsError, BackendError, NetdevError, DataPlaneError: it could not start.
     """
+    access = read_access(settings.store, Party.BACKENDS)
     with locked(settings.run_dir, COMMAND):
         async with Netlink() as netlink:
             dirty = asyncio.Event()
@@ -35,13 +37,14 @@ async def run(settings: BackendSettings) -> None:
             try:
                 host = await Host.open(settings, netlink, hops)
                 with contextlib.closing(host):
-                    await _run(settings, host, dirty)
+                    await _run(settings, access, host, dirty)
             finally:
                 await hops.close()
 
 
-async def _run(settings: BackendSettings, host: Host, dirty: asyncio.Event) -> None:
-    memory = Memory(make_tree(settings.store, settings.fleet, OF_AGENTS), DiskCopy(settings.state_dir))
+async def _run(settings: BackendSettings, access: Access | None, host: Host, dirty: asyncio.Event) -> None:
+    tree = make_tree(settings.store, settings.fleet, OF_AGENTS, access)
+    memory = Memory(tree, DiskCopy(settings.state_dir))
     agent = Agent(settings, AgentFleet(memory), host, dirty)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, agent.stop)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 
 from lbnode.certs.authority import Pair, issue, make_authority
 from lbnode.certs.errors import CertificateError
@@ -18,13 +20,14 @@ from lbnode.cli.ctl_session import BAD_INPUT, FAILED, fail
 from lbnode.model.access import Identity, IdentityError, Role
 from lbnode.settings.secret import read_public, read_secret
 from lbnode.settings.source import BadSettingsError
+from lbnode.store.access import Party, digest_id
 
 AUTHORITY = "ca"
 PUBLIC, PRIVATE = 0o644, 0o600
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="""Make the certificates for mutual TLS between nodes and whoever asks them.
+    help="""Make the certificates and secrets by which a fleet knows its own.
 
     \b
     Examples:
@@ -32,6 +35,7 @@ app = typer.Typer(
       lbctl certs issue demo node n1 --address 10.0.1.1        n1.crt and n1.key, for rpc.tls of node n1
       lbctl certs issue demo operator alice                    may change the fleet
       lbctl certs issue demo reader grafana                    may look
+      lbctl certs store                                        store-nodes.yaml, store-backends.yaml, for ZooKeeper
       lbctl certs show n1.crt                                  for whom, under which addresses, until when
 
     Certificates of an authority of your own work too: they need a URI evenkeel://FLEET/ROLE/NAME among their
@@ -54,7 +58,7 @@ def ca(
     with _reported():
         Identity(fleet, Role.NODE, AUTHORITY)
         pair = make_authority(fleet, datetime.now(UTC), timedelta(days=days))
-        _write(directory, AUTHORITY, pair, renew=False)
+        _write_pair(directory, AUTHORITY, pair, renew=False)
         typer.echo(f"fleet {fleet}: authority for {days} days in {directory / AUTHORITY}.crt and .key")
 
 
@@ -81,8 +85,27 @@ def issue_certificate(
         pair = issue(
             _authority(directory), Identity(fleet, role, name), hosts, datetime.now(UTC), timedelta(days=days)
         )
-        _write(directory, name, pair, renew)
+        _write_pair(directory, name, pair, renew)
         typer.echo(f"{_line(describe(pair.certificate))}: {directory / name}.crt and .key")
+
+
+@app.command("store")
+def store_secrets(
+    directory: Directory = HERE,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Replace the files, and with them both passwords.")
+    ] = False,
+) -> None:
+    """Make the two secrets with which nodes and backends prove to ZooKeeper whose daemons they are.
+
+    Each file names the other party without its password: backends cannot become nodes.
+    """
+    passwords = {party: secrets.token_urlsafe(32) for party in Party}
+    files = [(f"store-{party.value}.yaml", _secret(party, passwords), PRIVATE) for party in Party]
+    with _reported():
+        _write(directory, files, renew)
+        for name, _, _ in files:
+            typer.echo(f"{directory / name}: for store.secret_file")
 
 
 @app.command()
@@ -93,6 +116,17 @@ def show(
     with _reported():
         for file in files:
             typer.echo(f"{file}: {_line(describe(read_public(file, str(file))))}")
+
+
+def _secret(party: Party, passwords: Mapping[Party, str]) -> bytes:
+    """What one party knows: its own password, and the other's id."""
+    (other,) = set(Party) - {party}
+    known = {
+        "party": party.value,
+        "password": passwords[party],
+        "other": digest_id(other, passwords[other]),
+    }
+    return yaml.safe_dump(known, sort_keys=False).encode()
 
 
 def _line(said: Certificate) -> str:
@@ -107,17 +141,20 @@ def _authority(directory: Path) -> Pair:
     return Pair(read_public(files[0], "authority"), read_secret(files[1], "authority"))
 
 
-def _write(directory: Path, name: str, pair: Pair, renew: bool) -> None:
-    """Write both files, each whole or not at all."""
-    parts = ((".key", pair.key, PRIVATE), (".crt", pair.certificate, PUBLIC))
+def _write_pair(directory: Path, name: str, pair: Pair, renew: bool) -> None:
+    files = [(f"{name}.key", pair.key, PRIVATE), (f"{name}.crt", pair.certificate, PUBLIC)]
+    _write(directory, files, renew)
+
+
+def _write(directory: Path, files: Sequence[tuple[str, bytes, int]], renew: bool) -> None:
+    """Write files (name, content, mode), each whole or not at all, and none over another unless `renew`."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for suffix, _, _ in parts:
-            path = directory / f"{name}{suffix}"
-            if path.exists() and not renew:
-                raise CertificateError(f"{path} exists: use another --dir, or --renew for a certificate")
-        for suffix, content, mode in parts:
-            _replace(directory / f"{name}{suffix}", content, mode)
+        for name, _, _ in files:
+            if (directory / name).exists() and not renew:
+                raise CertificateError(f"{directory / name} exists: use another --dir, or --renew")
+        for name, content, mode in files:
+            _replace(directory / name, content, mode)
     except OSError as error:
         raise CertificateError(f"write {error.filename or directory}: {error.strerror}") from error
 

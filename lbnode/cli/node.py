@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from lbnode.app.build import check as check_node
+from lbnode.app.build import protect_store
 from lbnode.app.build import run as run_node
 from lbnode.app.build import unload as unload_node
-from lbnode.cli.daemon import LogAsJson, configure_logging, report_failures
+from lbnode.cli.daemon import FAILED, LogAsJson, configure_logging, report_failures
 from lbnode.settings.node import NodeSettings
 from lbnode.settings.source import load
 
@@ -27,6 +28,8 @@ app = typer.Typer(
       lbnode check --config /etc/evenkeel/lbnode.yaml
 
       lbnode run --config /etc/evenkeel/lbnode.yaml
+
+      lbnode protect
 
       lbnode unload
 
@@ -61,6 +64,22 @@ def unload(config: Config = DEFAULT_CONFIG) -> None:
         settings = load(NodeSettings, config)
         unload_node(settings)
         typer.echo(f"{settings.name}: program, tables and pins are gone")
+
+
+@app.command()
+def protect(config: Config = DEFAULT_CONFIG) -> None:
+    """Close the fleet's records in ZooKeeper to everybody but the fleet: once, where they were open before.
+
+    Records are not looked at: what a stranger wrote while he could becomes the fleet's. Those that still belong to
+    others are listed, and ignored by all daemons.
+    """
+    with report_failures():
+        done = protect_store(load(NodeSettings, config))
+    typer.echo(f"{done.closed} znodes closed, {done.before} were closed before")
+    for znode in done.foreign:
+        typer.echo(f"{znode} belongs to somebody else: delete it", err=True)
+    if done.foreign:
+        raise typer.Exit(FAILED)
 
 
 @app.command()

@@ -1,16 +1,31 @@
-"""The store that a daemon's settings name."""
+"""The store that a daemon's settings name, and what proves there whose daemon it is."""
 
 from __future__ import annotations
 
 from lbnode.settings.store import StoreSettings, ZooKeeperSettings
+from lbnode.settings.store_secret import read_store_secret
+from lbnode.store.access import Access, Party
 from lbnode.store.files import FileTree
 from lbnode.store.interest import Interest
 from lbnode.store.tree import Tree
 from lbnode.store.zookeeper import ZooKeeperTree
 
 
-def make_tree(store: StoreSettings, fleet: str, interest: Interest) -> Tree:
+def make_tree(store: StoreSettings, fleet: str, interest: Interest, access: Access | None) -> Tree:
     """Return the store of `fleet`, not yet started; `interest`: what the daemon needs of it how soon."""
     if isinstance(store, ZooKeeperSettings):
-        return ZooKeeperTree(",".join(store.hosts), f"evenkeel/{fleet}", interest=interest)
+        return ZooKeeperTree(",".join(store.hosts), root_of(fleet), interest=interest, access=access)
     return FileTree(store.path / fleet)
+
+
+def read_access(store: StoreSettings, party: Party) -> Access | None:
+    """Return what the store's secret allows; None where everything is open. Raises BadSettingsError."""
+    if not isinstance(store, ZooKeeperSettings) or store.secret_file is None:
+        return None
+    secret = read_store_secret(store.secret_file, party.value)
+    return Access(party, secret.password, secret.other)
+
+
+def root_of(fleet: str) -> str:
+    """Return the znode of a fleet."""
+    return f"evenkeel/{fleet}"

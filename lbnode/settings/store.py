@@ -17,6 +17,10 @@ class ZooKeeperSettings(BaseModel):
 
     kind: Literal["zookeeper"]
     hosts: tuple[str, ...] = Field(min_length=1, description="a list of host:port of ZooKeeper servers")
+    secret_file: Path | None = Field(
+        None,
+        description="store-nodes.yaml or store-backends.yaml (lbctl certs store); without it all is open",
+    )
 
 
 class FileStoreSettings(BaseModel):

@@ -20,7 +20,8 @@ from kazoo.exceptions import (
 from kazoo.handlers.threading import SequentialThreadingHandler
 from kazoo.retry import KazooRetry
 
-from lbnode.store.tree import ConflictError, ExistsError, MissingError, StoreError, UnavailableError
+from lbnode.store.access import Access
+from lbnode.store.tree import LEADER, ConflictError, ExistsError, MissingError, StoreError, UnavailableError
 
 RETRY_DELAY_S = 0.1
 RETRY_MAX_DELAY_S = 1.0
@@ -51,12 +52,9 @@ class LastWord(logging.Handler):
 
 
 def make_client(
-    hosts: str, session_timeout_s: float, last_word: LastWord, options: dict[str, Any]
+    hosts: str, session_timeout_s: float, last_word: LastWord, access: Access | None
 ) -> KazooClient:
-    """Return a client that tries for ever to connect, and for ever to do what the election asks of it.
-
-    `options` go to KazooClient as they are: authentication, ACLs and TLS.
-    """
+    """Return a client that tries for ever to connect, and for ever to do what the election asks of it."""
     logger = logging.Logger(
         "kazoo", logging.WARNING
     )  # kazoo's complaints go into our own messages, not beside them
@@ -70,7 +68,8 @@ def make_client(
         connection_retry=KazooRetry(sleep_func=handler.sleep_func, **patience),
         command_retry=KazooRetry(sleep_func=handler.sleep_func, **patience),
         logger=logger,
-        **options,
+        auth_data=None if access is None else [access.credentials],
+        default_acl=None if access is None else access.acl(LEADER),
     )
 
 
@@ -86,7 +85,7 @@ def translated(where: str) -> Iterator[None]:
     except BadVersionError as error:
         raise ConflictError(f"{where}: somebody else changed it: read it again") from error
     except NoAuthError as error:
-        raise StoreError(f"{where}: not allowed: check the credentials and the ACL") from error
+        raise StoreError(f"{where}: not allowed: check store.secret_file and the ACL") from error
     except TimeoutError as error:
         raise UnavailableError(f"{where}: no answer in time: whether it was done is not known") from error
     except KazooException as error:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +23,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from lbnode.store.tree import ConflictError, Entry, ExistsError, MissingError, UnavailableError
+import structlog
+
+from lbnode.store.tree import (
+    ConflictError,
+    Entry,
+    ExistsError,
+    MissingError,
+    StoreError,
+    UnavailableError,
+)
+
+log = structlog.get_logger()
 
 JOURNAL_LIMIT = 256 * 1024
 """Bytes after which the journal begins anew."""
@@ -70,8 +82,10 @@ class Directory:
             raise NotADirectoryError(f"{root}: no store there")
         self.root = root
         self.session = uuid4().hex
+        self._left_out: set[str] = set()
         for folder in (root, self._records, root / "sessions", root / "tmp"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _check_closed(folder)
         self._lock_fd = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._session_fd = -1
         try:
@@ -132,8 +146,12 @@ class Directory:
     def read(self, path: str) -> Stored | None:
         """Return the record at `path` on the disk."""
         try:
-            data = (self._records / path).read_bytes()
+            with (self._records / path).open("rb") as file:
+                owner, data = os.fstat(file.fileno()).st_uid, file.read()
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            return None
+        if not _is_ours(owner):
+            self._leave_out(path, owner)
             return None
         head, _, value = data.partition(b"\n")
         try:
@@ -141,6 +159,11 @@ class Directory:
             return Stored(Entry(value, int(fields["version"])), fields["session"])
         except (ValueError, KeyError, TypeError):
             return Stored(Entry(data, 0), None)  # written by hand: whoever decodes the value names the path
+
+    def _leave_out(self, path: str, owner: int) -> None:
+        if path not in self._left_out:
+            log.error("store: a stranger's record: left out", path=str(self._records / path), owner=owner)
+        self._left_out.add(path)
 
     def _paths(self) -> Iterator[str]:
         for folder, _, names in os.walk(self._records):
@@ -270,6 +293,21 @@ class Directory:
             yield
         finally:
             fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+
+
+def _is_ours(owner: int) -> bool:
+    return owner in (0, os.geteuid())
+
+
+def _check_closed(folder: Path) -> None:
+    """Raise StoreError when somebody else could have put something into a folder of the store."""
+    status = folder.stat()
+    if not _is_ours(status.st_uid):
+        raise StoreError(
+            f"store {folder}: belongs to user {status.st_uid}: chown it, or use another directory"
+        )
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise StoreError(f"store {folder}: others can write there: chmod go-w {folder}")
 
 
 def _try_lock(fd: int) -> bool:

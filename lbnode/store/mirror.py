@@ -5,6 +5,10 @@ versions have no persistent watches. An event costs one read, and the read sets 
 events arrive in the server's order (`client.OrderedHandler`), so applying them as they come never goes back
 in time. What may be read at leisure (`interest`) is read once for all that happened to it meanwhile.
 
+Where znodes are protected (`access`), each is judged once, when it is first read: its ACL is asked for together with
+its data. A record that others could have written is left out with a message. A folder of that kind means that all
+could be others': then nothing is believed, and `on_refused` is told.
+
 "Settled": nothing that the server has told of is still being read, but for what is read at leisure. A new epoch is
 then in the mirror if the record that names it is, because the server tells of the one before the other.
 """
@@ -17,10 +21,12 @@ from functools import partial
 from typing import Any
 
 import structlog
-from kazoo.exceptions import KazooException, NoNodeError
+from kazoo.exceptions import KazooException, NoAuthError, NoNodeError
 from kazoo.protocol.states import EventType
 
+from lbnode.store.access import Access
 from lbnode.store.interest import Interest
+from lbnode.store.judge import Judge
 from lbnode.store.tree import Entry
 
 log = structlog.get_logger()
@@ -38,10 +44,14 @@ class Mirror:
         root: str,
         entries: dict[str, Entry],
         interest: Interest,
+        access: Access | None,
         on_settled: Callable[[], None],
         on_rootless: Callable[[], None],
+        on_refused: Callable[[str, str], None],
     ) -> None:
         self._entries, self._interest = entries, interest
+        self._judge = None if access is None else Judge(client, root, access)
+        self._on_refused = on_refused
         self._client, self._root = client, root
         self._on_settled, self._on_rootless = on_settled, on_rootless
         self._loop = asyncio.get_running_loop()
@@ -54,6 +64,7 @@ class Mirror:
         self._late: set[tuple[Callable[[str], None], str]] = set()
         self._leisure: asyncio.TimerHandle | None = None
         self._waiting: list[asyncio.Future[None]] = []
+        self._refused: set[str] = set()
         self._hurried = False
 
     # -- life
@@ -104,6 +115,8 @@ class Mirror:
         if path in self._watched:
             return
         self._watched.add(path)
+        if self._judge is not None and not self._judge.knows(path):
+            self._ask(self._judge.ask(path), self._judge.hear, path)
         generation = self._generation
         watch = partial(self._hand_over, self._on_data_event, generation, path)
         self._ask(self._client.get_async(self._absolute(path), watch=watch), self._on_data, path)
@@ -155,6 +168,8 @@ class Mirror:
             answer = result.get()
         except NoNodeError:
             self._absent(path)
+        except NoAuthError:
+            self._closed(path)
         except KazooException as error:
             if not self._client.connected:
                 return  # the next connection reads everything again
@@ -163,7 +178,8 @@ class Mirror:
             )
         else:
             then(path, answer)
-        self._report()
+        if generation == self._generation:  # else what was heard ended the reading
+            self._report()
 
     def _absent(self, path: str) -> None:
         self._watched.discard(path)
@@ -171,13 +187,34 @@ class Mirror:
         if not path:
             self._on_rootless()
 
+    def _closed(self, path: str) -> None:
+        """It may not be read: somebody else's, or this process has the wrong secret, or none."""
+        if "/" not in path:  # all records of a kind, or of all kinds
+            self._on_refused(path, "this process may not read it")
+            return
+        log.error("store: may not read a znode: left out", znode=self._absolute(path))
+
     def _on_data(self, path: str, answer: Any) -> None:
         value, status = answer
-        if value:
+        if self._judge is not None and not self._judge.is_judged(path, status):
+            self._watched.discard(path)
+            self._fetch(path)
+        elif self._judge is not None and (complaint := self._judge.complaint(path)):
+            self._refuse(path, complaint, is_folder=not value)
+        elif value:
             self._set(path, Entry(value, status.version))
         else:
             self._set(path, None)
             self._list(path)
+
+    def _refuse(self, path: str, complaint: str, is_folder: bool) -> None:
+        if is_folder:
+            self._on_refused(path, complaint)
+            return
+        if path in self._entries or path not in self._refused:
+            log.error("store: a stranger's record: left out", znode=self._absolute(path), reason=complaint)
+        self._refused.add(path)
+        self._set(path, None)
 
     def _on_children(self, path: str, names: list[str]) -> None:
         for gone in self._children.get(path, set()) - set(names):
@@ -190,6 +227,8 @@ class Mirror:
     def _on_data_event(self, generation: int, path: str, event: Any) -> None:
         if generation == self._generation and event.type != EventType.NONE:
             self._watched.discard(path)
+            if self._judge is not None and event.type != EventType.CHANGED:
+                self._judge.forget(path)
             self._soon(self._fetch, path)
 
     def _on_child_event(self, generation: int, path: str, event: Any) -> None:

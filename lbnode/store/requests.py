@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from lbnode.store.access import Access
 from lbnode.store.client import LastWord, translated
 from lbnode.store.mirror import Mirror
 from lbnode.store.tree import ConflictError, Entry, UnavailableError
@@ -16,8 +17,16 @@ from lbnode.store.tree import ConflictError, Entry, UnavailableError
 class Requests:
     """What one client asks of the records below `root`. Paths are the port's. On the loop."""
 
-    def __init__(self, client: Any, root: str, mirror: Mirror, timeout_s: float, last_word: LastWord) -> None:
-        self._client, self._root, self._mirror = client, root, mirror
+    def __init__(
+        self,
+        client: Any,
+        root: str,
+        mirror: Mirror,
+        timeout_s: float,
+        last_word: LastWord,
+        access: Access | None,
+    ) -> None:
+        self._client, self._root, self._mirror, self._access = client, root, mirror, access
         self._timeout_s, self._last_word = timeout_s, last_word
         self._loop = asyncio.get_running_loop()
         self.open = False
@@ -29,7 +38,9 @@ class Requests:
         await self._ask(
             "create",
             path,
-            lambda: self._client.create_async(where, value, ephemeral=ephemeral, makepath=True),
+            lambda: self._client.create_async(
+                where, value, acl=self._acl(path), ephemeral=ephemeral, makepath=True
+            ),
         )
         self._note(path, Entry(value, 0))
 
@@ -57,7 +68,7 @@ class Requests:
         """
         transaction = self._client.transaction()
         transaction.delete(self.absolute(path), version=version)
-        transaction.create(self.absolute(path), value, ephemeral=True)
+        transaction.create(self.absolute(path), value, acl=self._acl(path), ephemeral=True)
         outcome = await self._ask("announce", path, transaction.commit_async)
         if any(isinstance(step, Exception) for step in outcome):
             raise ConflictError(f"{self._where('announce', path)}: {outcome!r}")
@@ -76,6 +87,9 @@ class Requests:
     def absolute(self, path: str) -> str:
         """The znode of a record."""
         return f"{self._root}/{path}"
+
+    def _acl(self, path: str) -> Any:
+        return None if self._access is None else self._access.acl(path)
 
     async def _ask(self, verb: str, path: str, issue: Callable[[], Any]) -> Any:
         if not self.open:

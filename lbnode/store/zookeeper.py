@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
 
 import structlog
 from kazoo.exceptions import KazooException
 from kazoo.protocol.states import KazooState
 
+from lbnode.store.access import Access
 from lbnode.store.announcements import RACES, Announcements
 from lbnode.store.client import LastWord, make_client
 from lbnode.store.election import ZooKeeperCandidate
 from lbnode.store.interest import EVERYTHING, Interest
+from lbnode.store.layout import make_folders
 from lbnode.store.mirror import Mirror
 from lbnode.store.requests import Requests
 from lbnode.store.tree import (
@@ -40,6 +41,12 @@ SESSION_TIMEOUT_S = 6.0
 COMPLAIN_AFTER_S = 2.0
 COMPLAIN_AGAIN_S = 60.0
 STOP_PATIENCE_S = 5.0
+ROOTLESS_S = 0.5
+"""Until a root that was not there is looked for again."""
+
+REFUSED_S = 2.0
+"""Until a store that was refused is looked at again."""
+
 CATCH_UP_S = 0.5
 
 
@@ -47,7 +54,7 @@ class ZooKeeperTree:
     """`Tree` in ZooKeeper. See `lbnode.store.tree.Tree` for what the methods promise.
 
     `hosts` is "host:port,host:port"; `root` the znode under which everything lies; `interest` says what of it this
-    process needs how soon; `client_options` go to KazooClient.
+    process needs how soon; `access` who it is and who may do what: without it everything is open to everybody.
     """
 
     def __init__(
@@ -55,14 +62,14 @@ class ZooKeeperTree:
         hosts: str,
         root: str,
         session_timeout_s: float = SESSION_TIMEOUT_S,
-        client_options: Mapping[str, Any] | None = None,
         interest: Interest = EVERYTHING,
+        access: Access | None = None,
     ) -> None:
-        self._interest = interest
+        self._interest, self._access = interest, access
         self._hosts, self._root = hosts, "/" + root.strip("/")
         self._timeout_s = session_timeout_s
         self._last_word = LastWord()
-        self._client = make_client(hosts, session_timeout_s, self._last_word, dict(client_options or {}))
+        self._client = make_client(hosts, session_timeout_s, self._last_word, access)
         self._connection = 0
         self._session = Session.LOST
         self._candidate: ZooKeeperCandidate | None = None
@@ -71,6 +78,9 @@ class ZooKeeperTree:
         self._entries: dict[str, Entry] = {}
         self._leader: str | None = None
         self._notice_due = False
+        self._unmade = ""
+        self._refused: tuple[str, str] | None = None
+        self._again: asyncio.TimerHandle | None = None
 
     @property
     def session(self) -> Session:
@@ -95,9 +105,18 @@ class ZooKeeperTree:
         self._loop = asyncio.get_running_loop()
         self._on_change, self._on_session = on_change, on_session
         self._mirror = Mirror(
-            self._client, self._root, self._entries, self._interest, self._settled, self._make_root
+            self._client,
+            self._root,
+            self._entries,
+            self._interest,
+            self._access,
+            on_settled=self._settled,
+            on_rootless=self._rootless,
+            on_refused=self._refuse,
         )
-        self._requests = Requests(self._client, self._root, self._mirror, self._timeout_s, self._last_word)
+        self._requests = Requests(
+            self._client, self._root, self._mirror, self._timeout_s, self._last_word, self._access
+        )
         self._announcements = Announcements(self._requests)
         self._client.add_listener(self._heard)
         self._complain()
@@ -106,6 +125,8 @@ class ZooKeeperTree:
     async def close(self) -> None:
         self._client.remove_listener(self._heard)
         self._mirror.stop()
+        if self._again is not None:
+            self._again.cancel()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -158,19 +179,53 @@ class ZooKeeperTree:
 
     def _make_root(self) -> None:
         """Make the root where it is missing, then read everything."""
-        result = self._client.ensure_path_async(self._root)
-        result.rawlink(lambda made: self._loop.call_soon_threadsafe(self._root_made, made))
+        make_folders(self._client, self._root, self._access, self._root_made)
 
-    def _root_made(self, made: Any) -> None:
-        try:
-            made.get()
-        except KazooException as error:
-            if self._client.connected:
-                log.error("store: cannot make the root; check rights", store=self.address, reason=repr(error))
+    def _root_made(self, problem: str) -> None:
+        self._unmade = problem
+        if self._client.connected:
+            self._mirror.restart()
+
+    def _rootless(self) -> None:
+        """There is no root: it was deleted, or only others may make it."""
+        if self._access is not None and not self._access.makes_folders:
+            self._last_word.text = f"{self._root} is not there yet: start a node of this fleet"
+        elif self._unmade:
+            log.error("store: cannot make the root; check rights", store=self.address, reason=self._unmade)
+        else:
+            self._make_root()
             return
-        self._mirror.restart()
+        self._mirror.stop()
+        self._become(Session.SUSPENDED)
+        self._again_in(ROOTLESS_S)
+
+    def _refuse(self, path: str, reason: str) -> None:
+        """Believe nothing that is in the store: it is not this fleet's alone. Look again in a while."""
+        self._mirror.stop()
+        if self._complaint is not None:
+            self._complaint.cancel()
+        if (path, reason) != self._refused:
+            log.error(
+                "store: refused; going on with what is known, looking again",
+                znode=f"{self._root}/{path}".removesuffix("/"),
+                reason=reason,
+                remedy="check store.secret_file, or protect what is there: lbnode protect",
+            )
+        self._refused = path, reason
+        self._become(Session.SUSPENDED)
+        self._again_in(REFUSED_S)
+
+    def _again_in(self, seconds: float) -> None:
+        if self._again is not None:
+            self._again.cancel()
+        self._again = self._loop.call_later(seconds, self._look_again)
+
+    def _look_again(self) -> None:
+        if self._client.connected:
+            self._make_root()
 
     def _settled(self) -> None:
+        self._refused = None
         self._leader = _first_contender(self._entries)
         if self._session is not Session.CONNECTED:
             if self._complaint is not None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lbnode.store.access import Access, Party, digest_id
 from lbnode.store.files import FileTree
 from lbnode.store.interest import EVERYTHING, Interest
 from lbnode.store.tree import Campaign, Session, Tree
@@ -22,11 +23,23 @@ REPOSITORY = Path(__file__).parents[3]
 
 @dataclass(frozen=True, slots=True)
 class Backing:
-    """One store. `hosts` is empty for a directory; `grace_s` is how long the dead may be taken for living."""
+    """One store. `hosts` is empty for a directory; `grace_s` is how long the dead may be taken for living.
+
+    With a `password` its znodes are closed to everybody but the fleet, and trees are those of `party`.
+    """
 
     kind: str
     root: str
     hosts: str = ""
+    password: str = ""
+    party: str = Party.NODES.value
+
+    @property
+    def access(self) -> Access | None:
+        """Both parties have the same password here."""
+        party = Party(self.party)
+        (other,) = set(Party) - {party}
+        return Access(party, self.password, digest_id(other, self.password)) if self.password else None
 
     @property
     def grace_s(self) -> float:
@@ -35,7 +48,7 @@ class Backing:
     def tree(self, hosts: str = "", interest: Interest = EVERYTHING) -> Tree:
         """Return a tree on this store; `hosts` says how to get there, if not directly."""
         if self.kind == "zookeeper":
-            return ZooKeeperTree(hosts or self.hosts, self.root, SESSION_TIMEOUT_S, interest=interest)
+            return ZooKeeperTree(hosts or self.hosts, self.root, SESSION_TIMEOUT_S, interest, self.access)
         return FileTree(Path(self.root))
 
 

@@ -35,13 +35,14 @@ def own_zookeeper(tmp_path: Path) -> Iterator[ZooKeeperServer]:
     server.stop()
 
 
-@pytest.fixture(params=["files", "zookeeper"])
+@pytest.fixture(params=["files", "zookeeper", "protected"])
 def backing(request: pytest.FixtureRequest, tmp_path: Path) -> Backing:
     """An empty store of each kind."""
     if request.param == "files":
         return Backing("files", str(tmp_path / "store"))
     server: ZooKeeperServer = request.getfixturevalue("zookeeper")
-    return Backing("zookeeper", f"evenkeel/{uuid4().hex}", server.hosts)
+    password = "the fleet's own" if request.param == "protected" else ""
+    return Backing("zookeeper", f"evenkeel/{uuid4().hex}", server.hosts, password)
 
 
 @pytest_asyncio.fixture
