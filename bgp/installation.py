@@ -114,11 +114,14 @@ class Installation:
 def _password(neighbor: Neighbor, path: Path) -> str:
     where = f"neighbors.{neighbor.address}.md5_password_file"
     try:
-        mode = path.stat().st_mode
-        lines = path.read_text().splitlines()
+        with path.open() as file:
+            status = os.fstat(file.fileno())
+            lines = file.read().splitlines()
     except (OSError, ValueError) as error:
         raise SettingsError(f"{where}: read {path}: {getattr(error, 'strerror', None) or error}") from error
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if status.st_uid not in (0, os.geteuid()):
+        raise SettingsError(f"{where}: {path} belongs to user {status.st_uid}: chown root {path}")
+    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise SettingsError(f"{where}: {path} is open to other users: chmod 600 {path}")
     if not lines:
         raise SettingsError(f"{where}: {path} is empty: its first line is the password")

@@ -85,6 +85,10 @@ class Speaker:
         """The process id of ExaBGP, or None while it does not run."""
         return None if self._process is None else self._process.pid
 
+    def check(self) -> None:
+        """Raise SettingsError for a password that cannot be read or used, before anything is started."""
+        self._installation.mark()
+
     async def start(self) -> None:
         """Adopt the running ExaBGP, if there is one with this configuration, or start one.
 
@@ -301,7 +305,7 @@ class Speaker:
             if state != UP:
                 _log.warning(
                     "router %s: %s after %g s: check that it answers on TCP port 179 from here, expects this "
-                    "address and AS, and has the same password; trying on",
+                    "address and AS, and has the same password and TTL security; trying on",
                     address,
                     state,
                     SILENT_S,

@@ -48,7 +48,7 @@ async def run(settings: NodeSettings) -> None:
 def check(settings: NodeSettings) -> tuple[Credentials | None, Access | None]:
     """Return who the node is to its callers and to the store, after judging secrets and listening addresses.
 
-    Nothing is changed. Raises BadSettingsError and ListenError.
+    Nothing is changed. Raises BadSettingsError, ListenError and SettingsError.
     """
     rpc = settings.rpc
     credentials = None
@@ -56,6 +56,9 @@ def check(settings: NodeSettings) -> tuple[Credentials | None, Access | None]:
         credentials = Credentials(rpc.tls, "rpc.tls", lambda said: check_server(said, settings.fleet))
     for address in rpc.listen:
         check_listen_address(address, protected=credentials is not None or rpc.insecure)
+    speaker = make_speaker(settings, lambda: None)
+    if speaker is not None:
+        speaker.check()
     return credentials, read_access(settings.store, Party.NODES)
 
 

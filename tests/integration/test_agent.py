@@ -290,6 +290,21 @@ def test_a_stranger_is_dropped_until_the_fleet_takes_it_in(
         exchange(connection)
 
 
+def test_a_node_that_moves_is_a_stranger_at_its_old_address(
+    backend: Backend, node: Node, server: None
+) -> None:
+    backend.serve()
+    member = NodeMember(NodeName("n1"), (STRANGER,), 1)
+    in_store(backend.directory, lambda store: store.put_node(member))
+    eventually("the new address is let in", lambda: f"sources=['{STRANGER}']" in backend.log)
+    with pytest.raises(TimeoutError):
+        connect(backend.cable, timeout_s=1.2)
+    assert backend.status()["packets"]["drop_stranger"] > 0
+    node.source = STRANGER
+    with connect(backend.cable) as connection:
+        exchange(connection)
+
+
 def test_a_removed_member_is_a_stranger_again(backend: Backend, node: Node, server: None) -> None:
     backend.serve()
     in_store(backend.directory, lambda store: store.remove_node(NodeName("n1")))

@@ -104,6 +104,25 @@ def test_a_certificate_of_no_use_ends_the_start_with_one_line(
     assert not (directory / "run").exists()
 
 
+def test_a_password_that_others_can_read_ends_the_start_with_one_line(directory: Path) -> None:
+    password = directory / "password"
+    password.write_text("secret")
+    password.chmod(0o644)
+    neighbor = {"address": "127.0.0.2", "peer_as": 65000, "md5_password_file": str(password)}
+    bgp = {
+        "local_as": 65001,
+        "router_id": "127.0.0.1",
+        "local_address": "127.0.0.1",
+        "neighbors": [neighbor],
+    }
+    ended = run(LBNODE, "run", "--config", config(directory, bgp=bgp))
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert "127.0.0.2.md5_password_file: " in line
+    assert f"is open to other users: chmod 600 {password}" in line
+    assert not (directory / "run").exists()
+
+
 def test_check_reads_the_settings_and_changes_nothing(directory: Path) -> None:
     good = run(LBNODE, "check", "--config", config(directory))
     assert good.returncode == 0

@@ -86,9 +86,8 @@ class Router:
         return self.control.routes(ip_network(prefix))
 
     def counter(self, name: str) -> int:
-        """A counter of the namespace's network stack, as nstat names it."""
-        kernel = json.loads(run(inside(self.namespace, ["nstat", "-a", "-z", "-s", "-j", name])))["kernel"]
-        return int(kernel[name])
+        """A counter of the router's network stack."""
+        return counter(self.namespace, name)
 
     def next_hops(self, prefix: str) -> set[str]:
         """The next hops of `prefix` in the kernel's table."""
@@ -145,6 +144,10 @@ class Node:
             "settings": self.settings() if settings is None else settings,
         }
         return self._stack.enter_context(Daemon(self.namespace, arguments))
+
+    def counter(self, name: str) -> int:
+        """A counter of the node's network stack."""
+        return counter(self.namespace, name)
 
     def cut(self) -> None:
         """Cut the cable without a word, as a dying machine does."""
@@ -215,6 +218,12 @@ class Daemon:
         for line in self._process.stdout:
             fields = json.loads(line)
             (self.answers if "done" in fields else self.states).append(fields)
+
+
+def counter(namespace: str, name: str) -> int:
+    """A counter of a namespace's network stack, as nstat names it."""
+    kernel = json.loads(run(inside(namespace, ["nstat", "-a", "-z", "-s", "-j", name])))["kernel"]
+    return int(kernel[name])
 
 
 def make_namespace(name: str, stack: ExitStack) -> None:

@@ -13,6 +13,8 @@ VIP = "192.0.2.1/32"
 VIP2 = "192.0.2.2/32"
 VIP6 = "2001:db8:1::1/128"
 GRACEFUL_SHUTDOWN = "65535:0"
+TOO_FAR = "TcpExtTCPMinTTLDrop"
+"""The kernel's counter of segments whose TTL says that they have come too far."""
 PASSWORD = "s3cret # ; word"
 
 
@@ -113,6 +115,35 @@ def test_another_password_than_the_routers_gives_no_session(
     refused = "TcpExtTCPMD5Failure"
     eventually("a refused segment", lambda: silent_router.counter(refused) > 0)
     assert daemon.state["neighbors"][str(silent_router.address)].startswith("down: ")
+
+
+def test_a_node_without_the_password_gets_no_session(silent_router: Router, node: Node) -> None:
+    silent_router.protection = {"md5_password": PASSWORD}
+    silent_router.start()
+    daemon = node.daemon()
+    daemon.announce(VIP)
+    eventually("a refused segment", lambda: silent_router.counter("TcpExtTCPMD5NotFound") > 0)
+    state = daemon.state["neighbors"][str(silent_router.address)]
+    assert state.startswith("down: ")
+    assert not silent_router.next_hops(VIP)
+
+
+def test_a_router_with_ttl_security_refuses_a_node_that_could_be_far_away(
+    silent_router: Router, node: Node
+) -> None:
+    silent_router.protection = {"ttl_security": True}
+    silent_router.start()
+    node.daemon(node.settings(ttl_hops=None)).announce(VIP)
+    eventually("a refused segment", lambda: silent_router.counter(TOO_FAR) > 0)
+    assert not silent_router.next_hops(VIP)
+
+
+def test_a_node_with_ttl_security_refuses_a_router_that_could_be_far_away(router: Router, node: Node) -> None:
+    daemon = node.daemon(node.settings(ttl_hops=1))
+    daemon.announce(VIP)
+    eventually("a refused segment", lambda: node.counter(TOO_FAR) > 0)
+    assert daemon.state["neighbors"][str(router.address)].startswith("down: ")
+    assert not router.next_hops(VIP)
 
 
 def test_a_router_that_expects_another_as_is_down_with_the_remedy(router: Router, node: Node) -> None:
