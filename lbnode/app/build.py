@@ -106,12 +106,18 @@ def unload(settings: NodeSettings) -> None:
             bpffs.unmount(directory)
 
 
-def protect_store(settings: NodeSettings) -> Protected:
-    """Give every znode of the fleet the ACL that it would be made with. Raises BadSettingsError, StoreError."""
+def protect_store(settings: NodeSettings, before: Path | None) -> Protected:
+    """Give every znode of the fleet the ACL that it would be made with.
+
+    `before` is the secret that it was closed with last, if another. Raises BadSettingsError, StoreError.
+    """
     access = read_access(settings.store, Party.NODES)
     if access is None or not isinstance(settings.store, ZooKeeperSettings):
         raise BadSettingsError("store.secret_file: missing; without a secret there is nothing to protect by")
-    return protect(",".join(settings.store.hosts), root_of(settings.fleet), access)
+    old = None
+    if before is not None:
+        old = read_access(settings.store.model_copy(update={"secret_file": before}), Party.NODES)
+    return protect(",".join(settings.store.hosts), root_of(settings.fleet), access, old)
 
 
 def bpffs_of(settings: NodeSettings) -> Path:

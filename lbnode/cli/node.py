@@ -67,14 +67,19 @@ def unload(config: Config = DEFAULT_CONFIG) -> None:
 
 
 @app.command()
-def protect(config: Config = DEFAULT_CONFIG) -> None:
+def protect(
+    config: Config = DEFAULT_CONFIG,
+    before: Annotated[
+        Path | None, typer.Option("--before", help="The store-nodes.yaml that the records were closed with.")
+    ] = None,
+) -> None:
     """Close the fleet's records in ZooKeeper to everybody but the fleet: once, where they were open before.
 
     Records are not looked at: what a stranger wrote while he could becomes the fleet's. Those that still belong to
     others are listed, and ignored by all daemons.
     """
     with report_failures():
-        done = protect_store(load(NodeSettings, config))
+        done = protect_store(load(NodeSettings, config), before)
     typer.echo(f"{done.closed} znodes closed, {done.before} were closed before")
     for znode in done.foreign:
         typer.echo(f"{znode} belongs to somebody else: delete it", err=True)

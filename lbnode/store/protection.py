@@ -24,19 +24,24 @@ class Protected:
     foreign: tuple[str, ...]
 
 
-def protect(hosts: str, root: str, access: Access) -> Protected:
+def protect(hosts: str, root: str, access: Access, before: Access | None = None) -> Protected:
     """Give every znode of a fleet the ACL that it would be made with, from the root down. Blocks.
+
+    `before` is what the nodes knew when it was closed last: for new passwords.
 
     What strangers wrote while everybody could is not told from the fleet's own: look at it first. Raises
     StoreError: out of reach, nothing there, or the root is somebody else's.
     """
-    client = KazooClient(hosts=hosts, timeout=CONNECT_S, auth_data=[access.credentials])
+    credentials = [known.credentials for known in (access, before) if known is not None]
+    client = KazooClient(hosts=hosts, timeout=CONNECT_S, auth_data=credentials)
     root = "/" + root.strip("/")
     try:
         client.start(CONNECT_S)
         return _close_all(client, root, access)
     except NoNodeError as error:
         raise MissingError(f"store {hosts}{root}: nothing there: start a node first") from error
+    except NoAuthError as error:
+        raise StoreError(f"store {hosts}{root}: closed with another secret: name it with --before") from error
     except client.handler.timeout_exception as error:
         raise UnavailableError(f"store {hosts}: no answer within {CONNECT_S:g} s: start ZooKeeper") from error
     except KazooException as error:
@@ -59,6 +64,8 @@ def _close_all(client: Any, root: str, access: Access) -> Protected:
             client.set_acls(znode, access.acl(path))
             closed += 1
         except NoAuthError:
+            if path == ROOT:
+                raise
             foreign.append(znode)
         except NoNodeError:
             if path == ROOT:

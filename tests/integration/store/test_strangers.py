@@ -246,6 +246,23 @@ async def test_an_open_fleet_is_closed_as_it_stands(
         stranger.get(f"/{nodes.root}/{EPOCH}")
 
 
+async def test_new_passwords_take_the_place_of_old_ones(
+    nodes: Backing, agents: Backing, open_tree: Open, said: Said
+) -> None:
+    await at_work(nodes, agents, open_tree)
+    renewed = replace(nodes, password="another one")
+    assert nodes.access is not None
+    assert renewed.access is not None
+    with pytest.raises(StoreError, match="closed with another secret: name it with --before"):
+        await asyncio.to_thread(protect, nodes.hosts, nodes.root, renewed.access)
+    done = await asyncio.to_thread(protect, nodes.hosts, nodes.root, renewed.access, nodes.access)
+    assert (done.before, done.foreign) == (0, ())
+    assert (await open_tree(renewed)).value(EPOCH) == b"x"
+    assert (await open_tree(replace(agents, password="another one"))).value(EPOCH) == b"x"
+    await open_tree(nodes, wait=False)
+    assert (await until_said(said, "store: refused"))["reason"] == "this process may not read it"
+
+
 async def test_there_is_nothing_to_close_where_no_fleet_is(nodes: Backing) -> None:
     assert nodes.access is not None
     with pytest.raises(MissingError, match="nothing there: start a node first"):
