@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lbnode.model.codec import CorruptRecordError, decode, encode
 from lbnode.model.view import FleetView
+from lbnode.store.ownership import is_ours
 from lbnode.store.tree import StoreError
 
 FILE_NAME = "fleet.json"
@@ -39,11 +40,14 @@ class DiskCopy:
     def load(self) -> Loaded:
         """Return the copy, with `connected` False. A file that cannot be read is reported, never raised."""
         try:
-            data = self._path.read_bytes()
+            with self._path.open("rb") as file:
+                owner, data = os.fstat(file.fileno()).st_uid, file.read()
         except FileNotFoundError:
             return Loaded(None)
         except OSError as error:
             return Loaded(None, f"copy {self._path}: {error.strerror}: going on without it")
+        if not is_ours(owner):
+            return Loaded(None, f"copy {self._path}: written by user {owner}: going on without it")
         try:
             self._saved = decode(FleetView, data)
         except CorruptRecordError as error:

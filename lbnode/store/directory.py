@@ -25,6 +25,7 @@ from uuid import uuid4
 
 import structlog
 
+from lbnode.store.ownership import is_ours
 from lbnode.store.tree import (
     ConflictError,
     Entry,
@@ -82,7 +83,8 @@ class Directory:
             raise NotADirectoryError(f"{root}: no store there")
         self.root = root
         self.session = uuid4().hex
-        self._left_out: set[str] = set()
+        self.left_out: frozenset[str] = frozenset()
+        """Paths of records that are strangers' files."""
         for folder in (root, self._records, root / "sessions", root / "tmp"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _check_closed(folder)
@@ -150,9 +152,10 @@ class Directory:
                 owner, data = os.fstat(file.fileno()).st_uid, file.read()
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None
-        if not _is_ours(owner):
+        if not is_ours(owner):
             self._leave_out(path, owner)
             return None
+        self.left_out -= {path}
         head, _, value = data.partition(b"\n")
         try:
             fields = json.loads(head)
@@ -161,9 +164,9 @@ class Directory:
             return Stored(Entry(data, 0), None)  # written by hand: whoever decodes the value names the path
 
     def _leave_out(self, path: str, owner: int) -> None:
-        if path not in self._left_out:
+        if path not in self.left_out:
             log.error("store: a stranger's record: left out", path=str(self._records / path), owner=owner)
-        self._left_out.add(path)
+        self.left_out |= {path}
 
     def _paths(self) -> Iterator[str]:
         for folder, _, names in os.walk(self._records):
@@ -295,14 +298,10 @@ class Directory:
             fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
 
 
-def _is_ours(owner: int) -> bool:
-    return owner in (0, os.geteuid())
-
-
 def _check_closed(folder: Path) -> None:
     """Raise StoreError when somebody else could have put something into a folder of the store."""
     status = folder.stat()
-    if not _is_ours(status.st_uid):
+    if not is_ours(status.st_uid):
         raise StoreError(
             f"store {folder}: belongs to user {status.st_uid}: chown it, or use another directory"
         )

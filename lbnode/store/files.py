@@ -29,6 +29,7 @@ from lbnode.store.tree import (
     UnavailableError,
     check_path,
     check_value,
+    left_out,
 )
 
 log = structlog.get_logger()
@@ -53,6 +54,7 @@ class FileTree:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._tasks: set[asyncio.Task[None]] = set()
         self._opened = False
+        self._refused = ""
         self._notice_due = False
 
     @property
@@ -71,6 +73,12 @@ class FileTree:
         return (
             self._link is not None and stored is not None and stored.session == self._link.directory.session
         )
+
+    @property
+    def problem(self) -> str:
+        if self._link is None:
+            return self._refused
+        return left_out([str(self._root / "records" / path) for path in self._link.directory.left_out])
 
     @property
     def address(self) -> str:
@@ -106,9 +114,12 @@ class FileTree:
         """
         try:
             link = await self._loop.run_in_executor(self._worker, Link.open, self._root, not self._opened)
-        except (OSError, StoreError) as error:
+        except OSError as error:
             return str(error)
-        self._link, self._opened = link, True
+        except StoreError as error:
+            self._refused = f"refused: {error}"
+            return str(error)
+        self._link, self._opened, self._refused = link, True, ""
         self._loop.add_reader(link.inotify.fd, self._on_inotify)
         self._replace(link.records)
         self._become(Session.CONNECTED)

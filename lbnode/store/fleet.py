@@ -84,6 +84,11 @@ class FleetStore:
         return self._tree.session
 
     @property
+    def problem(self) -> str:
+        """What others did to the store, or could have done; empty if nothing."""
+        return self._tree.problem
+
+    @property
     def address(self) -> str:
         """Where the store is, for people."""
         return self._tree.address

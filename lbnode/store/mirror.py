@@ -43,13 +43,14 @@ class Mirror:
         client: Any,
         root: str,
         entries: dict[str, Entry],
+        strangers: set[str],
         interest: Interest,
         access: Access | None,
         on_settled: Callable[[], None],
         on_rootless: Callable[[], None],
         on_refused: Callable[[str, str], None],
     ) -> None:
-        self._entries, self._interest = entries, interest
+        self._entries, self._strangers, self._interest = entries, strangers, interest
         self._judge = None if access is None else Judge(client, root, access)
         self._on_refused = on_refused
         self._client, self._root = client, root
@@ -64,7 +65,6 @@ class Mirror:
         self._late: set[tuple[Callable[[str], None], str]] = set()
         self._leisure: asyncio.TimerHandle | None = None
         self._waiting: list[asyncio.Future[None]] = []
-        self._refused: set[str] = set()
         self._hurried = False
 
     # -- life
@@ -192,7 +192,7 @@ class Mirror:
         if "/" not in path:  # all records of a kind, or of all kinds
             self._on_refused(path, "this process may not read it")
             return
-        log.error("store: may not read a znode: left out", znode=self._absolute(path))
+        self._leave_out(path, "store: may not read a znode: left out", "this process may not read it")
 
     def _on_data(self, path: str, answer: Any) -> None:
         value, status = answer
@@ -211,9 +211,13 @@ class Mirror:
         if is_folder:
             self._on_refused(path, complaint)
             return
-        if path in self._entries or path not in self._refused:
-            log.error("store: a stranger's record: left out", znode=self._absolute(path), reason=complaint)
-        self._refused.add(path)
+        self._leave_out(path, "store: a stranger's record: left out", complaint)
+
+    def _leave_out(self, path: str, event: str, reason: str) -> None:
+        if path not in self._strangers:
+            log.error(event, znode=self._absolute(path), reason=reason)
+            self._changed = True
+        self._strangers.add(path)
         self._set(path, None)
 
     def _on_children(self, path: str, names: list[str]) -> None:
@@ -238,6 +242,8 @@ class Mirror:
     # -- keeping
 
     def _set(self, path: str, entry: Entry | None) -> None:
+        if entry is not None:
+            self._strangers.discard(path)
         if self._entries.get(path) == entry:
             return
         self._changed = True
@@ -247,6 +253,9 @@ class Mirror:
             self._entries[path] = entry
 
     def _drop(self, path: str) -> None:
+        if path in self._strangers:
+            self._strangers.discard(path)
+            self._changed = True
         self._set(path, None)
         for name in self._children.pop(path, ()):
             self._drop(_join(path, name))

@@ -20,7 +20,7 @@ What both promise:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
@@ -77,6 +77,14 @@ class Entry:
     version: int
 
 
+def left_out(places: Collection[str]) -> str:
+    """Say which records are strangers' and count for nothing; empty if there are none."""
+    if not places:
+        return ""
+    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    return f"a stranger's record is left out: {min(places)}{more}: delete it"
+
+
 class Campaign(Protocol):
     """One candidate's part in the election."""
 
@@ -98,6 +106,10 @@ class Tree(Protocol):
     @property
     def leader(self) -> str | None:
         """The identity of the elected leader, by the mirror; None when nobody is."""
+
+    @property
+    def problem(self) -> str:
+        """What others did to the store, or could have done, and what is not believed therefore; empty if nothing."""
 
     @property
     def address(self) -> str:

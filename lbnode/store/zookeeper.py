@@ -31,6 +31,7 @@ from lbnode.store.tree import (
     Session,
     check_path,
     check_value,
+    left_out,
 )
 
 log = structlog.get_logger()
@@ -43,6 +44,8 @@ COMPLAIN_AGAIN_S = 60.0
 STOP_PATIENCE_S = 5.0
 ROOTLESS_S = 0.5
 """Until a root that was not there is looked for again."""
+
+REFUSED_REMEDY = "check store.secret_file, or protect what is there: lbnode protect"
 
 REFUSED_S = 2.0
 """Until a store that was refused is looked at again."""
@@ -76,6 +79,7 @@ class ZooKeeperTree:
         self._tasks: set[asyncio.Task[None]] = set()
         self._complaint: asyncio.Task[None] | None = None
         self._entries: dict[str, Entry] = {}
+        self._strangers: set[str] = set()
         self._leader: str | None = None
         self._notice_due = False
         self._unmade = ""
@@ -96,6 +100,13 @@ class ZooKeeperTree:
         return self._leader
 
     @property
+    def problem(self) -> str:
+        if self._refused is not None:
+            path, reason = self._refused
+            return f"refused: {self._absolute(path)}: {reason}: {REFUSED_REMEDY}"
+        return left_out([self._absolute(path) for path in self._strangers])
+
+    @property
     def address(self) -> str:
         return f"{self._hosts}{self._root}"
 
@@ -108,6 +119,7 @@ class ZooKeeperTree:
             self._client,
             self._root,
             self._entries,
+            self._strangers,
             self._interest,
             self._access,
             on_settled=self._settled,
@@ -207,13 +219,16 @@ class ZooKeeperTree:
         if (path, reason) != self._refused:
             log.error(
                 "store: refused; going on with what is known, looking again",
-                znode=f"{self._root}/{path}".removesuffix("/"),
+                znode=self._absolute(path),
                 reason=reason,
-                remedy="check store.secret_file, or protect what is there: lbnode protect",
+                remedy=REFUSED_REMEDY,
             )
         self._refused = path, reason
         self._become(Session.SUSPENDED)
         self._again_in(REFUSED_S)
+
+    def _absolute(self, path: str) -> str:
+        return f"{self._root}/{path}" if path else self._root
 
     def _again_in(self, seconds: float) -> None:
         if self._again is not None:

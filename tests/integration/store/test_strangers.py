@@ -184,10 +184,12 @@ async def test_a_store_that_a_stranger_has_prepared_is_refused_until_it_is_close
     )
     assert "lbnode protect" in str(refusal["remedy"])
     assert node.tree.snapshot() == {}
+    assert node.tree.problem.startswith(f"refused: {root}: world:anyone may read, ")
     assert nodes.access is not None
     done = await asyncio.to_thread(protect, nodes.hosts, nodes.root, nodes.access)
     assert done.foreign == (f"{root}/nodes/evil",)
     await node.ready()
+    assert node.tree.problem == f"a stranger's record is left out: {root}/nodes/evil: delete it"
     with pytest.raises(NoAuthError):
         stranger.create(f"{root}/nodes/another", b"a trap")
 
@@ -204,6 +206,10 @@ async def test_a_strangers_record_is_left_out_by_name_and_the_others_count(
     assert set(node.tree.snapshot()) == {"nodes/n1", "nodes/n2"}
     assert errors(said, "store: may not read a znode")[0]["znode"] == f"/{nodes.root}/nodes/evil"
     assert errors(said, "store: a stranger's record")[0]["znode"] == f"/{nodes.root}/nodes/open"
+    assert node.tree.problem.endswith("nodes/evil and 1 more: delete it")
+    insider.delete(f"/{nodes.root}/nodes/evil")
+    insider.delete(f"/{nodes.root}/nodes/open")
+    await node.until(lambda: node.tree.problem == "")
 
 
 async def test_a_record_that_was_opened_since_is_left_out_when_it_changes(
@@ -280,6 +286,7 @@ async def test_a_strangers_file_in_a_directory_is_left_out(
     os.chown(trap, 65534, 65534)
     late = await open_tree(backing)
     assert set(late.tree.snapshot()) == {"nodes/n1"}
+    assert late.tree.problem == f"a stranger's record is left out: {trap}: delete it"
     (refusal,) = errors(said, "store: a stranger's record")
     assert (refusal["path"], refusal["owner"]) == (str(trap), 65534)
 
@@ -293,6 +300,7 @@ async def test_a_directory_that_others_can_write_is_refused_until_it_is_closed(
     mine = await open_tree(Backing("files", str(folder)), wait=False)
     refusal = await until_said(said, "store: cannot use the directory")
     assert f"{folder}: others can write there: chmod go-w {folder}" in str(refusal["reason"])
+    assert mine.tree.problem.startswith(f"refused: store {folder}: others can write there")
     folder.chmod(0o755)
     os.chown(folder, 65534, 65534)
     another = await open_tree(Backing("files", str(folder)), wait=False)

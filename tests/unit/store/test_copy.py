@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +70,15 @@ def test_a_truncated_copy_is_reported_and_replaced(tmp_path: Path, share: float)
     assert str(copy.path) in loaded.problem
     assert again.save(LASTING)
     assert DiskCopy(tmp_path).load() == Loaded(LASTING)
+
+
+def test_a_copy_that_somebody_else_wrote_is_not_used(tmp_path: Path) -> None:
+    copy = DiskCopy(tmp_path)
+    copy.save(LASTING)
+    os.chown(copy.path, 65534, 65534)
+    loaded = DiskCopy(tmp_path).load()
+    assert loaded.view is None
+    assert "written by user 65534" in loaded.problem
 
 
 def test_the_copy_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
