@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from lbnode.lab.zookeeper import ServerConfig, command, is_ready
+from lbnode.lab.zookeeper import ServerConfig, ServerTls, command, is_ready
 
 READY_S = 30.0
 
@@ -16,11 +16,18 @@ READY_S = 30.0
 class ZooKeeperServer:
     """One server with a data directory under `folder`. A context manager."""
 
-    def __init__(self, folder: Path, address: str = "127.0.0.1", port: int = 0, tick_ms: int = 500) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        tick_ms: int = 500,
+        tls: ServerTls | None = None,
+    ) -> None:
         self.address = address
         self.port = port or free_port(address)
         self._folder = folder
-        self._tick_ms = tick_ms
+        self._tick_ms, self._tls = tick_ms, tls
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -33,19 +40,26 @@ class ZooKeeperServer:
         data = self._folder / "data"
         data.mkdir(parents=True, exist_ok=True)
         config = self._folder / "zoo.cfg"
-        config.write_text(ServerConfig(data, self.address, self.port, self._tick_ms).text())
+        config.write_text(ServerConfig(data, self.address, self.port, self._tick_ms, self._tls).text())
         with (self._folder / "zookeeper.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command(config), stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
         deadline = time.monotonic() + READY_S
-        while not is_ready(self.address, self.port):
+        while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 raise RuntimeError(
                     f"ZooKeeper did not start: {(self._folder / 'zookeeper.log').read_text()[-2000:]}"
                 )
             time.sleep(0.02)
+
+    def _is_ready(self) -> bool:
+        """By TLS nobody is told whether the server serves: that it listens must do."""
+        if self._tls is None:
+            return is_ready(self.address, self.port)
+        with socket.socket() as probe:
+            return probe.connect_ex((self.address, self.port)) == 0
 
     def stop(self) -> None:
         """Kill the server; its data stays."""

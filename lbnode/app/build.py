@@ -19,7 +19,7 @@ from lbnode.daemon.credentials import Credentials
 from lbnode.daemon.hops import NextHops
 from lbnode.daemon.lock import locked
 from lbnode.daemon.memory import Memory
-from lbnode.daemon.tree import make_tree, read_access, root_of
+from lbnode.daemon.tree import make_tree, read_access, root_of, transport_of
 from lbnode.dataplane.node import NodeDataPlane
 from lbnode.dataplane.node import unload as unload_plane
 from lbnode.dataplane.values import Limits
@@ -117,7 +117,9 @@ def protect_store(settings: NodeSettings, before: Path | None) -> Protected:
     old = None
     if before is not None:
         old = read_access(settings.store.model_copy(update={"secret_file": before}), Party.NODES)
-    return protect(",".join(settings.store.hosts), root_of(settings.fleet), access, old)
+    return protect(
+        ",".join(settings.store.hosts), root_of(settings.fleet), access, old, transport_of(settings.store)
+    )
 
 
 def bpffs_of(settings: NodeSettings) -> Path:

@@ -35,6 +35,7 @@ app = typer.Typer(
       lbctl certs issue demo node n1 --address 10.0.1.1        n1.crt and n1.key, for rpc.tls of node n1
       lbctl certs issue demo operator alice                    may change the fleet
       lbctl certs issue demo reader grafana                    may look
+      lbctl certs issue demo backend b1                        for store.tls alone
       lbctl certs store                                        store-nodes.yaml, store-backends.yaml, for ZooKeeper
       lbctl certs show n1.crt                                  for whom, under which addresses, until when
 
@@ -65,7 +66,10 @@ def ca(
 @app.command("issue")
 def issue_certificate(
     fleet: Fleet,
-    role: Annotated[Role, typer.Argument(help="operator: may change. reader, node: may look.")],
+    role: Annotated[
+        Role,
+        typer.Argument(help="operator: may change. reader, node: look. backend: for the store alone."),
+    ],
     name: Annotated[str, typer.Argument(help="Who: a node's name, a person, a program.")],
     address: Annotated[
         list[str] | None,

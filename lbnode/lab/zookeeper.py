@@ -11,6 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 JARS = Path("/usr/share/java")
+NETTY = ("buffer", "codec", "common", "handler", "resolver", "transport", "transport-native-epoll")
+"""What a server needs for TLS."""
+
+CLASSES = ("zookeeper.jar", "slf4j-simple.jar", *(f"netty-{part}.jar" for part in NETTY))
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """For a server that takes clients by mutual TLS alone: PEM files, the first with both the key and its chain."""
+
+    key_and_certificate: Path
+    ca: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +33,7 @@ class ServerConfig:
     address: str
     port: int
     tick_ms: int = 500
+    tls: ServerTls | None = None
 
     def text(self) -> str:
         """Return the server's configuration file, zoo.cfg."""
@@ -29,18 +42,32 @@ class ServerConfig:
             f"minSessionTimeout={2 * self.tick_ms}",
             f"maxSessionTimeout={40 * self.tick_ms}",
             f"dataDir={self.data_dir}",
-            f"clientPortAddress={self.address}",
-            f"clientPort={self.port}",
+            *self._ports(),
             "admin.enableServer=false",
             "4lw.commands.whitelist=ruok,srvr",
             "maxClientCnxns=0",
         )
         return "\n".join(lines) + "\n"
 
+    def _ports(self) -> tuple[str, ...]:
+        if self.tls is None:
+            return f"clientPortAddress={self.address}", f"clientPort={self.port}"
+        return (
+            f"secureClientPortAddress={self.address}",
+            f"secureClientPort={self.port}",
+            "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory",
+            f"ssl.keyStore.location={self.tls.key_and_certificate}",
+            f"ssl.trustStore.location={self.tls.ca}",
+            "ssl.keyStore.type=PEM",
+            "ssl.trustStore.type=PEM",
+            "ssl.clientAuth=need",
+            "ssl.hostnameVerification=false",
+        )
+
 
 def command(config_file: Path) -> tuple[str, ...]:
     """Return the command that runs a server in the foreground; it logs warnings to stderr."""
-    class_path = ":".join(str(JARS / jar) for jar in ("zookeeper.jar", "slf4j-simple.jar"))
+    class_path = ":".join(str(JARS / jar) for jar in CLASSES)
     return (
         "java",
         "-Xmx96m",

@@ -21,11 +21,15 @@ _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
 
 
 class Role(Enum):
-    """What somebody is: an operator changes the fleet, a reader looks, a node serves and looks."""
+    """What somebody is: an operator changes the fleet, a reader looks, a node serves and looks.
+
+    A backend may ask nothing of nodes: its certificate is for the store.
+    """
 
     OPERATOR = "operator"
     READER = "reader"
     NODE = "node"
+    BACKEND = "backend"
 
 
 class Right(Enum):
@@ -35,10 +39,11 @@ class Right(Enum):
     CHANGE = "change"
 
 
-RIGHTS = {
+RIGHTS: dict[Role, frozenset[Right]] = {
     Role.OPERATOR: frozenset({Right.READ, Right.CHANGE}),
     Role.READER: frozenset({Right.READ}),
     Role.NODE: frozenset({Right.READ}),
+    Role.BACKEND: frozenset(),
 }
 
 

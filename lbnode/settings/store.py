@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lbnode.settings.tls import TlsSettings
+
 CLOSED = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -20,6 +22,9 @@ class ZooKeeperSettings(BaseModel):
     secret_file: Path | None = Field(
         None,
         description="store-nodes.yaml or store-backends.yaml (lbctl certs store); without it all is open",
+    )
+    tls: TlsSettings | None = Field(
+        None, description="certificate, key and ca: mutual TLS to the servers' secureClientPort"
     )
 
 

@@ -5,8 +5,12 @@ words.
 from __future__ import annotations
 
 import logging
+import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kazoo.client import KazooClient
@@ -27,12 +31,46 @@ RETRY_DELAY_S = 0.1
 RETRY_MAX_DELAY_S = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """TLS to the servers: PEM files with this process's certificate, its key, and the authorities it believes."""
+
+    certificate: Path
+    key: Path
+    ca: Path
+
+    def context(self) -> ssl.SSLContext:
+        """Return how to connect now: the server must be one of `ca`'s, under the name by which it is asked."""
+        context = ssl.create_default_context(cafile=self.ca)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
+
+
 class OrderedHandler(SequentialThreadingHandler):  # type: ignore[misc]
     """kazoo's threads, with watch events and answers in one queue: both arrive in the server's order.
 
     kazoo keeps them apart because its users' watch callbacks may block. Ours only hand over to the event
     loop.
     """
+
+    def __init__(self, transport: Transport | None) -> None:
+        super().__init__()
+        self._transport = transport
+
+    def create_connection(self, *arguments: Any, **options: Any) -> Any:
+        """Open a TCP connection; with TLS believe in nobody but the authority that was named.
+
+        kazoo would believe in the machine's authorities too. Files are read for each connection anew.
+        """
+        if self._transport is None:
+            return super().create_connection(*arguments, **options)
+        connection = socket.create_connection(options["address"], options["timeout"])
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return self._transport.context().wrap_socket(connection, server_hostname=options["hostname"])
+        except BaseException:
+            connection.close()
+            raise
 
     def dispatch_callback(self, callback: Any) -> None:
         self.completion_queue.put(lambda: callback.func(*callback.args))
@@ -52,14 +90,18 @@ class LastWord(logging.Handler):
 
 
 def make_client(
-    hosts: str, session_timeout_s: float, last_word: LastWord, access: Access | None
+    hosts: str,
+    session_timeout_s: float,
+    last_word: LastWord,
+    access: Access | None,
+    transport: Transport | None,
 ) -> KazooClient:
     """Return a client that tries for ever to connect, and for ever to do what the election asks of it."""
     logger = logging.Logger(
         "kazoo", logging.WARNING
     )  # kazoo's complaints go into our own messages, not beside them
     logger.addHandler(last_word)
-    handler = OrderedHandler()
+    handler = OrderedHandler(transport)
     patience = {"max_tries": -1, "delay": RETRY_DELAY_S, "max_delay": RETRY_MAX_DELAY_S}
     return KazooClient(
         hosts=hosts,

@@ -10,6 +10,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException, NoAuthError, NoNodeError
 
 from lbnode.store.access import ROOT, Access
+from lbnode.store.client import OrderedHandler, Transport
 from lbnode.store.tree import MissingError, StoreError, UnavailableError
 
 CONNECT_S = 10.0
@@ -24,7 +25,13 @@ class Protected:
     foreign: tuple[str, ...]
 
 
-def protect(hosts: str, root: str, access: Access, before: Access | None = None) -> Protected:
+def protect(
+    hosts: str,
+    root: str,
+    access: Access,
+    before: Access | None = None,
+    transport: Transport | None = None,
+) -> Protected:
     """Give every znode of a fleet the ACL that it would be made with, from the root down. Blocks.
 
     `before` is what the nodes knew when it was closed last: for new passwords.
@@ -33,7 +40,9 @@ def protect(hosts: str, root: str, access: Access, before: Access | None = None)
     StoreError: out of reach, nothing there, or the root is somebody else's.
     """
     credentials = [known.credentials for known in (access, before) if known is not None]
-    client = KazooClient(hosts=hosts, timeout=CONNECT_S, auth_data=credentials)
+    client = KazooClient(
+        hosts=hosts, timeout=CONNECT_S, handler=OrderedHandler(transport), auth_data=credentials
+    )
     root = "/" + root.strip("/")
     try:
         client.start(CONNECT_S)

@@ -16,7 +16,7 @@ from kazoo.protocol.states import KazooState
 
 from lbnode.store.access import Access
 from lbnode.store.announcements import RACES, Announcements
-from lbnode.store.client import LastWord, make_client
+from lbnode.store.client import LastWord, Transport, make_client
 from lbnode.store.election import ZooKeeperCandidate
 from lbnode.store.interest import EVERYTHING, Interest
 from lbnode.store.layout import make_folders
@@ -58,6 +58,7 @@ class ZooKeeperTree:
 
     `hosts` is "host:port,host:port"; `root` the znode under which everything lies; `interest` says what of it this
     process needs how soon; `access` who it is and who may do what: without it everything is open to everybody.
+    `transport` is for servers that speak TLS.
     """
 
     def __init__(
@@ -67,12 +68,13 @@ class ZooKeeperTree:
         session_timeout_s: float = SESSION_TIMEOUT_S,
         interest: Interest = EVERYTHING,
         access: Access | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self._interest, self._access = interest, access
         self._hosts, self._root = hosts, "/" + root.strip("/")
         self._timeout_s = session_timeout_s
         self._last_word = LastWord()
-        self._client = make_client(hosts, session_timeout_s, self._last_word, access)
+        self._client = make_client(hosts, session_timeout_s, self._last_word, access, transport)
         self._connection = 0
         self._session = Session.LOST
         self._candidate: ZooKeeperCandidate | None = None
@@ -105,6 +107,11 @@ class ZooKeeperTree:
             path, reason = self._refused
             return f"refused: {self._absolute(path)}: {reason}: {REFUSED_REMEDY}"
         return left_out([self._absolute(path) for path in self._strangers])
+
+    @property
+    def last_word(self) -> str:
+        """Why there was no contact when it was last looked for."""
+        return self._last_word.text
 
     @property
     def address(self) -> str:

@@ -24,6 +24,7 @@ from tests.zookeeper import ZooKeeperServer
 
 NODE, BACKEND, STORE = "10.0.0.2", "10.0.0.1", "10.0.0.1"
 RPC = f"{NODE}:7946"
+START_S = 60.0
 FLEET = {
     "fleet": "demo",
     "backends": [{"name": "b1", "address": BACKEND}],
@@ -139,7 +140,7 @@ def start_node(site: Site) -> None:
             },
         },
     )
-    eventually("the node answers", site.socket.exists)
+    eventually("the node answers", site.socket.exists, START_S)
 
 
 def start_agent(site: Site) -> None:
@@ -167,11 +168,11 @@ def test_a_secured_fleet_serves_its_own_and_nobody_else(site: Site) -> None:
     def applied() -> bool:
         return site.lbctl("alice", "apply", "-f", str(fleet), "--yes").returncode == 0
 
-    eventually("the operator's fleet is applied", applied)
+    eventually("the operator's fleet is applied", applied, START_S)
     assert "change asked" in site.log("lbnode")
     assert "by=alice" in site.log("lbnode")
-    eventually("the agent serves the VIP", lambda: "serving" in site.log("lbbackend"))
-    eventually("the backend is active", lambda: state_of_the_backend(site) == "active")
+    eventually("the agent serves the VIP", lambda: "serving" in site.log("lbbackend"), START_S)
+    eventually("the backend is active", lambda: state_of_the_backend(site) == "active", START_S)
     assert "store: refused" not in site.log("lbnode") + site.log("lbbackend")
 
     stranger = inside(site.cable.far, lambda: KazooClient(site.zookeeper.hosts))

@@ -116,7 +116,7 @@ def foreign(uris: list[str], key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
         (["spiffe://example.org/web"], "no URI"),
         (
             ["evenkeel://demo/root/alice"],
-            "names nobody: it must be evenkeel://FLEET/operator|reader|node/NAME",
+            "names nobody: it must be evenkeel://FLEET/operator|reader|node|backend/NAME",
         ),
         (["evenkeel://demo/node/"], "use 1 to 63 letters"),
         (["evenkeel://demo/node/a", "evenkeel://demo/operator/a"], "several URIs"),

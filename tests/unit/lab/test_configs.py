@@ -44,7 +44,10 @@ def test_a_backend_can_read_its_settings() -> None:
 @pytest.mark.parametrize(
     ("store", "expected"),
     [
-        (Store.ZOOKEEPER, {"kind": "zookeeper", "hosts": ("10.74.0.10:2181",), "secret_file": None}),
+        (
+            Store.ZOOKEEPER,
+            {"kind": "zookeeper", "hosts": ("10.74.0.10:2181",), "secret_file": None, "tls": None},
+        ),
         (Store.FILE, {"kind": "file", "path": STORE}),
     ],
 )
