@@ -86,7 +86,7 @@ class NodeDaemon:
         self._stopping = False
         self._started_at = time.time()
         self._presence = Presence(now=time.monotonic())
-        self._kernel = Kernel(plane, hops)
+        self._kernel = Kernel(plane, hops, settings.sources)
         self._health = HealthWatch(dirty.set)
         self._credence = Credence()
         self._leadership = Leadership(memory.store, self._name, settings.fleet, dirty.set)

@@ -9,21 +9,23 @@ import structlog
 from lbnode.core.health import Verdict, observe
 from lbnode.model.fleet import DesiredFleet, HealthCheck
 from lbnode.model.ids import BackendName, PoolName
+from lbnode.model.tunnel import tunnel_end
 from lbnode.probe.tcp import Key, Target, TcpProber
 
 log = structlog.get_logger()
 
 
 def targets(desired: DesiredFleet | None) -> dict[Key, Target]:
-    """Return whom to probe: each member of each pool that has a health check."""
+    """Return whom to probe, and where: each member of each pool that has a health check, by the pool's tunnels."""
     if desired is None:
         return {}
-    addresses = {backend.name: backend.address for backend in desired.backends}
+    addresses = {backend.name: backend.addresses for backend in desired.backends}
     return {
-        (pool.name, member.backend): Target(addresses[member.backend], pool.health)
+        (pool.name, member.backend): Target(end, pool.health)
         for pool in desired.pools
         if pool.health is not None
         for member in pool.members
+        if (end := tunnel_end(addresses[member.backend], pool.tunnel)) is not None
     }
 
 

@@ -17,6 +17,7 @@ from lbnode.core.forwarding import (
     StageTable,
     SwitchTable,
     find_pool,
+    tunnel_ends,
     vips_ready,
 )
 from lbnode.daemon.hops import NextHops
@@ -28,6 +29,7 @@ from lbnode.dataplane.values import BackendEntry, VipEntry
 from lbnode.model.fleet import Vip, WrongPort
 from lbnode.model.ids import BackendName, IPAddress, PoolName
 from lbnode.model.members import LoadedEpoch
+from lbnode.model.tunnel import Addresses, families_of
 from lbnode.model.view import FleetView
 
 log = structlog.get_logger()
@@ -36,12 +38,13 @@ log = structlog.get_logger()
 class Kernel:
     """What one node's data plane holds, and the way to change it."""
 
-    def __init__(self, plane: NodeDataPlane, hops: NextHops) -> None:
+    def __init__(self, plane: NodeDataPlane, hops: NextHops, sources: Addresses) -> None:
         self._plane = plane
         self._hops = hops
         held = {pool: tables.current for pool, tables in plane.tables().items()}
         self._forwarding = Forwarding(
-            found={pool: (table.epoch, table.digest) for pool, table in held.items() if table is not None}
+            families_of(sources),
+            found={pool: (table.epoch, table.digest) for pool, table in held.items() if table is not None},
         )
         self._backends: tuple[BackendEntry, ...] | None = None
         self._vips: tuple[Vip, ...] | None = None
@@ -82,7 +85,7 @@ class Kernel:
         verdicts: Mapping[PoolName, Mapping[BackendName, bool]],
         announced: Collection[IPAddress],
     ) -> None:
-        await self._hops.follow(member.address for member in view.backends.values())
+        await self._hops.follow(tunnel_ends(view))
         self._set_backends(view)
         before = dict(self._forwarding.pools)
         in_use = {vip.pool for vip in self._vips or ()}

@@ -28,6 +28,7 @@ from lbnode.core.writes import (
 )
 from lbnode.model.ids import NodeName, PoolName
 from lbnode.model.members import FleetIdentity
+from lbnode.model.tunnel import describe
 from lbnode.model.view import FleetView
 from lbnode.store.fleet import FleetStore, NotLeaderError
 from lbnode.store.tree import Campaign, ExistsError, StoreError, UnavailableError
@@ -116,7 +117,11 @@ class Leadership:
             case PutBackend(member):
                 await self._store.put_backend(member)
                 log.info(
-                    "backend", name=member.name, id=member.id, address=str(member.address), agent=member.agent
+                    "backend",
+                    name=member.name,
+                    id=member.id,
+                    address=describe(member.addresses),
+                    agent=member.agent,
                 )
             case RemoveBackend(name):
                 await self._store.remove_backend(name)

@@ -204,7 +204,7 @@ class Agent:
         settings, leaver = self._settings, self._departure
         member = AgentMember(
             name=self._name,
-            address=settings.address,
+            addresses=settings.address,
             algorithm=ALGORITHM,
             joins=tuple(PoolName(pool) for pool in settings.join),
             weight=settings.weight,

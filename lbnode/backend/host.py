@@ -81,7 +81,7 @@ class Host:
         await link_named(netlink, settings.interface)
         bpffs.mount(settings.bpf_dir)
         plane = BackendDataPlane.open(
-            settings.bpf_dir, [settings.address], settings.second_chance, settings.table_places
+            settings.bpf_dir, settings.address, settings.second_chance, settings.table_places
         )
         return cls(settings, netlink, plane, hops)
 
@@ -130,12 +130,12 @@ class Host:
         """Take GRE from exactly these members, and know the way to those that are backends."""
         await self.follow(wanted.peers)
         kinds: dict[IPAddress, MemberKind] = dict.fromkeys(wanted.sources, MemberKind.NODE)
-        kinds |= {peer.address: MemberKind.BACKEND for peer in wanted.peers}
+        kinds |= {end: MemberKind.BACKEND for peer in wanted.peers for end in peer.addresses}
         self._plane.set_sources(kinds)
 
     async def follow(self, peers: Collection[BackendMember]) -> None:
         """Bring the ways to `peers` up to date."""
-        await self._hops.follow(peer.address for peer in peers)
+        await self._hops.follow(end for peer in peers for end in peer.addresses)
         entries = tuple(backend_entry(peer, self._hops) for peer in peers)
         if entries != self._peers:
             self._plane.set_backends(entries)

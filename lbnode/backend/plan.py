@@ -212,13 +212,7 @@ def _state(epoch: Epoch, backend: BackendId | None) -> BackendState | None:
 def holds_flows(view: FleetView, pool: PoolName, backend: BackendId | None) -> bool:
     """True when `backend` may hold flows of `pool`: the newest or the current epoch names it."""
     epochs = (view.newest(pool), view.current_epoch(pool))
-    return backend is not None and any(epoch is not None and backend in occupants(epoch) for epoch in epochs)
-
-
-def occupants(epoch: Epoch) -> frozenset[BackendId]:
-    """Return everybody whom `epoch` names: in a slot, whatever the state, or as former occupant."""
-    seated = {slot.backend for slot in epoch.slots if slot.backend is not None}
-    return frozenset(seated | {former.backend for former in epoch.former})
+    return backend is not None and any(epoch is not None and backend in epoch.named for epoch in epochs)
 
 
 def _promised(desired: DesiredFleet | None, name: BackendName) -> set[PoolName]:

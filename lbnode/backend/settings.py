@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +11,7 @@ from lbnode.dataplane.backend import TABLE_PLACES
 from lbnode.model.fleet import MAX_WEIGHT
 from lbnode.settings.source import FileSettings
 from lbnode.settings.store import StoreSettings
+from lbnode.settings.tunnel_ends import TunnelEnds
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,62}$")]
 
@@ -21,7 +21,9 @@ class BackendSettings(FileSettings):
 
     name: Name = Field(description="the backend's name, as fleet.yaml has it: letters, digits and ._-")
     fleet: Name = Field("evenkeel", description="the fleet's name: its root in the store")
-    address: IPv4Address = Field(description="the IPv4 address at which it takes GRE, as in fleet.yaml")
+    address: TunnelEnds = Field(
+        description="where it takes GRE: an address, or a list of one of each family, as in fleet.yaml"
+    )
     interface: str = Field(description="the interface where GRE comes in and answers go out")
     store: StoreSettings = Field(
         description="`kind: zookeeper` with `hosts`, or `kind: file` with `path` (one machine)"

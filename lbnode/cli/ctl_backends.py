@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lbnode.cli.ctl_progress import Timeout, ending_in_failure, make_progress, parse_time
-from lbnode.cli.ctl_session import BAD_INPUT, fail, fleet_client, make_console, parse_address
+from lbnode.cli.ctl_session import BAD_INPUT, fail, fleet_client, make_console, parse_addresses
 from lbnode.cli.ctl_waits import replaced, steadily, without_flows
 from lbnode.cli.render import print_outcome
 from lbnode.cli.render_flows import count_flows
@@ -51,9 +51,12 @@ def add(
     context: typer.Context,
     backend: Name,
     pool: Annotated[str, typer.Option("--pool", "-p", help="The pool to put it into.")],
-    address: Annotated[
-        str, typer.Argument(help="Where it takes GRE; not needed if the fleet has the backend already.")
-    ] = "",
+    addresses: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Where it takes GRE, one of each family; not needed if the fleet has the backend already."
+        ),
+    ] = None,
     weight: Annotated[int, typer.Option("--weight", "-w", help="Its share beside others, 1..65535.")] = 1,
     force: Force = False,
 ) -> None:
@@ -62,12 +65,13 @@ def add(
     \b
     Examples:
       lbctl backend add b4 10.0.2.4 --pool web
+      lbctl backend add b4 10.0.2.4 2001:db8:2::4 --pool web
       lbctl backend add b4 --pool api --weight 2
     """
     problem = check_weight(weight)
     if problem is not None:
         raise fail(f"weight {weight} {problem}", code=BAD_INPUT)
-    where = parse_address(address) if address else None
+    where = parse_addresses(addresses or ())
     request = AddBackend(BackendName(backend), PoolName(pool), where, weight, force)
     with fleet_client(context) as client:
         print_outcome(make_console(), client.add_backend(request), done=True)
@@ -141,9 +145,12 @@ def replace_with(
     context: typer.Context,
     backend: Name,
     by: Annotated[str, typer.Option("--with", metavar="BACKEND", help="Who takes over its slot.")],
-    address: Annotated[
-        str, typer.Argument(help="Where the new one takes GRE; not needed if the fleet has it already.")
-    ] = "",
+    addresses: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Where the new one takes GRE, one of each family; not needed if the fleet has it already."
+        ),
+    ] = None,
     pool: Pool = "",
     wait: Wait = False,
     timeout: Annotated[str, Timeout] = "10m",
@@ -160,7 +167,7 @@ def replace_with(
       lbctl backend replace b3 --with b9 10.0.2.9 --wait && ssh b3 poweroff
     """
     name, new, timeout_s = BackendName(backend), BackendName(by), parse_time(timeout)
-    request = ReplaceBackend(name, new, parse_address(address) if address else None, _pool(pool), force)
+    request = ReplaceBackend(name, new, parse_addresses(addresses or ()), _pool(pool), force)
     with fleet_client(context) as client, ending_in_failure():
         pools = [one.name for one in client.status().pools if _has(one, name) and pool in ("", one.name)]
         print_outcome(make_console(), client.replace_backend(request), done=True)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lbnode.cli.ctl_progress import Timeout, make_progress, parse_time
-from lbnode.cli.ctl_session import BAD_INPUT, fail, fleet_client, parse_address
+from lbnode.cli.ctl_session import BAD_INPUT, fail, fleet_client, parse_addresses
 from lbnode.cli.rollout import Rollout
 from lbnode.cli.rollout_order import Successor, Target, in_batches, order, split_skipped
 from lbnode.core.rules import did_you_mean
@@ -32,7 +32,7 @@ def rollout(
     ] = "",
     replace_with: Annotated[
         Path | None,
-        typer.Option("--replace-with", metavar="FILE", help="Replace: lines of OLD NEW [ADDRESS of NEW]."),
+        typer.Option("--replace-with", metavar="FILE", help="Replace: lines of OLD NEW [ADDRESSES of NEW]."),
     ] = None,
     batch: Annotated[int, typer.Option("--batch", "-n", min=1, help="How many at a time.")] = 1,
     start: Annotated[str, typer.Option("--from", metavar="BACKEND", help="Begin with this one.")] = "",
@@ -114,7 +114,7 @@ def _check(
 
 
 def _read_successors(path: Path) -> dict[BackendName, Successor]:
-    """The lines of a file of replacements: the old backend's name, the new one's, and its address."""
+    """The lines of a file of replacements: the old backend's name, the new one's, and its addresses."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -124,10 +124,10 @@ def _read_successors(path: Path) -> dict[BackendName, Successor]:
         words = line.partition("#")[0].split()
         if not words:
             continue
-        if len(words) not in (2, 3):
-            raise fail(f"{path}:{number}: {line.strip()!r} is not OLD NEW [ADDRESS]", code=BAD_INPUT)
+        if len(words) not in (2, 3, 4):
+            raise fail(f"{path}:{number}: {line.strip()!r} is not OLD NEW [ADDRESSES]", code=BAD_INPUT)
         old = BackendName(words[0])
         if old in found:
             raise fail(f"{path}:{number}: {old} is replaced already above; keep one", code=BAD_INPUT)
-        found[old] = Successor(BackendName(words[1]), parse_address(words[2]) if words[2:] else None)
+        found[old] = Successor(BackendName(words[1]), parse_addresses(words[2:]))
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -11,8 +11,10 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from lbnode.core.rules import check_addresses
 from lbnode.daemon.credentials import Credentials
 from lbnode.model.ids import IPAddress
+from lbnode.model.tunnel import Addresses, in_order
 from lbnode.rpc.client import FleetClient
 from lbnode.rpc.errors import RefusedError, UnreachableError, WireError
 from lbnode.rpc.listen import UNIX, is_loopback
@@ -113,6 +115,15 @@ def parse_address(text: str) -> IPAddress:
         return ip_address(text)
     except ValueError:
         raise fail(f"{text!r} is not an IP address", "write it like 192.0.2.10", BAD_INPUT) from None
+
+
+def parse_addresses(texts: Iterable[str]) -> Addresses:
+    """Return a machine's addresses; ends the command as bad input when one is none, or two are of one family."""
+    addresses = in_order(parse_address(text) for text in texts)
+    problem = check_addresses(addresses)
+    if problem is not None:
+        raise fail(problem, code=BAD_INPUT)
+    return addresses
 
 
 def parse_endpoint(text: str) -> tuple[IPAddress, int]:

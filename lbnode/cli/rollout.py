@@ -104,7 +104,7 @@ class Rollout:
 
     def _replace(self, batch: Sequence[tuple[Target, Successor]]) -> None:
         for target, successor in batch:
-            request = ReplaceBackend(target.name, successor.name, successor.address, self.pool)
+            request = ReplaceBackend(target.name, successor.name, successor.addresses, self.pool)
             self.client.replace_backend(request)
         for target, successor in batch:
             look = replaced(target.name, successor.name, self.pool)

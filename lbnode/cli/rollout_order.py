@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from lbnode.model.epoch import BackendState
 from lbnode.model.ids import BackendName, IPAddress
 from lbnode.model.status import AgentState, PoolStatus
+from lbnode.model.tunnel import Addresses, describe
 
 
 @dataclass(frozen=True, slots=True)
 class Successor:
-    """The machine that takes over a slot; without address one that the fleet has already."""
+    """The machine that takes over a slot; without addresses one that the fleet has already."""
 
     name: BackendName
-    address: IPAddress | None
+    addresses: Addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Target:
     def __str__(self) -> str:
         if self.successor is None:
             return self.name
-        where = f" ({self.successor.address})" if self.successor.address is not None else ""
+        where = f" ({describe(self.successor.addresses)})" if self.successor.addresses else ""
         return f"{self.name} → {self.successor.name}{where}"
 
 

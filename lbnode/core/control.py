@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from lbnode.core import control_tunnels
 from lbnode.core.control_backends import drain_backend, undrain_backend, weigh_backend
 from lbnode.core.control_members import add_backend, remove_backend
 from lbnode.core.control_nodes import drain_node, remove_node, undrain_node
@@ -122,19 +123,10 @@ def _objection(view: FleetView, request: Apply, old: DesiredFleet) -> Refusal | 
             "somebody else changed the fleet since the differences were shown",
             "look at them again: lbctl apply -f FILE --dry-run",
         )
-    return fixed_changes(old, new) or _tunnel_conflict(view, new)
-
-
-def _tunnel_conflict(view: FleetView, new: DesiredFleet) -> Refusal | None:
-    sources = {address: node.name for node in view.nodes.values() for address in node.sources}
-    for vip in new.vips:
-        if vip.address in sources:
-            return Refusal(
-                RefusalKind.INVALID,
-                f"vip {describe_vip(vip)}: the address is a tunnel address of node {sources[vip.address]}",
-                "use an address that no machine has",
-            )
-    return None
+    refusal = fixed_changes(old, new) or control_tunnels.conflict(view, new)
+    if refusal is None and not request.force:
+        return control_tunnels.objection(view, old, new)
+    return refusal
 
 
 def _warnings(view: FleetView, old: DesiredFleet, new: DesiredFleet) -> Iterator[str]:
@@ -148,6 +140,7 @@ def _warnings(view: FleetView, old: DesiredFleet, new: DesiredFleet) -> Iterator
                     f"backend {member.backend} leaves pool {pool.name} without a drain: its flows break when "
                     f"it stops; first: lbctl backend drain {member.backend} --pool {pool.name} --wait"
                 )
+    yield from control_tunnels.warnings(old, new)
     kept = {(vip.address, vip.protocol, vip.port): vip for vip in new.vips}
     for vip in old.vips:
         same = kept.get((vip.address, vip.protocol, vip.port))

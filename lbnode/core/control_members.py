@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from lbnode.core.control_pools import (
@@ -17,7 +18,7 @@ from lbnode.core.control_pools import (
 from lbnode.core.drain import flows_left, is_in_effect
 from lbnode.core.joining import drained, has_joined
 from lbnode.core.plan import Decision, Plan, refuse_unknown
-from lbnode.core.rules import check_address, check_name, check_weight
+from lbnode.core.rules import check_address, check_addresses, check_name, check_weight
 from lbnode.model.epoch import BackendState
 from lbnode.model.fleet import MAX_SLOTS, Backend, DesiredFleet, Join, Pool, PoolMember
 from lbnode.model.ids import BackendName, IPAddress
@@ -29,6 +30,7 @@ from lbnode.model.requests import (
     RefusalKind,
     RemoveBackend,
 )
+from lbnode.model.tunnel import Addresses, describe, in_order, tunnel_end
 from lbnode.model.view import FleetView
 
 
@@ -40,7 +42,7 @@ def add_backend(view: FleetView, request: AddBackend) -> Decision:
     refusal = _addition_objection(desired, request)
     if refusal is not None:
         return refusal
-    grown, differences = with_backend(desired, request.name, request.address)
+    grown, differences = with_backend(desired, request.name, request.addresses)
     member = PoolMember(request.name, request.weight)
     pools = tuple(
         replace(pool, members=(*pool.members, member)) if pool.name == request.pool else pool
@@ -97,35 +99,64 @@ def remove_backend(view: FleetView, request: RemoveBackend) -> Decision:
 
 
 def with_backend(
-    desired: DesiredFleet, name: BackendName, address: IPAddress | None
+    desired: DesiredFleet, name: BackendName, addresses: Addresses
 ) -> tuple[DesiredFleet, tuple[Difference, ...]]:
     """Return the fleet with a backend, and the difference if it is new there."""
-    if address is None or name in {backend.name for backend in desired.backends}:
+    if not addresses or name in {backend.name for backend in desired.backends}:
         return desired, ()
-    backends = (*desired.backends, Backend(name, address))
-    return replace(desired, backends=backends), (Difference(Change.ADDED, f"backend {name}", str(address)),)
+    backends = (*desired.backends, Backend(name, in_order(addresses)))
+    added = Difference(Change.ADDED, f"backend {name}", describe(in_order(addresses)))
+    return replace(desired, backends=backends), (added,)
 
 
-def address_objection(desired: DesiredFleet, name: BackendName, address: IPAddress | None) -> Refusal | None:
-    """Return why `address` cannot be that of `name`: a known backend has one, a new one needs one of its own."""
-    known = {backend.name: backend.address for backend in desired.backends}
-    if name in known:
-        if address in (None, known[name]):
-            return None
+def address_objection(
+    desired: DesiredFleet, name: BackendName, addresses: Addresses, pools: Iterable[Pool]
+) -> Refusal | None:
+    """Return why `name` cannot be at `addresses`, or not be reached there by `pools`.
+
+    A known backend has addresses, a new one needs some of its own.
+    """
+    known = {backend.name: backend.addresses for backend in desired.backends}
+    if name in known and addresses and in_order(addresses) != known[name]:
         return Refusal(
             RefusalKind.INVALID,
-            f"{name} is at {known[name]}, not at {address}",
+            f"{name} is at {describe(known[name])}, not at {describe(addresses)}",
             "leave the address out, or use another name",
         )
-    if address is None:
+    if name not in known:
+        refusal = _newcomer_objection(desired, name, addresses)
+        if refusal is not None:
+            return refusal
+    for pool in pools:
+        if tunnel_end(known.get(name, addresses), pool.tunnel) is None:
+            return Refusal(
+                RefusalKind.INVALID,
+                f"{name} has no {pool.tunnel.title} address, and pool {pool.name} tunnels in {pool.tunnel.title}",
+                f"give it one, too: address: [IPV4, IPV6] of {name} in fleet.yaml, or on the command line if it is new",
+            )
+    return None
+
+
+def _newcomer_objection(desired: DesiredFleet, name: BackendName, addresses: Addresses) -> Refusal | None:
+    if not addresses:
         return Refusal(RefusalKind.INVALID, f"{name} is new to the fleet", "give its address, too")
-    problem = check_address(address)
+    problem = check_addresses(addresses)
     if problem is not None:
-        return invalid(f"address {address} {problem}")
-    owners = {other: f"that of backend {backend}" for backend, other in known.items()}
+        return invalid(f"addresses {problem}")
+    owners: dict[IPAddress, str] = {
+        address: f"that of backend {backend.name}"
+        for backend in desired.backends
+        for address in backend.addresses
+    }
     owners |= {vip.address: "a VIP" for vip in desired.vips}
-    if address in owners:
-        return Refusal(RefusalKind.INVALID, f"address {address} is {owners[address]}", "use another address")
+    for address in addresses:
+        problem = check_address(address)
+        if problem is not None:
+            return invalid(f"address {address} {problem}")
+        if address in owners:
+            return Refusal(
+                RefusalKind.INVALID, f"address {address} is {owners[address]}", "use another address"
+            )
     return None
 
 
@@ -151,7 +182,7 @@ def _addition_objection(desired: DesiredFleet, request: AddBackend) -> Refusal |
         )
     if len(pool.members) >= MAX_SLOTS:
         return Refusal(RefusalKind.STATE, f"pool {request.pool} has {MAX_SLOTS} backends, which is the most")
-    return address_objection(desired, request.name, request.address)
+    return address_objection(desired, request.name, request.addresses, [pool])
 
 
 def _joiner_objection(view: FleetView, request: RemoveBackend, pools: list[Pool]) -> Refusal | None:

@@ -40,7 +40,7 @@ def replace_backend(view: FleetView, request: ReplaceBackend) -> Decision:
     refusal = _objection(view, desired, request, pools)
     if refusal is not None:
         return refusal
-    new, added = with_backend(desired, request.by, request.address)
+    new, added = with_backend(desired, request.by, request.addresses)
     seats = {pool.name: _seat(view, pool, request.name) for pool in pools}
     new = replace(new, pools=tuple(_exchange(pool, request, seats.get(pool.name)) for pool in new.pools))
     leaves = not any(has(pool, request.name) for pool in new.pools)
@@ -105,7 +105,7 @@ def _objection(
     refusal = joined_objection(
         view, request.name, pools, "start another one that joins; then stop this one: it drains and leaves"
     )
-    refusal = refusal or address_objection(desired, request.by, request.address)
+    refusal = refusal or address_objection(desired, request.by, request.addresses, pools)
     for pool in pools:
         refusal = refusal or _seat_objection(view, request, pool)
     return refusal

@@ -12,13 +12,15 @@ from typing import TypeVar
 
 from lbnode.model.fleet import Backend, DesiredFleet, HealthCheck, Join, Pool, PoolMember, Vip
 from lbnode.model.requests import Change, Difference, Refusal, RefusalKind
+from lbnode.model.tunnel import TunnelFamily, describe
 
 Key = TypeVar("Key")
 Thing = TypeVar("Thing")
 
 FIXED = ("table_size", "hash_mode", "hash_algorithm")
 SETTINGS = (
-    "health_cap_percent", "on_all_failed", "affinity_window_s", "flow_table", "udp_idle_s", "table", "join"
+    "health_cap_percent", "on_all_failed", "affinity_window_s", "flow_table", "udp_idle_s", "table", "join",
+    "tunnel",
 )  # fmt: skip
 KEYS = {"hash_mode": "hash"}
 """The keys of fleet.yaml that differ from the names of the model."""
@@ -61,11 +63,12 @@ def _compare_backends(old: DesiredFleet, new: DesiredFleet) -> Iterator[Differen
     for name, before, after in _pairs(olds, news):
         subject = f"backend {name}"
         if before is None and after is not None:
-            yield Difference(Change.ADDED, subject, str(after.address))
+            yield Difference(Change.ADDED, subject, describe(after.addresses))
         elif after is None:
             yield Difference(Change.REMOVED, subject)
-        elif before is not None and before.address != after.address:
-            yield Difference(Change.CHANGED, subject, f"address {before.address} → {after.address}")
+        elif before is not None and before.addresses != after.addresses:
+            change = f"address {describe(before.addresses)} → {describe(after.addresses)}"
+            yield Difference(Change.CHANGED, subject, change)
         elif before is not None and before.agent != after.agent:
             yield Difference(Change.CHANGED, subject, f"agent {_yes(before.agent)} → {_yes(after.agent)}")
 
@@ -152,9 +155,9 @@ def _describe_pool(pool: Pool) -> str:
     shown = ", ".join(members[:8]) + (f" and {len(members) - 8} more" if len(members) > 8 else "")
     if pool.join is Join.AUTO:
         shown = f"{shown} and whoever joins" if shown else "whoever joins"
-    return (
-        f"{shown}; table_size {pool.table_size}, hash {pool.hash_mode.value} by {pool.hash_algorithm.value}"
-    )
+    hashing = f"hash {pool.hash_mode.value} by {pool.hash_algorithm.value}"
+    tunnel = "" if pool.tunnel is TunnelFamily.IPV4 else f", tunnel {pool.tunnel.value}"
+    return f"{shown}; table_size {pool.table_size}, {hashing}{tunnel}"
 
 
 def _describe_health(health: HealthCheck | None) -> str:

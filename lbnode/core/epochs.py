@@ -104,7 +104,11 @@ def derive(pool: Pool, before: Epoch | None, inputs: Inputs) -> NextEpoch:
 
 def same_shape(one: Epoch, other: Epoch) -> bool:
     """True when two epochs differ at most in number, window, time and digest: nothing needs to be offered."""
-    return (one.slots, one.former, one.algorithm) == (other.slots, other.former, other.algorithm)
+    return _shape(one) == _shape(other)
+
+
+def _shape(epoch: Epoch) -> tuple[object, ...]:
+    return epoch.slots, epoch.former, epoch.algorithm, epoch.tunnel
 
 
 def with_slots(epoch: Epoch, before: Epoch, slots: tuple[EpochSlot, ...]) -> Epoch:
@@ -294,7 +298,15 @@ def _next(pool: Pool, before: Epoch | None, inputs: Inputs, slots: tuple[EpochSl
     algorithm = REBUILT if pool.table is TableKind.MAGLEV else ALGORITHM
     if before is not None:
         former = _formers(before, slots, number, inputs)
-        return replace(before, number=number, slots=slots, former=former, digest="", algorithm=algorithm)
+        return replace(
+            before,
+            number=number,
+            slots=slots,
+            former=former,
+            digest="",
+            algorithm=algorithm,
+            tunnel=pool.tunnel,
+        )
     return Epoch(
         fleet=inputs.fleet,
         pool=pool.name,
@@ -309,4 +321,5 @@ def _next(pool: Pool, before: Epoch | None, inputs: Inputs, slots: tuple[EpochSl
         former=(),
         window_from=number,
         digest="",
+        tunnel=pool.tunnel,
     )

@@ -15,6 +15,7 @@ from lbnode.model.fleet import Vip
 from lbnode.model.ids import BackendId, BackendName, PoolName, SlotNumber
 from lbnode.model.members import BackendMember
 from lbnode.model.requests import Refusal, RefusalKind
+from lbnode.model.tunnel import TunnelFamily, tunnel_end
 from lbnode.model.view import FleetView
 from ring import bucket, table
 
@@ -77,10 +78,10 @@ def _explain(view: FleetView, epoch: Epoch, earlier: tuple[Epoch, ...], number: 
         table_size=epoch.table_size,
         bucket=number,
         home_slot=SlotNumber(found.home),
-        home=_holder(members, found.home_backend),
+        home=_holder(members, found.home_backend, epoch.tunnel),
         home_state=_state(epoch, found.home) if found.home_backend else None,
-        owner=_holder(members, found.owner),
-        alternates=tuple(_named(members, backend) for backend in found.alternates),
+        owner=_holder(members, found.owner, epoch.tunnel),
+        alternates=tuple(_named(members, backend, epoch.tunnel) for backend in found.alternates),
         key=_key(members, found.owner, found.alternates),
         stamp=epoch.stamp,
     )
@@ -103,15 +104,16 @@ def _state(epoch: Epoch, number: int) -> BackendState | None:
     return next((slot.state for slot in epoch.slots if slot.number == number), None)
 
 
-def _holder(members: Mapping[BackendId, BackendMember], backend: int) -> Holder | None:
-    return _named(members, backend) if backend else None
+def _holder(members: Mapping[BackendId, BackendMember], backend: int, tunnel: TunnelFamily) -> Holder | None:
+    return _named(members, backend, tunnel) if backend else None
 
 
-def _named(members: Mapping[BackendId, BackendMember], backend: int) -> Holder:
+def _named(members: Mapping[BackendId, BackendMember], backend: int, tunnel: TunnelFamily) -> Holder:
+    """A backend and where its packets go."""
     member = members.get(BackendId(backend))
-    return Holder(
-        backend, BackendName("") if member is None else member.name, member.address if member else None
-    )
+    if member is None:
+        return Holder(backend, BackendName(""), None)
+    return Holder(backend, member.name, tunnel_end(member.addresses, tunnel))
 
 
 def _key(members: Mapping[BackendId, BackendMember], owner: int, alternates: tuple[int, ...]) -> int | None:

@@ -25,6 +25,7 @@ from lbnode.model.fleet import DesiredFleet, Pool
 from lbnode.model.forecast import Broken, Forecast, PoolForecast
 from lbnode.model.ids import BackendId, BackendName, PoolName
 from lbnode.model.requests import Apply, Refusal, RefusalKind
+from lbnode.model.tunnel import tunnel_end
 from lbnode.model.view import FleetView
 
 
@@ -115,13 +116,19 @@ def _moved_away(view: FleetView, desired: DesiredFleet, pool: PoolName) -> Itera
         if vip.pool == pool and (same is None or same.pool != pool):
             what = "ends" if same is None else f"moves to pool {same.pool}"
             yield from _all_flows(view, pool, f"vip {describe_vip(vip)} {what}")
-    addresses = {backend.name: backend.address for backend in desired.backends}
+    addresses = {backend.name: backend.addresses for backend in desired.backends}
+    wanted = find_pool(desired, pool)
     for broken in _all_flows(
         view, pool, "its address changes: to another machine, use lbctl backend replace"
     ):
         member = view.backends.get(broken.backend)
-        if member is not None and addresses.get(broken.backend, member.address) != member.address:
-            yield broken
+        if member is not None and wanted is not None:
+            before = tunnel_end(member.addresses, wanted.tunnel)
+            if before not in (
+                None,
+                tunnel_end(addresses.get(broken.backend, member.addresses), wanted.tunnel),
+            ):
+                yield broken
 
 
 def _all_flows(view: FleetView, pool: PoolName, why: str) -> Iterator[Broken]:

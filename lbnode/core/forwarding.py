@@ -7,15 +7,16 @@ stays and the problem is named. Does not decide what the routers are told (`lbno
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from lbnode.core.epochs import overlay
 from lbnode.core.history import MissingEpochError, build_table, earlier_epochs
 from lbnode.model.epoch import KNOWN_ALGORITHMS, Epoch
 from lbnode.model.fleet import DesiredFleet, Pool, Vip
-from lbnode.model.ids import BackendId, BackendName, EpochNumber, PoolName
+from lbnode.model.ids import BackendId, BackendName, EpochNumber, IPAddress, PoolName
 from lbnode.model.members import LoadedEpoch
+from lbnode.model.tunnel import TunnelFamily, tunnel_end
 from lbnode.model.view import FleetView
 from ring.table import Table
 
@@ -66,8 +67,11 @@ class Forwarding:
 
     `found`: epoch and digest of the tables that a daemon before this one left there. They are replaced by this one's
     own, and stay in use where the epoch of today cannot be.
+
+    `tunnels` are the families that this node has a source address of.
     """
 
+    tunnels: frozenset[TunnelFamily] = frozenset(TunnelFamily)
     pools: dict[PoolName, PoolInKernel] = field(default_factory=dict)
     found: Mapping[PoolName, tuple[EpochNumber, str]] = field(default_factory=dict)
 
@@ -138,7 +142,7 @@ class Forwarding:
         held = self.pools.get(epoch.pool, PoolInKernel())
         if held.staged == epoch:
             return []
-        problem = refusal(view, epoch)
+        problem = refusal(view, epoch) or self._missing_address(epoch)
         table: Table | None = None
         try:
             table = None if problem else build_table(epoch, _history(view, epoch, base))
@@ -162,6 +166,14 @@ class Forwarding:
         if held.current is not None or epoch is None or epoch.digest != digest:
             return held
         return replace(held, current=epoch, digest=digest)
+
+    def _missing_address(self, epoch: Epoch) -> str:
+        """Why this node cannot send what the epoch's tables lead to its backends, or an empty string."""
+        if epoch.tunnel in self.tunnels:
+            return ""
+        family = epoch.tunnel.title
+        remedy = "add one to its settings (address: [IPV4, IPV6])"
+        return f"epoch {epoch.number} has {family} tunnels, and this node has no {family} address: {remedy}"
 
 
 def _history(view: FleetView, epoch: Epoch, base: Epoch | None) -> tuple[Epoch, ...]:
@@ -188,6 +200,17 @@ def refusal(view: FleetView, epoch: Epoch) -> str:
     if view.identity is not None and epoch.key_id not in view.identity.keys:
         return f"epoch {epoch.number} hashes with key {epoch.key_id}, which the fleet does not have"
     return ""
+
+
+def tunnel_ends(view: FleetView) -> Iterator[IPAddress]:
+    """Yield where packets to backends may go: their addresses of the families that some pool's tunnels have."""
+    families = {epoch.tunnel for epochs in view.epochs.values() for epoch in epochs.values()}
+    families |= {pool.tunnel for pool in (view.desired.pools if view.desired is not None else ())}
+    for member in view.backends.values():
+        for family in families:
+            end = tunnel_end(member.addresses, family)
+            if end is not None:
+                yield end
 
 
 def find_pool(desired: DesiredFleet | None, name: PoolName) -> Pool | None:

@@ -15,6 +15,7 @@ from lbnode.core.rules import check_weight
 from lbnode.model.fleet import MAX_SLOTS, Backend, DesiredFleet, Join, Pool, PoolMember
 from lbnode.model.ids import BackendName, IPAddress, PoolName
 from lbnode.model.members import AgentMember
+from lbnode.model.tunnel import tunnel_end
 from lbnode.model.view import FleetView
 
 NOT_REGISTERED = 1 << 16
@@ -31,7 +32,7 @@ def wanted_fleet(view: FleetView) -> DesiredFleet | None:
     listed = {backend.name for backend in desired.backends}
     seated = {member.backend for pool in pools for member in pool.members}
     newcomers = tuple(
-        Backend(agent.name, agent.address)
+        Backend(agent.name, agent.addresses)
         for agent in joiners
         if agent.name in seated and agent.name not in listed
     )
@@ -55,26 +56,37 @@ def has_joined(view: FleetView, name: BackendName) -> bool:
     )
 
 
+def is_reachable(agent: AgentMember, pool: Pool) -> bool:
+    """Whether the agent takes packets of the pool's tunnels; who does not is not let in."""
+    return tunnel_end(agent.addresses, pool.tunnel) is not None
+
+
 def void_registrations(view: FleetView) -> Iterator[BackendName]:
     """Yield the joiners whose machine is gone: another connected one has its address, or it ended while it left."""
-    holders = {view.agents[name].address for name in view.live_agents if name in view.agents}
+    holders = {
+        address for name in view.live_agents if name in view.agents for address in view.agents[name].addresses
+    }
     listed = {backend.name for backend in view.desired.backends} if view.desired is not None else set()
     for name, agent in sorted(view.agents.items()):
         if not agent.joins or name in view.live_agents or name in listed:
             continue
-        if agent.leaving or agent.address in holders:
+        if agent.leaving or not holders.isdisjoint(agent.addresses):
             yield name
 
 
 def _joiners(view: FleetView, desired: DesiredFleet) -> Iterator[AgentMember]:
     """Registered agents that may come in, those that came first in front; of several at one address the last."""
     taken: set[IPAddress] = {vip.address for vip in desired.vips}
-    taken |= {backend.address for backend in desired.backends}
+    taken |= {address for backend in desired.backends for address in backend.addresses}
     listed = {backend.name for backend in desired.backends}
     asking = _in_order(view)
-    last_at = {agent.address: agent.name for agent in asking if agent.name not in listed}
+    last_at = {
+        address: agent.name for agent in asking if agent.name not in listed for address in agent.addresses
+    }
     for agent in asking:
-        is_alone = agent.address not in taken and last_at.get(agent.address) == agent.name
+        is_alone = taken.isdisjoint(agent.addresses) and all(
+            last_at.get(address) == agent.name for address in agent.addresses
+        )
         if agent.name in listed or is_alone:
             yield agent
 
@@ -97,6 +109,6 @@ def _with_joiners(pool: Pool, joiners: Iterable[AgentMember]) -> Pool:
     joined = [
         PoolMember(agent.name, agent.weight)
         for agent in joiners
-        if pool.name in agent.joins and agent.name not in listed
+        if pool.name in agent.joins and agent.name not in listed and is_reachable(agent, pool)
     ]
     return replace(pool, members=(*pool.members, *joined)[: min(MAX_SLOTS, pool.table_size)])

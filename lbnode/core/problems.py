@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from lbnode.core.difference import describe_vip
 from lbnode.core.forwarding import find_pool
-from lbnode.core.joining import wanted_fleet
+from lbnode.core.joining import is_reachable, wanted_fleet
 from lbnode.core.leader import missing_acknowledgements
 from lbnode.core.registration import awaited_agents
 from lbnode.model.epoch import BackendState
@@ -26,6 +26,7 @@ from lbnode.model.status import (
     SlotStatus,
     VipStatus,
 )
+from lbnode.model.tunnel import describe
 from lbnode.model.view import FleetView
 
 UP = "up"
@@ -48,6 +49,7 @@ def find_problems(view: FleetView, status: FleetStatus) -> tuple[Problem, ...]:
         *(problem for pool in status.pools for problem in _straggler_problems(status, pool)),
         *(problem for node in status.nodes for problem in _node_problems(status, node)),
         *_agent_problems(view),
+        *_joiner_problems(view),
     ]
     return tuple(sorted(found, key=lambda problem: problem.severity is not Severity.ALARM))
 
@@ -125,7 +127,7 @@ def _pool_problems(view: FleetView, pool: PoolStatus) -> Iterator[Problem]:
         )
     awaited = awaited_agents(view)
     for slot in pool.slots:
-        yield from _slot_problems(subject, slot)
+        yield from _slot_problems(view, subject, slot)
         if slot.id in awaited and slot.state is BackendState.FAILED:
             yield _warning(
                 f"{subject}, backend {slot.backend}",
@@ -161,7 +163,7 @@ def _straggler_problems(status: FleetStatus, pool: PoolStatus) -> Iterator[Probl
         yield _warning(f"pool {pool.name}", what, remedy)
 
 
-def _slot_problems(pool: str, slot: SlotStatus) -> Iterator[Problem]:
+def _slot_problems(view: FleetView, pool: str, slot: SlotStatus) -> Iterator[Problem]:
     if slot.backend is None:
         return
     subject = f"{pool}, backend {slot.backend}"
@@ -175,6 +177,13 @@ def _slot_problems(pool: str, slot: SlotStatus) -> Iterator[Problem]:
             subject,
             f"no second chance for {vip}: {reason}",
             "flows that move away from it break: run the service in the agent's network namespace",
+        )
+    agent = view.agents.get(slot.backend)
+    if agent is not None and slot.address is not None and slot.address not in agent.addresses:
+        yield _alarm(
+            subject,
+            f"packets go to {slot.address}, where its agent takes none: it is at {describe(agent.addresses)}",
+            "make `address` of its settings and of fleet.yaml the same",
         )
     if slot.agent is AgentState.SILENT:
         yield _warning(subject, "its agent is not connected", "on that machine: systemctl status lbbackend")
@@ -202,6 +211,17 @@ def _node_problems(status: FleetStatus, node: NodeStatus) -> Iterator[Problem]:
     for interface, mode in sorted(node.xdp.items()):
         if mode not in (NATIVE, GENERIC_BY_WISH):
             yield _warning(subject, f"XDP on {interface} is {mode}")
+
+
+def _joiner_problems(view: FleetView) -> Iterator[Problem]:
+    """Who asks to come into a pool that cannot reach it."""
+    for pool in view.desired.pools if view.desired is not None else ():
+        family = pool.tunnel.title
+        for agent in view.agents.values():
+            if pool.join is Join.AUTO and pool.name in agent.joins and not is_reachable(agent, pool):
+                what = f"joins pool {pool.name}, which tunnels in {family}, but has no {family} address"
+                remedy = "add one to its settings (address: [IPV4, IPV6]) and restart lbbackend there"
+                yield _warning(f"backend {agent.name}", what, remedy)
 
 
 def _agent_problems(view: FleetView) -> Iterator[Problem]:

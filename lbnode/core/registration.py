@@ -33,9 +33,9 @@ def register(view: FleetView, desired: DesiredFleet, wall: float) -> Iterator[Wr
             except LedgerFullError:
                 continue
             yield PutIds(ledger)
-            yield PutBackend(BackendMember(backend.name, number, backend.address, has_agent))
-        elif (member.address, member.agent) != (backend.address, has_agent):
-            yield PutBackend(replace(member, address=backend.address, agent=has_agent))
+            yield PutBackend(BackendMember(backend.name, number, backend.addresses, has_agent))
+        elif (member.addresses, member.agent) != (backend.addresses, has_agent):
+            yield PutBackend(replace(member, addresses=backend.addresses, agent=has_agent))
     wanted = {backend.name for backend in desired.backends}
     named = named_ids(view)
     for name, member in view.backends.items():
@@ -59,8 +59,7 @@ def named_ids(view: FleetView) -> set[BackendId]:
     for pool in view.epochs:
         for epoch in (view.current_epoch(pool), view.newest(pool)):
             if epoch is not None:
-                named |= {slot.backend for slot in epoch.slots if slot.backend is not None}
-                named |= {former.backend for former in epoch.former}
+                named |= epoch.named
     return named
 
 

@@ -6,12 +6,13 @@ Each function returns what is wrong with a value, and the remedy, or None.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from ipaddress import IPv6Address
 
 from lbnode.model.fleet import MAX_WEIGHT
 from lbnode.model.ids import IPAddress
+from lbnode.model.tunnel import TunnelFamily
 
 NAME_LENGTH = 63
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -45,8 +46,15 @@ def check_address(address: IPAddress) -> str | None:
     kind = _unusable_kind(address)
     if kind is not None:
         return f"is {kind}; use a unicast address that routers can carry"
-    if address.version == 6:
-        return "is IPv6, which this release does not forward yet; use an IPv4 address"
+    return None
+
+
+def check_addresses(addresses: Collection[IPAddress]) -> str | None:
+    """A machine's tunnels end at one address of each family at most, so that every node sends to the same one."""
+    for family in TunnelFamily:
+        same = [str(address) for address in addresses if address.version == family.version]
+        if len(same) > 1:
+            return f"{' and '.join(same)} are both {family.title}; give at most one address of each family"
     return None
 
 

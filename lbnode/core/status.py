@@ -17,7 +17,7 @@ from lbnode.core.history import build_table
 from lbnode.core.problems import find_problems
 from lbnode.model.epoch import BackendState, Epoch, EpochSlot, FormerOccupant
 from lbnode.model.fleet import Pool, Vip
-from lbnode.model.ids import BackendId, BackendName, NodeName, PoolName
+from lbnode.model.ids import BackendId, BackendName, IPAddress, NodeName, PoolName
 from lbnode.model.members import BackendMember, NodeLive, View
 from lbnode.model.status import (
     AgentState,
@@ -29,6 +29,7 @@ from lbnode.model.status import (
     SlotStatus,
     VipStatus,
 )
+from lbnode.model.tunnel import TunnelFamily, tunnel_end
 from lbnode.model.view import FleetView
 from ring.shares import buckets_by_backend
 
@@ -153,6 +154,7 @@ def _pool(view: FleetView, pool: Pool, epoch: Epoch | None, gone_at: Mapping[Nod
     members = {member.id: member for member in view.backends.values()}
     slots = shown.slots if shown is not None else ()
     owned = owned_buckets(epoch) if epoch is not None else {}
+    tunnel = shown.tunnel if shown is not None else pool.tunnel
     return PoolStatus(
         name=pool.name,
         current=epoch.number if epoch is not None else None,
@@ -162,10 +164,11 @@ def _pool(view: FleetView, pool: Pool, epoch: Epoch | None, gone_at: Mapping[Nod
         hash_algorithm=shown.hash_algorithm if shown is not None else pool.hash_algorithm,
         digest=epoch.digest if epoch is not None else "",
         slots=tuple(
-            _slot(view, pool.name, slot, members, owned) for slot in (*slots, *_newcomers(view, pool, shown))
+            _slot(view, pool.name, slot, members, owned, tunnel)
+            for slot in (*slots, *_newcomers(view, pool, shown))
         ),
         former=tuple(
-            _former(view, pool.name, former, members)
+            _former(view, pool.name, former, members, tunnel)
             for former in (shown.former if shown is not None else ())
         ),
         window_from=shown.window_from if shown is not None else None,
@@ -173,6 +176,7 @@ def _pool(view: FleetView, pool: Pool, epoch: Epoch | None, gone_at: Mapping[Nod
         flow_table=pool.flow_table,
         held=view.held[pool.name].changes if pool.name in view.held else (),
         behind=behind(view, epoch, gone_at) if epoch is not None else {},
+        tunnel=tunnel,
     )
 
 
@@ -198,6 +202,7 @@ def _slot(
     slot: EpochSlot,
     members: dict[BackendId, BackendMember],
     owned: dict[int, int],
+    tunnel: TunnelFamily,
 ) -> SlotStatus:
     member = members.get(slot.backend) if slot.backend is not None else None
     name = member.name if member is not None else None
@@ -208,7 +213,7 @@ def _slot(
         weight=slot.weight,
         backend=name,
         id=slot.backend,
-        address=member.address if member is not None else None,
+        address=_tunnel_end(member, tunnel),
         state=slot.state,
         buckets=owned.get(slot.backend, 0) if slot.backend is not None else 0,
         agent=_agent(view, member),
@@ -220,19 +225,27 @@ def _slot(
 
 
 def _former(
-    view: FleetView, pool: PoolName, former: FormerOccupant, members: dict[BackendId, BackendMember]
+    view: FleetView,
+    pool: PoolName,
+    former: FormerOccupant,
+    members: dict[BackendId, BackendMember],
+    tunnel: TunnelFamily,
 ) -> FormerStatus:
     member = members.get(former.backend)
     return FormerStatus(
         slot=former.slot,
         backend=member.name if member is not None else None,
         id=former.backend,
-        address=member.address if member is not None else None,
+        address=_tunnel_end(member, tunnel),
         state=former.state,
         left_in=former.left_in,
         agent=_agent(view, member),
         flows=flows_left(view, pool, member.name) if member is not None else None,
     )
+
+
+def _tunnel_end(member: BackendMember | None, tunnel: TunnelFamily) -> IPAddress | None:
+    return tunnel_end(member.addresses, tunnel) if member is not None else None
 
 
 def _agent(view: FleetView, member: BackendMember | None) -> AgentState:

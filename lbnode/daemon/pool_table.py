@@ -32,4 +32,5 @@ def pool_table(
         flow_table=flow_table,
         failed=failed(epoch),
         local=local,
+        tunnel=epoch.tunnel.version,
     )

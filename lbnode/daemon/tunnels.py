@@ -9,4 +9,5 @@ from lbnode.model.members import BackendMember
 
 def backend_entry(member: BackendMember, hops: NextHops) -> BackendEntry:
     """Return the backend with the way to each end of its tunnels, as far as `hops` knows it."""
-    return BackendEntry.of(member.id, member.agent, Tunnel(member.address, hops.get(member.address)))
+    ends = (Tunnel(address, hops.get(address)) for address in member.addresses)
+    return BackendEntry.of(member.id, member.agent, *ends)

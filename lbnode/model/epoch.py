@@ -8,6 +8,7 @@ from uuid import UUID
 
 from lbnode.model.fleet import HashAlgorithm, HashMode
 from lbnode.model.ids import BackendId, EpochNumber, PoolName, SlotNumber
+from lbnode.model.tunnel import TunnelFamily
 
 ALGORITHM = 1
 """The version of home, failover and alternates (`ring`) that this release builds tables with."""
@@ -59,7 +60,8 @@ class Epoch:
     """Everything that a table is a function of, and the digest that the table must have.
 
     `window_from` is the oldest epoch whose owners count as alternates: `window_from == number` means "no history".
-    `created_at` is the leader's wall clock in seconds: it closes windows, and tables do not depend on it.
+    `created_at` is the leader's wall clock in seconds: it closes windows, and tables do not depend on it. Nor do they
+    on `tunnel`, the family of the outer header: it is here so that all nodes change it together.
     `digest` is that of `ring.table.Table.digest()`: owners and alternates.
     """
 
@@ -77,6 +79,13 @@ class Epoch:
     window_from: EpochNumber
     digest: str
     created_at: float = 0.0
+    tunnel: TunnelFamily = TunnelFamily.IPV4
+
+    @property
+    def named(self) -> frozenset[BackendId]:
+        """Everybody whom it names: in a slot, whatever the state, or as former occupant."""
+        seated = {slot.backend for slot in self.slots if slot.backend is not None}
+        return frozenset(seated | {former.backend for former in self.former})
 
     @property
     def stamp(self) -> int:

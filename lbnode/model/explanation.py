@@ -22,7 +22,10 @@ class FlowQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A backend that has, or may have, the flow. `name` is empty for one that has left the fleet."""
+    """A backend that has, or may have, the flow. `name` is empty for one that has left the fleet.
+
+    `address`: where the flow's packets go, of the family of the pool's tunnels.
+    """
 
     id: int
     name: BackendName

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
 from lbnode.model.ids import BackendName, IPAddress, NodeName, PoolName, SlotNumber
+from lbnode.model.tunnel import Addresses, TunnelFamily
 
 DEFAULT_TABLE_SIZE = 65537
 DEFAULT_AFFINITY_WINDOW_S = 3600.0
@@ -81,7 +82,7 @@ class Vip:
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """A TCP connect to the backend's tunnel address; times in seconds."""
+    """A TCP connect to the backend's tunnel address of the pool's family; times in seconds."""
 
     port: int
     interval_s: float = 1.0
@@ -104,7 +105,8 @@ class Pool:
     """A named set of backends with one table.
 
     `affinity_window_s`, `udp_idle_s`: seconds. `flow_table`: nodes remember flows of changing buckets (UDP, and
-    TCP to backends without the agent).
+    TCP to backends without the agent). `tunnel`: the family in which packets travel to its backends, each of which
+    has an address of it.
     """
 
     name: PoolName
@@ -120,17 +122,18 @@ class Pool:
     udp_idle_s: float = DEFAULT_UDP_IDLE_S
     table: TableKind = TableKind.HOME
     join: Join = Join.LISTED
+    tunnel: TunnelFamily = TunnelFamily.IPV4
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One real server: its name and the address at which it takes GRE.
+    """One real server: its name and where it takes GRE.
 
     `agent`: `lbbackend` runs there, so the server gets no flows before it does. False for a stock kernel `gre` device.
     """
 
     name: BackendName
-    address: IPAddress
+    addresses: Addresses
     agent: bool = True
 
 

@@ -10,6 +10,7 @@ from enum import Enum
 from uuid import UUID
 
 from lbnode.model.ids import BackendId, BackendName, EpochNumber, IPAddress, NodeName, PoolName
+from lbnode.model.tunnel import Addresses
 
 
 class View(Enum):
@@ -30,7 +31,7 @@ class FleetIdentity:
 
 @dataclass(frozen=True, slots=True)
 class NodeMember:
-    """A node that belongs to the fleet: backends accept GRE from `sources` (addresses of its tunnels)."""
+    """A node that belongs to the fleet: backends accept GRE from `sources`, its tunnels' addresses of both families."""
 
     name: NodeName
     sources: tuple[IPAddress, ...]
@@ -46,7 +47,7 @@ class BackendMember:
 
     name: BackendName
     id: BackendId
-    address: IPAddress
+    addresses: Addresses
     agent: bool
 
 
@@ -59,7 +60,7 @@ class AgentMember:
     """
 
     name: BackendName
-    address: IPAddress
+    addresses: Addresses
     algorithm: int
     joins: tuple[PoolName, ...] = ()
     weight: int = 1

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from lbnode.model.fleet import DesiredFleet
-from lbnode.model.ids import BackendName, IPAddress, NodeName, PoolName
+from lbnode.model.ids import BackendName, NodeName, PoolName
+from lbnode.model.tunnel import Addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,11 @@ class RemoveNode:
 
 @dataclass(frozen=True, slots=True)
 class AddBackend:
-    """Put a backend into a pool. `address` is None for a backend that the fleet already has."""
+    """Put a backend into a pool. `addresses` are empty for a backend that the fleet already has."""
 
     name: BackendName
     pool: PoolName
-    address: IPAddress | None = None
+    addresses: Addresses = ()
     weight: int = 1
     force: bool = False
 
@@ -72,12 +73,13 @@ class WeighBackend:
 class ReplaceBackend:
     """Let `by` take over the slot of `name`, in `pool` or in all its pools.
 
-    `address` is None for a backend that the fleet already has. `name` leaves the fleet when no pool has it any more.
+    `addresses` are empty for a backend that the fleet already has. `name` leaves the fleet when no pool has it any
+    more.
     """
 
     name: BackendName
     by: BackendName
-    address: IPAddress | None = None
+    addresses: Addresses = ()
     pool: PoolName | None = None
     force: bool = False
 

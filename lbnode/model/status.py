@@ -11,6 +11,7 @@ from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol, WrongPort
 from lbnode.model.flows import HeldChange
 from lbnode.model.ids import BackendId, BackendName, EpochNumber, IPAddress, NodeName, PoolName, SlotNumber
 from lbnode.model.members import View
+from lbnode.model.tunnel import TunnelFamily
 
 
 class Severity(Enum):
@@ -78,6 +79,8 @@ class AgentState(Enum):
 class SlotStatus:
     """A slot and who sits in it; an empty one has no backend. `buckets`: how many of the table it owns.
 
+    `address`: where the pool's packets go to, of the family of its tunnels.
+
     `failing_on` are the nodes whose own checks fail the backend now. `flows` are those that a draining backend still
     holds in this pool; None when nobody counts them. `drained`: it drains everywhere and holds no flow any more.
     `no_second_chance`: VIP address and port → why its agent cannot pass on packets of flows there.
@@ -134,6 +137,7 @@ class PoolStatus:
     flow_table: bool = False
     held: tuple[HeldChange, ...] = ()
     behind: dict[NodeName, str] = field(default_factory=dict)
+    tunnel: TunnelFamily = TunnelFamily.IPV4
 
     def share(self, slot: SlotStatus) -> float:
         """Return the fraction (0 to 1) of new flows that go to the backend in `slot`."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from lbnode.api.v1 import control_pb2 as pb
-from lbnode.model.ids import BackendName, IPAddress, NodeName, PoolName
+from lbnode.model.ids import BackendName, NodeName, PoolName
 from lbnode.model.requests import (
     AddBackend,
     Difference,
@@ -20,15 +20,11 @@ from lbnode.model.requests import (
     UndrainNode,
     WeighBackend,
 )
-from lbnode.rpc.wire_enums import CHANGES, unpack_address
+from lbnode.rpc.wire_enums import CHANGES, unpack_addresses
 
 
 def _optional_pool(name: str) -> PoolName | None:
     return PoolName(name) if name else None
-
-
-def _optional_address(text: str) -> IPAddress | None:
-    return unpack_address("address", text) if text else None
 
 
 def unpack_drain_node(message: pb.DrainNodeRequest) -> DrainNode:
@@ -47,7 +43,7 @@ def unpack_add_backend(message: pb.AddBackendRequest) -> AddBackend:
     return AddBackend(
         BackendName(message.name),
         PoolName(message.pool),
-        _optional_address(message.address),
+        unpack_addresses("addresses", message.addresses),
         message.weight or 1,
         force=message.force,
     )
@@ -62,7 +58,7 @@ def unpack_replace_backend(message: pb.ReplaceBackendRequest) -> ReplaceBackend:
     return ReplaceBackend(
         BackendName(message.name),
         BackendName(message.by),
-        _optional_address(message.address),
+        unpack_addresses("addresses", message.addresses),
         _optional_pool(message.pool),
         force=message.force,
     )
@@ -96,7 +92,7 @@ def pack_add_backend(request: AddBackend) -> pb.AddBackendRequest:
     return pb.AddBackendRequest(
         name=request.name,
         pool=request.pool,
-        address=str(request.address or ""),
+        addresses=[str(address) for address in request.addresses],
         weight=request.weight,
         force=request.force,
     )
@@ -111,7 +107,7 @@ def pack_replace_backend(request: ReplaceBackend) -> pb.ReplaceBackendRequest:
     return pb.ReplaceBackendRequest(
         name=request.name,
         by=request.by,
-        address=str(request.address or ""),
+        addresses=[str(address) for address in request.addresses],
         pool=request.pool or "",
         force=request.force,
     )

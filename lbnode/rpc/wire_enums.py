@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from ipaddress import ip_address
 from typing import Generic, TypeVar
 
 from lbnode.api.v1 import control_pb2, status_pb2
-from lbnode.model import epoch, fleet, members, requests, status
+from lbnode.model import epoch, fleet, members, requests, status, tunnel
 from lbnode.model.ids import EpochNumber, IPAddress
 from lbnode.rpc.errors import WireError
 
@@ -86,6 +86,13 @@ WRONG_PORTS = EnumPairs(
     "wrong_port",
     {fleet.WrongPort.DROP: status_pb2.WRONG_PORT_DROP, fleet.WrongPort.PASS: status_pb2.WRONG_PORT_PASS},
 )
+TUNNEL_FAMILIES = EnumPairs(
+    "tunnel",
+    {
+        tunnel.TunnelFamily.IPV4: status_pb2.TUNNEL_FAMILY_IPV4,
+        tunnel.TunnelFamily.IPV6: status_pb2.TUNNEL_FAMILY_IPV6,
+    },
+)
 CHANGES = EnumPairs(
     "change",
     {
@@ -104,7 +111,7 @@ def unpack_address(name: str, text: str) -> IPAddress:
         raise WireError(f"{name}: {text!r} is not an IP address") from None
 
 
-def unpack_addresses(name: str, texts: list[str]) -> tuple[IPAddress, ...]:
+def unpack_addresses(name: str, texts: Iterable[str]) -> tuple[IPAddress, ...]:
     """Return the addresses in `texts`, in order."""
     return tuple(unpack_address(name, text) for text in texts)
 

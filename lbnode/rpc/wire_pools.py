@@ -5,11 +5,13 @@ from __future__ import annotations
 from lbnode.api.v1 import status_pb2 as pb
 from lbnode.model.ids import BackendId, BackendName, EpochNumber, NodeName, PoolName, SlotNumber
 from lbnode.model.status import FormerStatus, PoolStatus, SlotStatus
+from lbnode.model.tunnel import TunnelFamily
 from lbnode.rpc.wire_enums import (
     AGENT_STATES,
     BACKEND_STATES,
     HASH_ALGORITHMS,
     HASH_MODES,
+    TUNNEL_FAMILIES,
     unpack_address,
     unpack_epoch,
 )
@@ -33,6 +35,7 @@ def pack_pool(pool: PoolStatus) -> pb.Pool:
         flow_table=pool.flow_table,
         held=[pack_held(held) for held in pool.held],
         behind={str(name): why for name, why in pool.behind.items()},
+        tunnel=TUNNEL_FAMILIES.pack(pool.tunnel),
     )
 
 
@@ -53,6 +56,7 @@ def unpack_pool(message: pb.Pool) -> PoolStatus:
         flow_table=message.flow_table,
         held=tuple(unpack_held(held) for held in message.held),
         behind={NodeName(name): why for name, why in message.behind.items()},
+        tunnel=TUNNEL_FAMILIES.unpack_optional(message.tunnel) or TunnelFamily.IPV4,
     )
 
 

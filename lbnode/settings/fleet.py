@@ -90,6 +90,7 @@ def _build_pool(entry: PoolEntry, vips: tuple[Vip, ...]) -> Pool:
         udp_idle_s=entry.udp_idle_s,
         table=entry.table,
         join=entry.join,
+        tunnel=entry.tunnel,
     )
 
 

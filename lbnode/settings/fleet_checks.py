@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from lbnode.core.rules import did_you_mean
 from lbnode.model.fleet import MAX_SLOTS, Join, WrongPort
 from lbnode.model.ids import IPAddress
+from lbnode.model.tunnel import tunnel_end
 from lbnode.settings.fleet_document import FleetDocument
 from lbnode.settings.fleet_entries import PoolEntry
 from lbnode.settings.fleet_errors import FleetProblem, Path, format_path
@@ -29,8 +30,12 @@ def _check_unique(document: FleetDocument) -> Iterator[FleetProblem]:
     for key, named in (("backends", document.backends.named), ("pools", document.pools.named)):
         names = (((key, index, "name"), name) for index, name in named.items())
         yield from _repeated(names, "use another name")
-    addresses = ((("backends", index, "address"), entry.address) for index, entry in backends.items())
-    yield from _repeated(addresses, "each backend has its own tunnel address")
+    addresses = (
+        (("backends", index, "address"), address)
+        for index, entry in backends.items()
+        for address in entry.address
+    )
+    yield from _repeated(addresses, "each backend has its own tunnel addresses")
     triples = (
         (("vips", index), f"{entry.address}:{entry.port}/{entry.protocol.name.lower()}")
         for index, entry in vips.items()
@@ -57,6 +62,7 @@ def _check_pool(document: FleetDocument, path: Path, pool: PoolEntry) -> Iterato
         if member.name not in document.backends.names:
             remedy = did_you_mean(member.name, document.backends.names)
             yield FleetProblem((*members, index), f"no backend is called {member.name!r}; {remedy}")
+    yield from _check_tunnels(document, path, pool)
     yield from _repeated(
         (((*members, index), member.name) for index, member in enumerate(pool.backends)),
         "give it more weight instead",
@@ -74,12 +80,30 @@ def _check_pool(document: FleetDocument, path: Path, pool: PoolEntry) -> Iterato
         yield FleetProblem(members, what + str(min(MAX_SLOTS, pool.table_size)))
 
 
+def _check_tunnels(document: FleetDocument, path: Path, pool: PoolEntry) -> Iterator[FleetProblem]:
+    """Each backend of a pool must be reachable by its tunnels."""
+    backends = {entry.name: entry for entry in document.backends.entries.values()}
+    members = [backends[member.name] for member in pool.backends if member.name in backends]
+    without = [entry.name for entry in members if tunnel_end(entry.address, pool.tunnel) is None]
+    if without:
+        family = pool.tunnel.title
+        names = ", ".join(without[:8]) + (f" and {len(without) - 8} more" if len(without) > 8 else "")
+        what = f"{pool.tunnel.value}, but no {family} address is given for {names}"
+        remedy = "write address: [IPV4, IPV6] there, or choose the other family"
+        yield FleetProblem((*path, "tunnel"), f"{what}; {remedy}")
+
+
 def _check_vips(document: FleetDocument) -> Iterator[FleetProblem]:
-    backends = {entry.address: entry.name for entry in document.backends.entries.values()}
+    backends = {
+        address: entry.name for entry in document.backends.entries.values() for address in entry.address
+    }
     for index, vip in document.vips.entries.items():
         if vip.pool not in document.pools.names:
             remedy = did_you_mean(vip.pool, document.pools.names)
             yield FleetProblem(("vips", index, "pool"), f"no pool is called {vip.pool!r}; {remedy}")
+        if vip.address.version == 6:
+            what = f"{vip.address} is IPv6, which this release does not forward yet; use an IPv4 address"
+            yield FleetProblem(("vips", index, "address"), what)
         if vip.address in backends:
             what = f"{vip.address} is that of backend {backends[vip.address]}; use one that no machine has"
             yield FleetProblem(("vips", index, "address"), what)

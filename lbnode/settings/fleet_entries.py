@@ -21,7 +21,7 @@ from pydantic import (
     WrapValidator,
 )
 
-from lbnode.core.rules import check_address, check_name, check_weight
+from lbnode.core.rules import check_address, check_addresses, check_name, check_weight
 from lbnode.model.fleet import (
     DEFAULT_AFFINITY_WINDOW_S,
     DEFAULT_TABLE_SIZE,
@@ -36,6 +36,7 @@ from lbnode.model.fleet import (
     WrongPort,
 )
 from lbnode.model.ids import IPAddress
+from lbnode.model.tunnel import Addresses, TunnelFamily, in_order
 from lbnode.settings.fleet_errors import show
 from ring.errors import RingError
 from ring.maglev import check_size
@@ -77,6 +78,19 @@ def read_address(value: object) -> IPAddress:
     if problem is not None:
         raise ValueError(f"{value} {problem}")
     return address
+
+
+def read_addresses(value: object) -> Addresses:
+    """Return where a machine takes GRE: an address, or a list of at most one of each family."""
+    if not isinstance(value, list):
+        return (read_address(value),)
+    if not value:
+        raise ValueError("is an empty list; give an address, or one of each family")
+    addresses = in_order(read_address(one) for one in value)
+    problem = check_addresses(addresses)
+    if problem is not None:
+        raise ValueError(problem)
+    return addresses
 
 
 def read_weight(value: object) -> int:
@@ -189,6 +203,7 @@ def _health(value: object, read: ValidatorFunctionWrapHandler) -> Any:
 
 Name = Annotated[str, PlainValidator(read_name)]
 Address = Annotated[IPAddress, PlainValidator(read_address)]
+TunnelEnds = Annotated[Addresses, PlainValidator(read_addresses)]
 Port = Annotated[int, PlainValidator(whole(1, 65535))]
 Seconds = Annotated[float, PlainValidator(seconds(MIN_SECONDS, MAX_SECONDS))]
 Window = Annotated[
@@ -214,7 +229,7 @@ class Entry(BaseModel):
 
 class BackendEntry(Entry):
     name: Name
-    address: Address
+    address: TunnelEnds
     agent: Annotated[bool, PlainValidator(read_switch)] = True
 
 
@@ -246,6 +261,7 @@ class PoolEntry(Entry):
     flow_table: Annotated[bool, PlainValidator(read_switch)] = False
     udp_idle_s: UdpIdle = DEFAULT_UDP_IDLE_S
     table: Annotated[TableKind, _words(TableKind)] = TableKind.HOME
+    tunnel: Annotated[TunnelFamily, _words(TunnelFamily)] = TunnelFamily.IPV4
 
 
 class VipEntry(Entry):

@@ -23,7 +23,11 @@ def write_fleet(desired: DesiredFleet) -> str:
 
 
 def _backend(backend: Backend) -> dict[str, Any]:
-    written: dict[str, Any] = {"name": str(backend.name), "address": str(backend.address)}
+    addresses = [str(address) for address in backend.addresses]
+    written: dict[str, Any] = {
+        "name": str(backend.name),
+        "address": addresses if len(addresses) > 1 else addresses[0],
+    }
     return written if backend.agent else {**written, "agent": False}
 
 
@@ -40,6 +44,7 @@ def _pool(pool: Pool) -> dict[str, Any]:
         "udp_idle_s": (pool.udp_idle_s, _DEFAULTS.udp_idle_s),
         "table": (pool.table.value, _DEFAULTS.table.value),
         "join": (pool.join.value, _DEFAULTS.join.value),
+        "tunnel": (pool.tunnel.value, _DEFAULTS.tunnel.value),
     }
     written |= {key: value for key, (value, default) in settings.items() if value != default}
     written["health"] = _health(pool.health) if pool.health is not None else "off"

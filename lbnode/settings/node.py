@@ -13,9 +13,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyAddress, model_validator
 
+from lbnode.model.tunnel import Addresses
 from lbnode.settings.source import FileSettings
 from lbnode.settings.store import StoreSettings
 from lbnode.settings.tls import TlsSettings
+from lbnode.settings.tunnel_ends import TunnelEnds
 
 CLOSED = ConfigDict(extra="forbid", frozen=True)
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
@@ -107,9 +109,11 @@ class NodeSettings(FileSettings):
     name: Name = Field(description="this node's name, its key in the fleet")
     fleet: Name = Field(description="the fleet's name, the root of its records in the store")
     interface: str = Field(description="the interface on which the routers send traffic")
-    address: IPvAnyAddress = Field(description="the tunnel's source address, one that backends can reach")
+    address: TunnelEnds = Field(
+        description="the tunnels' source address, or a list of one of each family; backends must reach them"
+    )
     extra_addresses: tuple[IPvAnyAddress, ...] = Field(
-        (), description="more source addresses, to spread tunnels over"
+        (), description="more source addresses of either family, to spread tunnels over"
     )
     store: StoreSettings = Field(description="kind: zookeeper with hosts, or kind: file with path")
     fleet_file: Path | None = Field(
@@ -139,6 +143,6 @@ class NodeSettings(FileSettings):
     new_flow_places: int = Field(16384, ge=1, description="of new TCP flows, as a bound against floods")
 
     @property
-    def sources(self) -> tuple[IPvAnyAddress, ...]:
+    def sources(self) -> Addresses:
         """The addresses that this node's GRE comes from."""
-        return (self.address, *self.extra_addresses)
+        return (*self.address, *self.extra_addresses)

@@ -104,7 +104,8 @@ def _complaint(kind: type[BaseModel], file: Path, details: ErrorDetails) -> str:
     about = _description(model, field)
     if details["type"] == "missing":
         return f"{where}: missing; set it, or {variable}{about}"
-    return f"{where}: {details['msg']}, found {details['input']!r}{about}"
+    reason = details["ctx"]["error"] if details["type"] == "value_error" else details["msg"]
+    return f"{where}: {reason}, found {details['input']!r}{about}"
 
 
 def _locate(kind: type[BaseModel], location: tuple[int | str, ...]) -> tuple[str, type[BaseModel], str]:

@@ -96,7 +96,7 @@ async def found(store: FleetStore, world: World) -> None:
     names = [BackendName(member.name) for member in world.members]
     desired = DesiredFleet(
         "demo",
-        tuple(Backend(name, member.address) for name, member in zip(names, world.members, strict=True)),
+        tuple(Backend(name, (member.address,)) for name, member in zip(names, world.members, strict=True)),
         (Pool(WEB, tuple(PoolMember(name) for name in names)),),
         (Vip(VIP, Protocol.TCP, PORT, WEB),),
     )
@@ -104,7 +104,7 @@ async def found(store: FleetStore, world: World) -> None:
     await store.write_desired(desired, -1)
     await store.put_node(NodeMember(NodeName("n1"), (NODE,), 1))
     for name, member in zip(names, world.members, strict=True):
-        await store.put_backend(BackendMember(name, member.id, member.address, True))
+        await store.put_backend(BackendMember(name, member.id, (member.address,), True))
     await store.create_epoch(world.epoch(EPOCH))
     await store.set_current(WEB, EpochNumber(EPOCH))
 

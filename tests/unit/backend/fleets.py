@@ -66,7 +66,7 @@ def view(
     """A fleet of two nodes and two backends; `members` are in the pool as the operator wants it."""
     desired = DesiredFleet(
         "demo",
-        (Backend(B1, ip_address("10.0.1.1")), Backend(B2, ip_address("10.0.1.2"))),
+        (Backend(B1, (ip_address("10.0.1.1"),)), Backend(B2, (ip_address("10.0.1.2"),))),
         (Pool(WEB, tuple(PoolMember(name) for name in members)),),
         (Vip(VIP, Protocol.TCP, 80, WEB), Vip(VIP, Protocol.UDP, 53, WEB)),
     )
@@ -84,8 +84,8 @@ def view(
             NodeName("n2"): NodeMember(NodeName("n2"), (NODE2,), 1),
         },
         backends={
-            B1: BackendMember(B1, ID1, ip_address("10.0.1.1"), True),
-            B2: BackendMember(B2, ID2, ip_address("10.0.1.2"), True),
+            B1: BackendMember(B1, ID1, (ip_address("10.0.1.1"),), True),
+            B2: BackendMember(B2, ID2, (ip_address("10.0.1.2"),), True),
         },
         epochs={WEB: sealed} if sealed else {},
         current={WEB: using} if using is not None else {},

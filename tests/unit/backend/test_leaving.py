@@ -20,7 +20,7 @@ DRAIN_S = 60.0
 
 
 def member(name: BackendName, host: int, **changes: object) -> AgentMember:
-    agent = AgentMember(name, ip_address(f"10.0.5.{host}"), 1, joins=(WEB,))
+    agent = AgentMember(name, (ip_address(f"10.0.5.{host}"),), 1, joins=(WEB,))
     return replace(agent, **changes)  # type: ignore[arg-type]
 
 

@@ -170,7 +170,7 @@ def test_what_cannot_be_carried_through_is_refused_before_anything_is_touched(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("b1\n", ":1: 'b1' is not OLD NEW [ADDRESS]"),
+        ("b1\n", ":1: 'b1' is not OLD NEW [ADDRESSES]"),
         ("b1 b11 10.0.0.11\nb1 b12 10.0.0.12\n", ":2: b1 is replaced already above"),
         ("b1 b11 here\n", "'here' is not an IP address"),
         ("b8 b11 10.0.0.11\n", "b8 is not in pool web"),

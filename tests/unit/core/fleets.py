@@ -34,7 +34,7 @@ def fleet(*names: str, health: bool = False, **changes: object) -> DesiredFleet:
     return DesiredFleet(
         "demo",
         tuple(
-            Backend(BackendName(name), ip_address(f"10.0.0.{i}"), agent=False)
+            Backend(BackendName(name), (ip_address(f"10.0.0.{i}"),), agent=False)
             for i, name in enumerate(names, 1)
         ),
         (pool(*names, health=check, **changes),),

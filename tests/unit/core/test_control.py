@@ -52,7 +52,7 @@ def two_pools() -> FleetView:
 
 def with_agents(view: FleetView) -> FleetView:
     """Every backend has the agent."""
-    agents = {name: AgentMember(name, ip_address("10.9.9.9"), 1) for name in view.backends}
+    agents = {name: AgentMember(name, (ip_address("10.9.9.9"),), 1) for name in view.backends}
     return settle(replace(view, agents=agents))
 
 
@@ -96,12 +96,12 @@ ALL = [
     DrainNode(N1),
     UndrainNode(N1),
     RemoveNode(N1),
-    AddBackend(B4, WEB, ip_address("10.0.0.4")),
+    AddBackend(B4, WEB, (ip_address("10.0.0.4"),)),
     DrainBackend(B1),
     UndrainBackend(B1),
     RemoveBackend(B1),
     WeighBackend(B1, 3),
-    ReplaceBackend(B1, B4, ip_address("10.0.0.4")),
+    ReplaceBackend(B1, B4, (ip_address("10.0.0.4"),)),
 ]
 
 
@@ -217,7 +217,7 @@ class TestNodes:
 
 class TestAddBackend:
     def test_a_new_backend_joins_the_fleet_and_the_pool(self) -> None:
-        plan = grant(fleet_view(), AddBackend(B4, WEB, ip_address("10.0.0.4"), weight=2))
+        plan = grant(fleet_view(), AddBackend(B4, WEB, (ip_address("10.0.0.4"),), weight=2))
         assert plan.desired is not None
         assert plan.desired.backends[-1].name == B4
         assert [(m.backend, m.weight) for m in plan.desired.pools[0].members][-1] == (B4, 2)
@@ -230,22 +230,22 @@ class TestAddBackend:
     @pytest.mark.parametrize(
         ("request_", "kind", "words"),
         [
-            (AddBackend(B4, PoolName("wep"), ip_address("10.0.0.4")), RefusalKind.UNKNOWN, "did you mean 'web'?"),
+            (AddBackend(B4, PoolName("wep"), (ip_address("10.0.0.4"),)), RefusalKind.UNKNOWN, "did you mean 'web'?"),
             (AddBackend(B1, WEB), RefusalKind.STATE, "is in pool web already"),
             (AddBackend(B4, WEB), RefusalKind.INVALID, "new to the fleet; give its address"),
-            (AddBackend(B4, WEB, ip_address("10.0.0.1")), RefusalKind.INVALID, "is that of backend b1"),
-            (AddBackend(B4, WEB, ip_address("192.0.2.10")), RefusalKind.INVALID, "is a VIP"),
-            (AddBackend(B4, WEB, ip_address("127.0.0.1")), RefusalKind.INVALID, "is a loopback address; use"),
-            (AddBackend(B4, WEB, ip_address("10.0.0.4"), 0), RefusalKind.INVALID, "weight 0 is out of range"),
-            (AddBackend(B4, WEB, ip_address("10.0.0.4"), 65536), RefusalKind.INVALID, "use 1..65535"),
-            (AddBackend(BackendName("b/4"), WEB, ip_address("10.0.0.4")), RefusalKind.INVALID, "is no name"),
+            (AddBackend(B4, WEB, (ip_address("10.0.0.1"),)), RefusalKind.INVALID, "is that of backend b1"),
+            (AddBackend(B4, WEB, (ip_address("192.0.2.10"),)), RefusalKind.INVALID, "is a VIP"),
+            (AddBackend(B4, WEB, (ip_address("127.0.0.1"),)), RefusalKind.INVALID, "is a loopback address; use"),
+            (AddBackend(B4, WEB, (ip_address("10.0.0.4"),), 0), RefusalKind.INVALID, "weight 0 is out of range"),
+            (AddBackend(B4, WEB, (ip_address("10.0.0.4"),), 65536), RefusalKind.INVALID, "use 1..65535"),
+            (AddBackend(BackendName("b/4"), WEB, (ip_address("10.0.0.4"),)), RefusalKind.INVALID, "is no name"),
         ],
     )  # fmt: skip
     def test_a_bad_addition_is_refused(self, request_: AddBackend, kind: RefusalKind, words: str) -> None:
         refuse(fleet_view(), request_, kind, words)
 
     def test_a_known_backend_has_one_address(self) -> None:
-        request = AddBackend(B1, API, ip_address("10.0.0.9"))
+        request = AddBackend(B1, API, (ip_address("10.0.0.9"),))
         refuse(two_pools(), request, RefusalKind.INVALID, "b1 is at 10.0.0.1, not at 10.0.0.9")
 
 
@@ -320,11 +320,11 @@ class TestForce:
         "request_",
         [
             Apply(fleet("b1", "b2"), force=True),
-            AddBackend(B4, WEB, ip_address("10.0.0.4"), force=True),
+            AddBackend(B4, WEB, (ip_address("10.0.0.4"),), force=True),
             WeighBackend(B1, 3, force=True),
             DrainBackend(B1, force=True),
             RemoveBackend(B1, force=True),
-            ReplaceBackend(B1, B4, ip_address("10.0.0.4"), force=True),
+            ReplaceBackend(B1, B4, (ip_address("10.0.0.4"),), force=True),
         ],
         ids=lambda request: type(request).__name__,
     )

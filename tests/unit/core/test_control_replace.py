@@ -29,8 +29,8 @@ from .test_control import (
 )
 
 B9 = BackendName("b9")
-ADDRESS = ip_address("10.0.0.9")
-OTHER = ip_address("10.0.0.8")
+ADDRESS = (ip_address("10.0.0.9"),)
+OTHER = (ip_address("10.0.0.8"),)
 
 
 def replacing(view: FleetView, name: BackendName = B2, by: BackendName = B9) -> FleetView:
@@ -127,8 +127,8 @@ def test_a_backend_that_has_no_slot_yet_cannot_be_replaced() -> None:
         (ReplaceBackend(B2, B2), RefusalKind.INVALID, "b2 cannot replace itself"),
         (ReplaceBackend(B2, B3), RefusalKind.STATE, "b3 is in pool web already, with a slot of its own"),
         (ReplaceBackend(B2, B9), RefusalKind.INVALID, "b9 is new to the fleet; give its address"),
-        (ReplaceBackend(B2, B9, ip_address("10.0.0.1")), RefusalKind.INVALID, "is that of backend b1"),
-        (ReplaceBackend(B2, B9, ip_address("127.0.0.1")), RefusalKind.INVALID, "is a loopback address"),
+        (ReplaceBackend(B2, B9, (ip_address("10.0.0.1"),)), RefusalKind.INVALID, "is that of backend b1"),
+        (ReplaceBackend(B2, B9, (ip_address("127.0.0.1"),)), RefusalKind.INVALID, "is a loopback address"),
         (ReplaceBackend(B2, BackendName("b/9"), ADDRESS), RefusalKind.INVALID, "name b/9 is no name"),
     ],
 )

@@ -85,7 +85,7 @@ def test_a_changed_place_in_a_pool_shows_weight_and_slot() -> None:
 
 
 def test_a_changed_address_shows_both() -> None:
-    backends = (Backend(BackendName("b1"), ip_address("10.0.9.9")), BASE.backends[1])
+    backends = (Backend(BackendName("b1"), (ip_address("10.0.9.9"),)), BASE.backends[1])
     assert lines(replace(BASE, backends=backends)) == ["~ backend b1: address 10.0.0.1 → 10.0.9.9"]
 
 

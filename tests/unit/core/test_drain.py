@@ -16,7 +16,7 @@ B1, B2 = BackendName("b1"), BackendName("b2")
 def draining() -> FleetView:
     """b2 drains in epoch 2; both backends have the agent, and nobody is connected."""
     view = view_of(fleet("b1", "b2"))
-    agents = {name: AgentMember(name, ip_address("10.9.9.9"), 1) for name in (B1, B2)}
+    agents = {name: AgentMember(name, (ip_address("10.9.9.9"),), 1) for name in (B1, B2)}
     return settle(drain(settle(replace(view, agents=agents)), "b2"))
 
 

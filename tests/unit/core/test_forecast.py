@@ -167,7 +167,7 @@ def test_a_vip_that_ends_and_an_address_that_changes_break_flows() -> None:
     other = replace(desired, vips=(Vip(VIP, Protocol.TCP, 81, WEB),))
     why = "vip 192.0.2.10:80/tcp ends"
     assert pool_of(foresee(web, other)).broken == (Broken(B1, 1, why), Broken(B2, 2, why))
-    moved = replace(desired.backends[1], address=ip_address("10.7.7.7"))
+    moved = replace(desired.backends[1], addresses=(ip_address("10.7.7.7"),))
     (broken,) = pool_of(foresee(web, replace(desired, backends=(desired.backends[0], moved)))).broken
     assert (broken.backend, broken.flows) == (B2, 2)
     assert "lbctl backend replace" in broken.why

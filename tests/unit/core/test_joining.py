@@ -10,6 +10,7 @@ from lbnode.core.forecast import forecast
 from lbnode.core.joining import drained, void_registrations, wanted_fleet
 from lbnode.core.leader import Leader
 from lbnode.core.plan import Plan
+from lbnode.core.status import assess
 from lbnode.model.epoch import BackendState
 from lbnode.model.fleet import Join
 from lbnode.model.ids import BackendName, NodeName, PoolName
@@ -24,9 +25,10 @@ from lbnode.model.requests import (
     UndrainBackend,
     WeighBackend,
 )
+from lbnode.model.tunnel import TunnelFamily
 from lbnode.model.view import FleetView
 
-from .fleets import WEB, current, fleet, pool, settle, slot_of, view_of
+from .fleets import WEB, current, fleet, node, pool, settle, slot_of, view_of
 
 LATER = 7300.0
 """When every window that began at 0 has ended, and nothing is held for it."""
@@ -36,7 +38,7 @@ C1, C2, C3, C4 = (BackendName(f"c{number}") for number in range(1, 5))
 
 def asking(name: str, host: int, **changes: object) -> AgentMember:
     """An agent at 10.0.5.`host` that asks to be let into pool web."""
-    member = AgentMember(BackendName(name), ip_address(f"10.0.5.{host}"), 1, joins=(WEB,))
+    member = AgentMember(BackendName(name), (ip_address(f"10.0.5.{host}"),), 1, joins=(WEB,))
     return replace(member, **changes)  # type: ignore[arg-type]
 
 
@@ -89,7 +91,7 @@ def test_a_pool_that_nobody_has_joined_yet_has_no_epoch_and_no_complaint() -> No
 def test_backends_that_register_get_the_lowest_free_slots_in_the_order_in_which_they_came() -> None:
     view = three_joined()
     assert [slot_of(view, name) for name in (C1, C2, C3)] == [0, 1, 2]
-    assert view.backends[C2].address == ip_address("10.0.5.2")
+    assert view.backends[C2].addresses == (ip_address("10.0.5.2"),)
 
 
 def test_only_agents_that_ask_come_in_and_only_into_pools_that_are_open() -> None:
@@ -110,7 +112,7 @@ def test_joiners_sit_beside_those_whom_the_operator_lists() -> None:
 def test_a_listed_backend_that_asks_keeps_what_the_operator_wrote() -> None:
     view = settle(registered(open_fleet("b1"), asking("b1", 9, weight=7)))
     assert current(view).slots[0].weight == 1
-    assert view.backends[BackendName("b1")].address == ip_address("10.0.0.1")
+    assert view.backends[BackendName("b1")].addresses == (ip_address("10.0.0.1"),)
 
 
 def test_one_that_leaves_is_drained_and_its_slot_is_the_next_newcomers() -> None:
@@ -126,7 +128,7 @@ def test_one_that_leaves_is_drained_and_its_slot_is_the_next_newcomers() -> None
 
 
 def test_a_listed_backend_that_leaves_is_drained_and_back_when_it_registers_again() -> None:
-    agents = AgentMember(BackendName("b1"), ip_address("10.0.0.1"), 1)
+    agents = AgentMember(BackendName("b1"), (ip_address("10.0.0.1"),), 1)
     view = settle(registered(settle(view_of(fleet("b1", "b2"))), replace(agents, leaving=True)))
     assert states(view) == {0: BackendState.DRAINING, 1: BackendState.ACTIVE}
     view = settle(registered(view, agents))
@@ -161,9 +163,19 @@ def test_a_leaver_that_ends_before_it_is_through_is_forgotten() -> None:
 
 
 def test_an_address_of_a_vip_or_of_a_listed_backend_is_not_let_in() -> None:
-    vip = asking("c1", 1, address=ip_address("192.0.2.10"))
-    listed = asking("c2", 2, address=ip_address("10.0.0.1"))
+    vip = asking("c1", 1, addresses=(ip_address("192.0.2.10"),))
+    listed = asking("c2", 2, addresses=(ip_address("10.0.0.1"),))
     assert set(settle(registered(open_fleet("b1"), vip, listed)).backends) == {"b1"}
+
+
+def test_who_does_not_take_the_pools_tunnels_is_not_let_in_and_named() -> None:
+    view = registered(view_of(fleet(join=Join.AUTO, tunnel=TunnelFamily.IPV6)), asking("c1", 1))
+    six = asking("c2", 2, addresses=(ip_address("2001:db8:5::2"),))
+    wanted = wanted_fleet(registered(view, six))
+    assert wanted is not None
+    assert [member.backend for member in wanted.pools[0].members] == [C2]
+    what = "backend c1: joins pool web, which tunnels in IPv6, but has no IPv6 address"
+    assert what in [f"{one.subject}: {one.what}" for one in assess(view, node("n1", 1), {}, 0.0).problems]
 
 
 def test_the_address_of_a_node_that_is_gone_is_let_in() -> None:
@@ -200,7 +212,7 @@ def test_a_joiner_is_weighed_and_replaced_where_it_runs_not_by_verbs() -> None:
     weighed = refused(view, WeighBackend(C1, 5))
     assert "c1 joined pool web by itself" in weighed.reason
     assert "its own settings" in weighed.remedy
-    assert "stop this one" in refused(view, ReplaceBackend(C1, C4, ip_address("10.0.5.4"))).remedy
+    assert "stop this one" in refused(view, ReplaceBackend(C1, C4, (ip_address("10.0.5.4"),))).remedy
 
 
 def test_a_joiner_that_is_connected_is_not_removed_because_it_would_join_again() -> None:

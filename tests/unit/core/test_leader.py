@@ -154,7 +154,7 @@ def test_a_removed_backend_gives_its_id_back_but_not_before_its_epoch_is_gone() 
 def test_a_backend_becomes_one_with_an_agent_when_the_agent_registers() -> None:
     view = settle(view_of(fleet("b1")))
     assert not view.backends[BackendName("b1")].agent
-    registered = {BackendName("b1"): AgentMember(BackendName("b1"), ip_address("10.0.0.1"), 1)}
+    registered = {BackendName("b1"): AgentMember(BackendName("b1"), (ip_address("10.0.0.1"),), 1)}
     assert settle(replace(view, agents=registered)).backends[BackendName("b1")].agent
 
 

@@ -99,7 +99,7 @@ def test_a_draining_backend_has_no_share_and_is_no_problem() -> None:
 def test_agents_are_connected_silent_or_not_there() -> None:
     view = well(
         live_agents={B1: AgentLive(B1, "0.1.0")},
-        agents={BackendName("b2"): AgentMember(BackendName("b2"), ip_address("10.0.0.2"), 1)},
+        agents={BackendName("b2"): AgentMember(BackendName("b2"), (ip_address("10.0.0.2"),), 1)},
     )
     slots = status_of(view).pools[0].slots
     assert [slot.agent for slot in slots] == [AgentState.CONNECTED, AgentState.SILENT, AgentState.NONE]
@@ -260,7 +260,7 @@ def test_a_pool_without_an_epoch_is_an_alarm() -> None:
 
 def with_agents(view: FleetView, **flows: int) -> FleetView:
     """All backends have the agent, connected; those named count flows."""
-    agents = {name: AgentMember(name, ip_address("10.9.9.9"), 1) for name in view.backends}
+    agents = {name: AgentMember(name, (ip_address("10.9.9.9"),), 1) for name in view.backends}
     view = settle(replace(view, agents=agents, live_nodes={}))
     live = {
         name: AgentLive(name, "0", dict(view.current), flows={WEB: flows[name]} if name in flows else {})

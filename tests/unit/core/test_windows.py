@@ -17,6 +17,7 @@ from lbnode.model.fleet import HealthCheck, Intents, PoolMember
 from lbnode.model.flows import FlowReport
 from lbnode.model.ids import BackendName, PoolName, SlotNumber
 from lbnode.model.members import AgentLive, AgentMember
+from lbnode.model.tunnel import TunnelFamily
 from lbnode.model.view import FleetView
 from ring.table import Table
 
@@ -44,7 +45,7 @@ class Fleet:
         return fleet(*names, affinity_window_s=self.window_s, **changes)
 
     def join(self, *names: str) -> None:
-        agents = {BackendName(name): AgentMember(BackendName(name), ANYWHERE, 1) for name in names}
+        agents = {BackendName(name): AgentMember(BackendName(name), (ANYWHERE,), 1) for name in names}
         live = {name: AgentLive(name, "0") for name in agents}
         self.view = replace(
             self.view, agents={**self.view.agents, **agents}, live_agents={**self.view.live_agents, **live}
@@ -298,6 +299,15 @@ def test_a_held_change_does_not_hold_a_harmless_one() -> None:
     web.join("b5")
     web.settle()
     assert "drain b3" in web.held
+
+
+def test_a_held_change_does_not_hold_one_of_the_tunnels() -> None:
+    web = crowded()
+    web.view = drain(web.view, "b1", "b2", "b3")
+    web.settle()
+    web.apply("b1", "b2", "b3", "b4", tunnel=TunnelFamily.IPV6)
+    web.settle(after_s=ASK_AGAIN_S)
+    assert (web.held, web.epoch.tunnel) == (["drain b3"], TunnelFamily.IPV6)
 
 
 def test_force_goes_ahead_at_once_and_counts_for_one_epoch_only() -> None:

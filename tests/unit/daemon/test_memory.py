@@ -76,7 +76,7 @@ async def test_a_store_restored_from_an_old_backup_is_refused_and_the_last_view_
     await memory.close()
     shutil.copytree(tmp_path / "store", tmp_path / "restored")
     memory = await opened(tmp_path)
-    latest = DesiredFleet("demo", backends=(Backend(BackendName("b1"), ip_address("10.0.0.1")),))
+    latest = DesiredFleet("demo", backends=(Backend(BackendName("b1"), (ip_address("10.0.0.1"),)),))
     await memory.store.write_desired(latest, memory.view().desired_version)
     memory.keep(memory.view())
     await memory.close()

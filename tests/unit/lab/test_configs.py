@@ -25,7 +25,7 @@ def test_a_node_can_read_its_settings() -> None:
 
     settings = NodeSettings.model_validate(configs.node_config(plan, plan.host("n1"), HERE, STORE))
 
-    assert settings.address == IPv4Address("10.72.0.11")
+    assert settings.address == (IPv4Address("10.72.0.11"),)
     assert settings.count_buckets
     assert settings.bgp is not None
     assert settings.bgp.neighbors[0].hold_time_s == 3
@@ -37,7 +37,7 @@ def test_a_backend_can_read_its_settings() -> None:
 
     settings = BackendSettings.model_validate(configs.backend_config(plan, plan.host("b2"), HERE, STORE))
 
-    assert (settings.name, settings.address) == ("b2", IPv4Address("10.73.0.12"))
+    assert (settings.name, settings.address) == ("b2", (IPv4Address("10.73.0.12"),))
     assert settings.path_mtu == 1500
 
 

@@ -51,7 +51,7 @@ class MemoryCluster:
     def join(self, *names: str) -> None:
         """Give backends the agent, connected."""
         agents = {
-            BackendName(name): AgentMember(BackendName(name), ip_address("10.9.9.9"), 1) for name in names
+            BackendName(name): AgentMember(BackendName(name), (ip_address("10.9.9.9"),), 1) for name in names
         }
         live = {name: AgentLive(name, "0.1.0") for name in agents}
         self.view = replace(

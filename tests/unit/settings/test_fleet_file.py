@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lbnode.model.fleet import HashAlgorithm, HashMode, HealthCheck, Join, OnAllFailed, Protocol, WrongPort
+from lbnode.model.tunnel import TunnelFamily
 from lbnode.settings.fleet import FleetFileError, load_fleet, read_fleet
 from lbnode.settings.fleet_text import write_fleet
 
@@ -23,6 +24,13 @@ pools:
 vips:
   - {address: 192.0.2.10, port: 80, pool: web}
 """
+
+
+DUAL = (
+    GOOD.replace("10.0.2.1", "[2001:db8:2::1, 10.0.2.1]")
+    .replace("address: 10.0.2.2", 'address: ["2001:db8:2::2"]')
+    .replace("  - name: web", "  - name: web\n    tunnel: ipv6")
+)
 
 
 def problems(text: str) -> list[str]:
@@ -48,6 +56,15 @@ def test_a_good_file_becomes_a_desired_fleet() -> None:
     )
     (vip,) = fleet.vips
     assert (vip.address, vip.port, vip.protocol) == (ip_address("192.0.2.10"), 80, Protocol.TCP)
+
+
+def test_a_backend_has_an_address_of_either_family_or_of_both() -> None:
+    fleet = read_fleet(DUAL)
+    assert [one.addresses for one in fleet.backends] == [
+        (ip_address("10.0.2.1"), ip_address("2001:db8:2::1")),
+        (ip_address("2001:db8:2::2"),),
+    ]
+    assert fleet.pools[0].tunnel is TunnelFamily.IPV6
 
 
 def test_without_health_backends_are_probed_on_the_port_of_the_pools_first_tcp_vip() -> None:
@@ -97,6 +114,7 @@ def test_a_fleet_written_as_text_reads_back_the_same() -> None:
         broken("  - name: web", "  - name: web\n    table: maglev"),
         broken("  - name: web", "  - name: web\n    join: auto"),
         GOOD.replace("{name: b1, address: 10.0.2.1}", "{name: b1, address: 10.0.2.1, agent: false}"),
+        DUAL,
     ):
         fleet = read_fleet(text)
         assert read_fleet(write_fleet(fleet)) == fleet
@@ -143,6 +161,14 @@ def test_the_shipped_example_is_good() -> None:
         ("10.0.2.2", "10.0.02.2", "5: backends[1].address: '10.0.02.2' is not an IP address"),
         ("10.0.2.2", "167772674", "5: backends[1].address: 167772674 is not an IP address"),
         ("10.0.2.2", "192.0.2.10", "10: vips[0].address: 192.0.2.10 is that of backend b2; use one that no machine"),
+        ("10.0.2.2", "[10.0.2.2, 10.0.2.3]", "5: backends[1].address: 10.0.2.2 and 10.0.2.3 are both IPv4; give at most one"),
+        ("10.0.2.2", "[2001:db8::1, 2001:db8::2]", "5: backends[1].address: 2001:db8::1 and 2001:db8::2 are both IPv6"),
+        ("10.0.2.2", "[10.0.2.2, fe80::1]", "5: backends[1].address: fe80::1 is a link-local address"),
+        ("10.0.2.2", "[2001:db8::1, 10.0.2.1]", "5: backends[1].address: 10.0.2.1 is given already in backends[0].address"),
+        ("10.0.2.2", "[]", "5: backends[1].address: is an empty list; give an address, or one of each family"),
+        ("  - name: web", "  - name: web\n    tunnel: ipv6", "8: pools[0].tunnel: ipv6, but no IPv6 address is given for b1, b2; write address: [IPV4, IPV6] there"),
+        ("10.0.2.2", "2001:db8::2", "7: pools[0].tunnel: ipv4, but no IPv4 address is given for b2; write"),
+        ("  - name: web", "  - name: web\n    tunnel: gre", "8: pools[0].tunnel: 'gre' is not known; use ipv4 or ipv6"),
         ("192.0.2.10", "224.0.0.5", "10: vips[0].address: 224.0.0.5 is a multicast address"),
         ("192.0.2.10", "127.0.0.1", "10: vips[0].address: 127.0.0.1 is a loopback address"),
         ("192.0.2.10", "0.0.0.0", "10: vips[0].address: 0.0.0.0 is the unspecified address"),

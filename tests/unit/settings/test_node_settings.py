@@ -44,6 +44,18 @@ def test_good_settings_have_the_defaults_of_the_documentation(tmp_path: Path) ->
     assert [str(address) for address in settings.sources] == ["10.0.1.11"]
 
 
+def test_the_tunnels_may_begin_at_an_address_of_each_family(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(tmp_path, address=["2001:db8:1::11", "10.0.1.11"], extra_addresses=["2001:db8:1::12"])
+    sources = [str(address) for address in load(NodeSettings, file).sources]
+    assert sources == ["10.0.1.11", "2001:db8:1::11", "2001:db8:1::12"]
+    monkeypatch.setenv("EVENKEEL_ADDRESS", '["10.0.1.9", "2001:db8:1::9"]')
+    assert [str(one) for one in load(NodeSettings, file).address] == ["10.0.1.9", "2001:db8:1::9"]
+    monkeypatch.setenv("EVENKEEL_ADDRESS", "10.0.1.9")
+    assert [str(one) for one in load(NodeSettings, file).address] == ["10.0.1.9"]
+
+
 def test_one_listening_address_needs_no_list(tmp_path: Path) -> None:
     assert load(NodeSettings, written(tmp_path, rpc={"listen": "127.0.0.1:7777"})).rpc.listen == (
         "127.0.0.1:7777",
@@ -64,6 +76,8 @@ def test_the_environment_overrules_the_file(tmp_path: Path, monkeypatch: pytest.
         ({"interfce": "eth0"}, ["interfce", "unknown key", "did you mean interface?"]),
         ({"name": "../n1"}, ["name", "letters, digits"]),
         ({"address": "10.0.1.999"}, ["address", "10.0.1.999"]),
+        ({"address": ["10.0.1.1", "10.0.1.2"]}, ["address", "10.0.1.1 and 10.0.1.2 are both IPv4"]),
+        ({"address": []}, ["address", "one of each family"]),
         ({"store": {"kind": "etcd"}}, ["store", "etcd"]),
         ({"store": {"kind": "zookeeper", "hosts": []}}, ["store.hosts", "host:port"]),
         ({"store": {"kind": "file"}}, ["store.path", "missing"]),

@@ -17,13 +17,13 @@ WEB = PoolName("web")
 ADDRESS = IPv4Address("192.0.2.1")
 DESIRED = DesiredFleet(
     "demo",
-    (Backend(BackendName("b1"), ADDRESS),),
+    (Backend(BackendName("b1"), (ADDRESS,)),),
     (Pool(WEB, (PoolMember(BackendName("b1")),)),),
     (Vip(IPv4Address("198.51.100.1"), Protocol.TCP, 80, WEB),),
 )
 NODE = NodeMember(NodeName("n1"), (ADDRESS,), ALGORITHM)
-BACKEND = BackendMember(BackendName("b1"), BackendId(1), ADDRESS, True)
-AGENT = AgentMember(BackendName("b1"), ADDRESS, ALGORITHM)
+BACKEND = BackendMember(BackendName("b1"), BackendId(1), (ADDRESS,), True)
+AGENT = AgentMember(BackendName("b1"), (ADDRESS,), ALGORITHM)
 LIVE_NODE = NodeLive(
     NodeName("n1"), "0.1.0", "serving", 1.5, "192.0.2.1:9001", verdicts={WEB: {BackendName("b1"): True}}
 )
