@@ -371,7 +371,7 @@ def test_the_agent_registers_and_acknowledges_what_it_has_loaded(backend: Backen
         return live is not None and live.pools == {WEB: EpochNumber(3)} and live.nodes == ("n1",)
 
     def gone_but_a_member(view: FleetView) -> bool:
-        return fleets.B1 not in view.live_agents and view.agents[fleets.B1].address == BACKEND
+        return fleets.B1 not in view.live_agents and view.agents[fleets.B1].addresses == (BACKEND,)
 
     agent = backend.start()
     in_store(backend.directory, lambda store: until(store, acknowledged))

@@ -202,7 +202,7 @@ async def test_an_apply_that_was_overtaken_is_refused(server: RpcServer, cluster
 
 
 async def test_verbs_and_questions_go_through(server: RpcServer, cluster: MemoryCluster) -> None:
-    question = FlowQuestion(fleet("b1").backends[0].address, 40000, VIP, 80, Protocol.TCP)
+    question = FlowQuestion(fleet("b1").backends[0].addresses[0], 40000, VIP, 80, Protocol.TCP)
     with FleetClient(server.addresses[1]) as client:
         before = await asyncio.to_thread(client.explain, question)
         assert before == await cluster.explain(question)
