@@ -65,10 +65,9 @@ class PoolInKernel:
 class Forwarding:
     """Which table each pool should have in the kernel, and the commands that bring it there.
 
-    `found`: epoch and digest of the tables that a daemon before this one left there. They are replaced by this one's
-    own, and stay in use where the epoch of today cannot be.
-
-    `tunnels` are the families that this node has a source address of.
+    `tunnels`: the families that this node has a source address of. `found`: epoch and digest of the tables that a
+    daemon before this one left there. They are replaced by this one's own, and stay in use where the epoch of today
+    cannot be.
     """
 
     tunnels: frozenset[TunnelFamily] = frozenset(TunnelFamily)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from lbnode.model.epoch import stamp_of
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, IPAddress, PoolName
 from lbnode.model.nexthop import NextHop
+from lbnode.model.tunnel import IPVersion
 from ring.bucket import BucketKeys
 
 __all__ = [
@@ -24,15 +25,11 @@ __all__ = [
     "PoolTable",
     "PoolTables",
     "Tunnel",
-    "TunnelFamily",
     "VipEntry",
     "tunnel_family",
 ]
 
 MEGA = 1 << 20
-
-TunnelFamily = Literal[4, 6]
-"""The IP version of an outer header."""
 
 
 def tunnel_family(address: IPAddress) -> TunnelFamily:
@@ -81,7 +78,7 @@ class PoolTable:
     digest: str = ""
     flow_table: bool = False
     failed: frozenset[BackendId] = frozenset()
-    tunnel: TunnelFamily = 4
+    tunnel: IPVersion = 4
     local: bool = False
 
     @property
@@ -124,7 +121,7 @@ class BackendEntry:
         by_family = {tunnel.address.version: tunnel for tunnel in tunnels}
         return cls(number, agent, by_family.get(4), by_family.get(6))
 
-    def tunnel(self, family: TunnelFamily) -> Tunnel | None:
+    def tunnel(self, family: IPVersion) -> Tunnel | None:
         """Return the tunnel of this family."""
         return self.ipv4 if family == 4 else self.ipv6
 

@@ -8,6 +8,9 @@ from typing import Literal
 
 from lbnode.model.ids import IPAddress
 
+IPVersion = Literal[4, 6]
+"""A family as packets have it."""
+
 Addresses = tuple[IPAddress, ...]
 """Where one machine takes GRE: at most one address of each family, IPv4 first."""
 
@@ -19,7 +22,7 @@ class TunnelFamily(Enum):
     IPV6 = "ipv6"
 
     @property
-    def version(self) -> Literal[4, 6]:
+    def version(self) -> IPVersion:
         """The IP version: 4 or 6."""
         return 4 if self is TunnelFamily.IPV4 else 6
 

@@ -38,7 +38,7 @@ def both(*names: str, **changes: object) -> DesiredFleet:
     """A fleet whose backends have an address of each family."""
     desired = fleet(*(names or ("b1", "b2")), **changes)
     ends = (
-        Backend(one.name, (*one.addresses, ip_address(f"2001:db8::{number}")))
+        replace(one, addresses=(*one.addresses, ip_address(f"2001:db8::{number}")))
         for number, one in enumerate(desired.backends, 1)
     )
     return replace(desired, backends=tuple(ends))

@@ -94,7 +94,9 @@ async def test_news_that_comes_while_the_copy_is_written_is_written_too(tmp_path
     memory = await opened(tmp_path)
     for number in range(3):
         version = memory.view().desired_version
-        latest = DesiredFleet("demo", backends=(Backend(BackendName(f"b{number}"), ip_address("10.0.0.1")),))
+        latest = DesiredFleet(
+            "demo", backends=(Backend(BackendName(f"b{number}"), (ip_address("10.0.0.1"),)),)
+        )
         await memory.store.write_desired(latest, version)
         memory.keep(memory.view())
         await asyncio.sleep(0)
