@@ -192,7 +192,7 @@ def test_udp_flows_and_flows_of_backends_without_agent_keep_their_backend(lab: R
 
         lab.record = assembly.add_backend(lab.record)
         newcomer = lab.plan.of(Role.BACKEND)[-1]
-        add_at_once = AddBackend(BackendName(newcomer.name), PoolName(POOL), newcomer.address, force=True)
+        add_at_once = AddBackend(BackendName(newcomer.name), PoolName(POOL), (newcomer.address,), force=True)
         with lab.client("n2") as client:
             client.add_backend(add_at_once)
         wait_until(lambda: newcomer.name in owners(lab), SOON_S, f"{newcomer.name} to get new flows")

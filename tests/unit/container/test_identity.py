@@ -43,7 +43,11 @@ def test_a_node_finds_its_name_its_address_and_its_router(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
     found = load(NodeSettings, written(tmp_path, Kind.NODE))
-    assert (found.name, found.interface, str(found.address)) == ("4f1c2d3e4b5a", "eth0", "10.1.0.7")
+    assert (found.name, found.interface, found.address) == (
+        "4f1c2d3e4b5a",
+        "eth0",
+        (IPv4Address("10.1.0.7"),),
+    )
     assert found.bgp is not None
     assert (found.bgp.local_as, str(found.bgp.router_id)) == (65001, "10.1.0.7")
     assert [(str(one.address), one.peer_as) for one in found.bgp.neighbors] == [("10.1.0.2", 65000)]
@@ -54,7 +58,11 @@ def test_a_node_finds_its_name_its_address_and_its_router(
 
 def test_a_backend_finds_its_name_and_its_address(tmp_path: Path, environment: dict[str, str]) -> None:
     found = load(BackendSettings, written(tmp_path, Kind.BACKEND))
-    assert (found.name, found.interface, str(found.address)) == ("4f1c2d3e4b5a", "eth0", "10.1.0.7")
+    assert (found.name, found.interface, found.address) == (
+        "4f1c2d3e4b5a",
+        "eth0",
+        (IPv4Address("10.1.0.7"),),
+    )
     assert found.leave_on_stop
 
 
