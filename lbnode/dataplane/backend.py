@@ -36,12 +36,11 @@ from lbnode.dataplane.values import (
     Count,
     PoolTable,
     PoolTables,
-    TunnelFamily,
     VipEntry,
-    tunnel_family,
 )
 from lbnode.dataplane.vips import VipKey
 from lbnode.model.ids import BackendId, PoolName
+from lbnode.model.tunnel import IPVersion, version_of
 
 OBJECTS = Path(__file__).resolve().parent.parent / "bpf" / "build"
 DECAP_OBJECT = OBJECTS / "decap.bpf.o"
@@ -106,7 +105,7 @@ class BackendDataPlane:
         maps: dict[str, Map],
         digest: str,
         memory: BackendMemory,
-        families: frozenset[TunnelFamily],
+        families: frozenset[IPVersion],
     ) -> None:
         self.program = program
         self._families = families
@@ -140,7 +139,7 @@ class BackendDataPlane:
             decap.load()
             maps = adopted or _new_maps(pins, decap, layout, table_places)
             memory = BackendMemory(maps, layout, adopted is not None)
-            families = frozenset(tunnel_family(address) for address in own)
+            families = frozenset(version_of(address) for address in own)
             return cls(directory, decap.program("decap"), maps, digest, memory, families)
 
     @classmethod

@@ -23,9 +23,10 @@ from lbnode.dataplane.packet_model import (
     parse,
     word,
 )
-from lbnode.dataplane.values import BackendEntry, PoolTable, Tunnel, TunnelFamily, VipEntry
+from lbnode.dataplane.values import BackendEntry, PoolTable, Tunnel, VipEntry
 from lbnode.model.fleet import Protocol
 from lbnode.model.ids import BackendId, IPAddress, PoolName
+from lbnode.model.tunnel import IPVersion
 from ring.bucket import bucket_of
 
 KEYED, MARKED, SETTLED = 0x2000, 0x0008, 0x0010
@@ -181,7 +182,7 @@ class BackendModel:
         place = bucket_of(table.keys, table.algorithm.value, table.mode.value, inner.flow, table.size)
         return [int(column[place]) for column in (table.owners, table.first, table.second)]
 
-    def _ways(self, ids: Sequence[int], family: TunnelFamily) -> list[int]:
+    def _ways(self, ids: Sequence[int], family: IPVersion) -> list[int]:
         """The next backend and those to ask after it: without this one, those without agent last.
 
         Only the next one must be reachable from here; the others are its own affair.
@@ -196,7 +197,7 @@ class BackendModel:
             keyless.append(number)
         return keyless[:1]
 
-    def _reachable(self, number: int, family: TunnelFamily) -> bool:
+    def _reachable(self, number: int, family: IPVersion) -> bool:
         if number == self.self_id:
             self.seen.append("skipped_self")
             return False
@@ -205,7 +206,7 @@ class BackendModel:
             return False
         return True
 
-    def _tunnel(self, number: BackendId, family: TunnelFamily) -> Tunnel | None:
+    def _tunnel(self, number: BackendId, family: IPVersion) -> Tunnel | None:
         """Return a peer's tunnel of this family; None when it has none, this backend has none, or no way is known."""
         peer = self.peers.get(number)
         tunnel = peer.tunnel(family) if peer and self._own(family) else None
@@ -244,7 +245,7 @@ class BackendModel:
         whole = ethernet + outer + gre + frame[Frame.parse(frame).link + packet.header :]
         return Result(outcome, verdict, whole, tuple(self.seen), BackendId(ids[0]), hop.ifindex)
 
-    def _own(self, family: TunnelFamily) -> IPAddress | None:
+    def _own(self, family: IPVersion) -> IPAddress | None:
         return next((own for own in self.own if own.version == family), None)
 
     def _table(self, inner: Packet) -> PoolTable:

@@ -26,9 +26,10 @@ from lbnode.dataplane.packet_model import (
     Packet,
     parse,
 )
-from lbnode.dataplane.values import BackendEntry, PoolTable, TunnelFamily, VipEntry
+from lbnode.dataplane.values import BackendEntry, PoolTable, VipEntry
 from lbnode.model.fleet import HashMode, Protocol
 from lbnode.model.ids import BackendId, IPAddress, PoolName
+from lbnode.model.tunnel import IPVersion
 from ring.bucket import bucket_of
 
 TTL = 64
@@ -199,7 +200,7 @@ class NodeModel:
         """Return the packet's bucket. A fragment has no ports; its pool does not look at them."""
         return bucket_of(table.keys, table.algorithm.value, table.mode.value, packet.flow, table.size)
 
-    def _source(self, bucket: int, family: TunnelFamily) -> IPAddress | None:
+    def _source(self, bucket: int, family: IPVersion) -> IPAddress | None:
         """Sources of a family fill a power of two of places, by turns."""
         sources = [each for each in self.sources if each.version == family]
         if not sources:

@@ -17,10 +17,11 @@ from lbnode.dataplane.errors import CapacityError, DataPlaneError
 from lbnode.dataplane.grace import Grace
 from lbnode.dataplane.memory import NodeMemory
 from lbnode.dataplane.rows import CounterRows
-from lbnode.dataplane.values import BackendEntry, NextHop, Tunnel, TunnelFamily
+from lbnode.dataplane.values import BackendEntry, NextHop, Tunnel
 from lbnode.model.ids import BackendId, IPAddress
+from lbnode.model.tunnel import IPVersion
 
-FAMILIES: tuple[TunnelFamily, ...] = (4, 6)
+FAMILIES: tuple[IPVersion, ...] = (4, 6)
 """In the order of their sources in `struct state`."""
 
 _ETHERNET = struct.Struct("!6s6sH")
@@ -51,7 +52,7 @@ class Backends:
     def _half(self) -> int:
         return int(self._memory.chosen_tunnels[0]) & 1
 
-    def _tunnels(self, family: TunnelFamily, half: int) -> Any:
+    def _tunnels(self, family: IPVersion, half: int) -> Any:
         return self._memory.tunnels[half + (self._memory.layout["TUNNELS_IPV6"] if family == 6 else 0)]
 
     def _ids(self, tunnels: Any) -> list[BackendId]:
@@ -61,7 +62,7 @@ class Backends:
         """Return each backend's row among the counters."""
         return dict(self._row_of)
 
-    def set(self, entries: Sequence[BackendEntry], families: Collection[TunnelFamily]) -> None:
+    def set(self, entries: Sequence[BackendEntry], families: Collection[IPVersion]) -> None:
         """Make `entries` all that the kernel knows, at once for every packet.
 
         `families`: of the outer sources that there are; tunnels of others lead nowhere. A backend without next hop has
@@ -93,7 +94,7 @@ class Backends:
         self._memory.chosen_tunnels[0] = half
         self._switched_in = self._grace.period
 
-    def _pack(self, entry: BackendEntry, family: TunnelFamily, row: int) -> bytes:
+    def _pack(self, entry: BackendEntry, family: IPVersion, row: int) -> bytes:
         agent = self._agent if entry.agent else 0
         tunnel = entry.tunnel(family)
         if tunnel is None or tunnel.next_hop is None:
@@ -122,7 +123,7 @@ def _set_sources(memory: NodeMemory, which: int, addresses: Sequence[IPAddress])
     memory.control["source_mask"][which] = places - 1
 
 
-def source_families(memory: NodeMemory) -> frozenset[TunnelFamily]:
+def source_families(memory: NodeMemory) -> frozenset[IPVersion]:
     """Return the families of which there is an outer source."""
     return frozenset(
         family for which, family in enumerate(FAMILIES) if memory.sources["word"][which, 0].any()
@@ -140,7 +141,7 @@ def pack_tunnel(address: IPAddress, next_hop: NextHop, row: int, flags: int) -> 
     )
 
 
-def _usable(entry: BackendEntry, families: Collection[TunnelFamily]) -> BackendEntry:
+def _usable(entry: BackendEntry, families: Collection[IPVersion]) -> BackendEntry:
     """Return the backend without the tunnels for which there is no source."""
     return replace(
         entry, ipv4=entry.ipv4 if 4 in families else None, ipv6=entry.ipv6 if 6 in families else None
@@ -159,6 +160,6 @@ def _check(entries: Sequence[BackendEntry]) -> None:
         seen.add(entry.id)
 
 
-def _check_family(number: BackendId, tunnel: Tunnel | None, family: TunnelFamily) -> None:
+def _check_family(number: BackendId, tunnel: Tunnel | None, family: IPVersion) -> None:
     if tunnel is not None and tunnel.address.version != family:
         raise DataPlaneError(f"backend {number}: {tunnel.address}: no address for its IPv{family} tunnel")

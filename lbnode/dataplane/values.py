@@ -26,15 +26,9 @@ __all__ = [
     "PoolTables",
     "Tunnel",
     "VipEntry",
-    "tunnel_family",
 ]
 
 MEGA = 1 << 20
-
-
-def tunnel_family(address: IPAddress) -> TunnelFamily:
-    """Return the family of tunnels that end at `address`."""
-    return 4 if address.version == 4 else 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,11 @@ class TunnelFamily(Enum):
         return "IPv4" if self is TunnelFamily.IPV4 else "IPv6"
 
 
+def version_of(address: IPAddress) -> IPVersion:
+    """Return the family of packets to `address`."""
+    return 4 if address.version == 4 else 6
+
+
 def tunnel_end(addresses: Iterable[IPAddress], family: TunnelFamily) -> IPAddress | None:
     """Return the one of a machine's addresses at which it takes GRE of `family`; None when it has none."""
     return next((address for address in addresses if address.version == family.version), None)

@@ -23,11 +23,11 @@ from lbnode.dataplane.values import (
     PoolTable,
     PoolTables,
     Tunnel,
-    TunnelFamily,
     VipEntry,
 )
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, PoolName
+from lbnode.model.tunnel import IPVersion
 from ring.bucket import derive_keys
 from tests.bpf import node_frames as frames
 from tests.bpf.node_world import FAR, NEAR, SECRET, SOURCES, VIP, make_table, mounted
@@ -230,7 +230,7 @@ def test_outer_sources_are_spread_over_the_buckets(node: NodeDataPlane) -> None:
 IPV6_TYPE = b"\x86\xdd"
 
 
-def by_both_families(node: NodeDataPlane, tunnel: TunnelFamily) -> None:
+def by_both_families(node: NodeDataPlane, tunnel: IPVersion) -> None:
     """Let the VIP have one backend, with a tunnel of each family, and a pool that takes one of them."""
     tunnels = [Tunnel(ip_address(each), NEAR) for each in ("10.1.0.2", "2001:db8:1::2")]
     node.set_backends([BackendEntry.of(BackendId(2), True, *tunnels)])
