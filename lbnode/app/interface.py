@@ -8,10 +8,11 @@ import structlog
 
 from lbnode.dataplane.node import NodeDataPlane
 from lbnode.netdev.errors import NetdevError
+from lbnode.netdev.events import Event
 from lbnode.netdev.links import link_named
 from lbnode.netdev.netlink import Netlink
 from lbnode.netdev.seen import Seen
-from lbnode.netdev.watcher import Event, Group, Watcher
+from lbnode.netdev.watcher import Group, Watcher
 
 log = structlog.get_logger()
 

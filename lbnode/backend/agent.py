@@ -36,7 +36,8 @@ from lbnode.model.ids import BackendName, PoolName
 from lbnode.model.members import AgentLive, AgentMember
 from lbnode.model.view import FleetView
 from lbnode.netdev import NetdevError
-from lbnode.netdev.watcher import Change, Event, Watcher
+from lbnode.netdev.events import Event
+from lbnode.netdev.watcher import Group, Watcher
 from lbnode.store.tree import StoreError
 
 log = structlog.get_logger()
@@ -50,7 +51,7 @@ RETRY_S = 1.0
 LEAVING_S = 0.5
 """Between two looks at how far a leaving backend is: some of it passes by time alone."""
 
-WATCHED = frozenset({Change.LINK, Change.ADDRESS, Change.OVERFLOW})
+WATCHED = Group.LINK | Group.IPV4_ADDRESS | Group.IPV6_ADDRESS
 
 
 class Agent:
@@ -93,7 +94,7 @@ class Agent:
 
         Raises NetdevError or DataPlaneError if it cannot even begin; later it goes on trying.
         """
-        with Watcher(self._kernel_changed):
+        with Watcher(self._kernel_changed, WATCHED):
             await self._begin()
             await self._fleet.start(self._dirty.set)
             self._watch.start()
@@ -240,7 +241,6 @@ class Agent:
             await self._fleet.announce(live)
             self._announced = live
 
-    def _kernel_changed(self, event: Event) -> None:
-        if event.change in WATCHED:
-            self._host.look_again()
-            self._dirty.set()
+    def _kernel_changed(self, _event: Event) -> None:
+        self._host.look_again()
+        self._dirty.set()

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import count
+from typing import TypeVar
 
 import structlog
 
 from lbnode.daemon.waiting import wait_at_most
+from lbnode.daemon.ways import Answer, LinkOf, NeighbourOf, Question, RouteOf, Ways
 from lbnode.model.ids import IPAddress
 from lbnode.model.nexthop import NextHop
 from lbnode.netdev.errors import NetdevError
+from lbnode.netdev.events import Event
+from lbnode.netdev.links import link_at
+from lbnode.netdev.neighbours import confirm, read_neighbour
 from lbnode.netdev.netlink import Netlink
-from lbnode.netdev.next_hops import resolve
+from lbnode.netdev.next_hops import route_to
 from lbnode.netdev.watcher import Watcher
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 SETTLE_S = 1.0
 """How long the first look-up insists: a daemon that adopts a kernel full of hops must not replace them by nothing."""
 
-REFRESH_S = 10.0
-"""How often every next hop is looked up without an event: it keeps neighbours alive that only XDP talks to."""
-
-UNRESOLVED_S = 0.2
-"""How soon an address without a next hop is looked up again."""
+TURN_S = 1.0
+"""How often one way is asked for without an event, in turns: for what the kernel has told nobody."""
 
 
 class NextHops:
@@ -35,13 +40,16 @@ class NextHops:
         self._netlink = netlink
         self._on_change = on_change
         self._hops: dict[IPAddress, NextHop | None] = {}
+        self._ways = Ways()
+        self._asking = asyncio.Lock()
         self._due = asyncio.Event()
+        self._problem = ""
         self._watcher: Watcher | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to look up and to listen to the kernel."""
-        self._watcher = Watcher(lambda _event: self._due.set())
+        """Begin to listen to the kernel."""
+        self._watcher = Watcher(self._hear)
         self._task = asyncio.create_task(self._run(), name="next hops")
 
     async def close(self) -> None:
@@ -55,12 +63,12 @@ class NextHops:
     async def follow(self, addresses: Iterable[IPAddress]) -> None:
         """Follow exactly these; new ones are looked up before this returns."""
         wanted = set(addresses)
-        for address in set(self._hops) - wanted:
-            del self._hops[address]
-        new = wanted - set(self._hops)
+        if wanted == self._hops.keys():
+            return
         is_first = not self._hops
-        self._hops.update(dict.fromkeys(new))
-        await self._look_up(new)
+        self._hops = {address: self._hops.get(address) for address in wanted}
+        self._ways.follow(wanted)
+        await self._look_up()
         if is_first:
             await self._insist()
 
@@ -69,7 +77,7 @@ class NextHops:
         deadline = time.monotonic() + SETTLE_S
         while self.unresolved() and time.monotonic() < deadline:
             await asyncio.sleep(SETTLE_S / 50)
-            await self._look_up(self.unresolved())
+            await self._look_up()
 
     def get(self, address: IPAddress) -> NextHop | None:
         """Return the hop, or None while the address has never been resolved."""
@@ -79,25 +87,57 @@ class NextHops:
         """Return the followed addresses that nothing can be sent to."""
         return [address for address, hop in self._hops.items() if hop is None]
 
+    def _hear(self, event: Event) -> None:
+        if self._ways.hear(event):
+            self._due.set()
+
     async def _run(self) -> None:
-        while True:
-            timeout = UNRESOLVED_S if self.unresolved() else REFRESH_S
-            await wait_at_most(self._due, timeout)
+        for turn in count():
+            await wait_at_most(self._due, TURN_S)
+            if not self._due.is_set() and self._hops:
+                self._ways.doubt(list(self._hops)[turn % len(self._hops)])
             self._due.clear()
-            if await self._look_up(list(self._hops)):
+            if await self._look_up():
                 self._on_change()
 
-    async def _look_up(self, addresses: Iterable[IPAddress]) -> bool:
-        """Look addresses up; say whether a hop changed."""
-        changed = False
-        for address in addresses:
-            try:
-                hop = await resolve(self._netlink, address)
-            except NetdevError as error:
-                log.warning("next hop", address=str(address), error=str(error))
-                continue
-            if hop is not None and address in self._hops and hop != self._hops[address]:
-                log.info("next hop", address=str(address), hop=str(hop))
-                self._hops[address] = hop
-                changed = True
-        return changed
+    async def _look_up(self) -> bool:
+        """Ask the kernel all that is open; say whether a hop changed."""
+        async with self._asking:
+            while questions := self._ways.questions():
+                for question in questions:
+                    self._ways.answer(question, await self._ask(question))
+            for neighbour in self._ways.pushes():
+                await self._tried(confirm(self._netlink, neighbour))
+        return self._take()
+
+    async def _ask(self, question: Question) -> Answer:
+        match question:
+            case RouteOf(address):
+                return await self._tried(route_to(self._netlink, address))
+            case LinkOf(ifindex):
+                return await self._tried(link_at(self._netlink, ifindex))
+            case NeighbourOf(ifindex, address):
+                return await self._tried(read_neighbour(self._netlink, ifindex, address))
+
+    async def _tried(self, asked: Awaitable[T]) -> T | None:
+        """Return the kernel's answer; None when it refuses, and the reason is logged once."""
+        try:
+            return await asked
+        except NetdevError as error:
+            if str(error) != self._problem:
+                log.warning("next hop", error=str(error))
+            self._problem = str(error)
+            return None
+
+    def _take(self) -> bool:
+        """Make use of what is known now; say whether a hop changed."""
+        if not self._ways.moved:
+            return False
+        self._ways.moved = False
+        found = {address: self._ways.hop(address) for address in self._hops}
+        new = {address: hop for address, hop in found.items() if hop not in (None, self._hops[address])}
+        if new:
+            first = next(iter(new))
+            log.info("next hops", changed=len(new), such_as=str(first), hop=str(new[first]))
+        self._hops.update(new)
+        return bool(new)

@@ -7,7 +7,7 @@ import errno
 import os
 from collections.abc import AsyncIterable, Awaitable, Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
@@ -26,7 +26,7 @@ class Netlink:
     def __init__(self) -> None:
         self._route: Any = AsyncIPRoute()
 
-    async def __aenter__(self) -> Netlink:
+    async def __aenter__(self) -> Self:
         await self._route.setup_endpoint()
         return self
 

@@ -1,9 +1,4 @@
-"""From an address to the Ethernet hop towards it, out of the kernel's own routes and neighbours.
-
-The data plane forwards without the kernel's stack, so nothing else keeps the neighbour entries alive: each
-look-up of an entry that is missing or old asks the kernel to resolve it (NTF_USE). Call again when `watcher`
-reports a change.
-"""
+"""From an address to the Ethernet hop towards it, out of the kernel's own routes and neighbours."""
 
 from __future__ import annotations
 
@@ -12,22 +7,15 @@ import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from pyroute2.netlink.rtnl import ndmsg, rt_type
+from pyroute2.netlink.rtnl import rt_type
 
 from lbnode.model.nexthop import MAC_LENGTH, NextHop
 from lbnode.netdev.errors import NetdevError
-from lbnode.netdev.links import link_at
+from lbnode.netdev.links import Link, link_at
+from lbnode.netdev.neighbours import Neighbour, confirm, read_neighbour
 from lbnode.netdev.netlink import Message, Netlink, error_code
 
 Address = IPv4Address | IPv6Address
-
-KNOWN = (
-    ndmsg.NUD_PERMANENT | ndmsg.NUD_REACHABLE | ndmsg.NUD_STALE | ndmsg.NUD_DELAY | ndmsg.NUD_PROBE
-)  # fmt: skip
-"""Neighbour states whose link-layer address may be used."""
-
-FRESH = ndmsg.NUD_PERMANENT | ndmsg.NUD_REACHABLE | ndmsg.NUD_DELAY | ndmsg.NUD_PROBE | ndmsg.NUD_INCOMPLETE
-"""Neighbour states in which the kernel needs no push: it knows, or it is asking already."""
 
 UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL)
 """What the kernel answers for an address without a route, or with one that refuses."""
@@ -46,8 +34,8 @@ async def resolve(netlink: Netlink, address: Address) -> NextHop | None:
     """Return the next hop towards `address`, or None while it is unknown.
 
     None has three causes: no route, a route that does not leave by Ethernet (this machine, a tunnel), or a
-    neighbour that has not answered yet. In the last case the kernel has been asked to resolve it, and the
-    watcher will call.
+    neighbour that has not answered yet. In the last case the kernel has been asked to find it: ask again when it
+    tells of the neighbour (`events`).
     """
     hop = await route_to(netlink, address)
     if hop is None:
@@ -55,10 +43,17 @@ async def resolve(netlink: Netlink, address: Address) -> NextHop | None:
     link = await link_at(netlink, hop.ifindex)
     if not link.up or len(link.mac) != MAC_LENGTH:
         return None
-    mac = await _neighbour(netlink, hop)
-    if mac is None:
+    neighbour = await read_neighbour(netlink, hop.ifindex, hop.neighbour)
+    if not neighbour.is_fresh:
+        await confirm(netlink, neighbour)
+    return next_hop(hop, link, neighbour)
+
+
+def next_hop(hop: Hop, link: Link, neighbour: Neighbour) -> NextHop | None:
+    """Put together what is known of a hop; None where packets cannot go that way, or not yet."""
+    if not link.up or len(link.mac) != MAC_LENGTH or neighbour.usable is None:
         return None
-    return NextHop(link.index, link.mac, mac, min(link.mtu, hop.mtu or link.mtu))
+    return NextHop(link.index, link.mac, neighbour.usable, min(link.mtu, hop.mtu or link.mtu))
 
 
 async def route_to(netlink: Netlink, address: Address) -> Hop | None:
@@ -91,36 +86,3 @@ def _gateway(route: Message) -> Address | None:
 def _route_mtu(route: Message) -> int:
     metrics = route.get("RTA_METRICS")
     return int(metrics.get("RTAX_MTU") or 0) if metrics else 0
-
-
-async def _neighbour(netlink: Netlink, hop: Hop) -> bytes | None:
-    """The neighbour's Ethernet address; asks the kernel to find or confirm it unless that is under way."""
-    what = f"neighbour {hop.neighbour} on interface {hop.ifindex}"
-    state, mac = await _neighbour_entry(netlink, what, hop)
-    if not state & FRESH:
-        await _ask(netlink, what, hop)
-    return mac if state & KNOWN else None
-
-
-async def _neighbour_entry(netlink: Netlink, what: str, hop: Hop) -> tuple[int, bytes | None]:
-    try:
-        answers = await netlink.request(what, "neigh", "get", dst=str(hop.neighbour), ifindex=hop.ifindex)
-    except NetdevError as error:
-        if error_code(error) == errno.ENOENT:
-            return 0, None
-        raise
-    text = answers[0].get("NDA_LLADDR")
-    return answers[0]["state"], bytes.fromhex(text.replace(":", "")) if text else None
-
-
-async def _ask(netlink: Netlink, what: str, hop: Hop) -> None:
-    """Have the kernel resolve the neighbour as if a packet waited for it (NTF_USE, linux/neighbour.h)."""
-    await netlink.request(
-        f"resolve {what}",
-        "neigh",
-        "replace",
-        dst=str(hop.neighbour),
-        ifindex=hop.ifindex,
-        state=ndmsg.NUD_NONE,
-        flags=ndmsg.NTF_USE,
-    )

@@ -1,7 +1,6 @@
 """Changes of links, neighbours, addresses and routes, as they happen.
 
-An event says what kind of thing changed and where, never the new state: the receiver reads that afresh. So a
-burst that overflows the socket costs nothing but one event of kind OVERFLOW, after which the receiver reads
+A burst that overflows the socket costs nothing but one event of kind OVERFLOW, after which the receiver reads
 everything.
 """
 
@@ -10,70 +9,32 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import Enum, IntFlag
+from collections.abc import Callable
+from enum import IntFlag
 from types import TracebackType
 
+from lbnode.netdev.events import Change, Event, parse_events
+
 RECEIVE_BYTES = 1 << 16
-HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
-NDMSG_IFINDEX = struct.Struct("=4xi")  # struct ndmsg: family and padding, then the interface
-IFINFOMSG_IFINDEX = struct.Struct("=4xi")  # struct ifinfomsg: family, pad, type, then the interface
-IFADDRMSG_IFINDEX = struct.Struct(
-    "=4xI"
-)  # struct ifaddrmsg: family, prefix, flags, scope, then the interface
+BUFFER_BYTES = 1 << 20
+"""Of events that wait: some thousands."""
 
 
 class Group(IntFlag):
-    """Multicast groups of rtnetlink (linux/rtnetlink.h, RTMGRP_*)."""
+    """Multicast groups of rtnetlink (linux/rtnetlink.h: RTMGRP_*, and 1 << group - 1 for those without such a name)."""
 
     LINK = 0x1
     NEIGHBOUR = 0x4
     IPV4_ADDRESS = 0x10
     IPV4_ROUTE = 0x40
+    IPV4_RULE = 0x80
     IPV6_ADDRESS = 0x100
     IPV6_ROUTE = 0x400
+    IPV6_RULE = 0x40000
+    NEXT_HOP = 0x80000000
 
 
-class Change(Enum):
-    """What kind of thing changed."""
-
-    LINK = "link"
-    NEIGHBOUR = "neighbour"
-    ADDRESS = "address"
-    ROUTE = "route"
-    OVERFLOW = "overflow"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something changed; `ifindex` is None where the kernel's message is not about one interface."""
-
-    change: Change
-    ifindex: int | None
-
-
-# RTM_NEWx, RTM_DELx → what it is about and where its interface stands
-MESSAGES: dict[int, tuple[Change, struct.Struct | None]] = {
-    16: (Change.LINK, IFINFOMSG_IFINDEX),
-    17: (Change.LINK, IFINFOMSG_IFINDEX),
-    20: (Change.ADDRESS, IFADDRMSG_IFINDEX),
-    21: (Change.ADDRESS, IFADDRMSG_IFINDEX),
-    24: (Change.ROUTE, None),
-    25: (Change.ROUTE, None),
-    28: (Change.NEIGHBOUR, NDMSG_IFINDEX),
-    29: (Change.NEIGHBOUR, NDMSG_IFINDEX),
-}
-
-ALL_GROUPS = (
-    Group.LINK
-    | Group.NEIGHBOUR
-    | Group.IPV4_ADDRESS
-    | Group.IPV4_ROUTE
-    | Group.IPV6_ADDRESS
-    | Group.IPV6_ROUTE
-)  # fmt: skip
+ALL_GROUPS = Group(sum(Group))
 
 
 class Watcher:
@@ -84,6 +45,7 @@ class Watcher:
         self._loop = asyncio.get_running_loop()
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         self._socket.bind((0, int(groups)))
         self._loop.add_reader(self._socket.fileno(), self._read)
 
@@ -109,22 +71,7 @@ class Watcher:
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise
-            self._on_event(Event(Change.OVERFLOW, None))
+            self._on_event(Event(Change.OVERFLOW))
             return
         for event in parse_events(data):
             self._on_event(event)
-
-
-def parse_events(data: bytes) -> Iterator[Event]:
-    """Yield the events in one datagram of the kernel; messages of other kinds are passed over."""
-    offset = 0
-    while offset + HEADER.size <= len(data):
-        length, kind, _, _, _ = HEADER.unpack_from(data, offset)
-        if length < HEADER.size or offset + length > len(data):
-            return
-        if kind in MESSAGES:
-            change, where = MESSAGES[kind]
-            body = data[offset + HEADER.size : offset + length]
-            known = where is not None and len(body) >= where.size
-            yield Event(change, where.unpack_from(body)[0] if where and known else None)
-        offset += (length + 3) & ~3

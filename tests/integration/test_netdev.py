@@ -15,9 +15,10 @@ from lbnode.dataplane.libbpf import BpfObject
 from lbnode.model.nexthop import NextHop
 from lbnode.netdev import InterfaceMissingError, NetdevError, Netlink, bpffs, filters, sysctls
 from lbnode.netdev.addresses import add_address, addresses, remove_address
+from lbnode.netdev.events import Change, Event
 from lbnode.netdev.links import link_named, links
 from lbnode.netdev.next_hops import resolve
-from lbnode.netdev.watcher import Change, Event, Watcher
+from lbnode.netdev.watcher import Watcher
 from tests.integration import cable as cables
 from tests.integration.cable import MTU, Cable, inside, ip, ip_json
 
