@@ -79,6 +79,7 @@ class Agent:
         self._departure: Departure | None = None
         self._stopping = False
         self._trouble = ""
+        self._lacking: tuple[str, ...] = ()
 
     def stop(self) -> None:
         """End `run`: soon, or with `leave_on_stop` after a drain, unless called twice. The machine stays as it is."""
@@ -107,9 +108,8 @@ class Agent:
 
     async def _begin(self) -> None:
         """Bring the machine to where the last view left it, before anybody is told."""
-        for command in await self._commands(self._fleet.view()):
-            if not isinstance(command, Acknowledge):
-                await self._do(command)
+        commands = await self._commands(self._fleet.view())
+        await self._do_all([command for command in commands if not isinstance(command, Acknowledge)])
         self._plan.forget()
 
     async def _follow(self) -> None:
@@ -142,16 +142,26 @@ class Agent:
         view = self._fleet.view()
         try:
             await self._register(view)
-            for command in await self._commands(view):
-                await self._do(command)
+            await self._do_all(await self._commands(view))
             await self._catch_up(view)
             self._fleet.keep(view)
         except (NetdevError, DataPlaneError, StoreError) as error:
             self._plan.forget()
             self._complain(str(error))
             return False
-        self._trouble = ""
-        return True
+        self._complain("; ".join(self._lacking))
+        return not self._lacking
+
+    async def _do_all(self, commands: list[Command]) -> None:
+        """Carry commands out in order. A VIP that this machine cannot take keeps none of the others back."""
+        self._lacking = ()
+        for command in commands:
+            try:
+                await self._do(command)
+            except NetdevError as error:
+                if not isinstance(command, AddAddress):
+                    raise
+                self._lacking = (*self._lacking, f"VIP {command.address}: {error}")
 
     async def _catch_up(self, view: FleetView) -> None:
         """What follows the kernel rather than the fleet: next hops, listeners, flows."""
@@ -168,7 +178,7 @@ class Agent:
 
     def _complain(self, reason: str) -> None:
         """Say once, not every second, why machine or fleet are not as they should be."""
-        if reason != self._trouble:
+        if reason and reason != self._trouble:
             log.error("not in step; trying again", reason=reason)
         self._trouble = reason
 
@@ -233,7 +243,7 @@ class Agent:
             pools=self._acknowledged.epochs,
             nodes=self._acknowledged.nodes,
             xdp={self._settings.interface: str(attached.xdp)} if attached is not None else {},
-            alarms=tuple(self._plan.loading.problems.values()),
+            alarms=(*self._plan.loading.problems.values(), *self._lacking),
             flows=dict(self._watch.flows),
             no_second_chance=dict(self._watch.no_second_chance),
         )

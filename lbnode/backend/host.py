@@ -28,7 +28,7 @@ from lbnode.model.ids import IPAddress, PoolName
 from lbnode.model.members import BackendMember
 from lbnode.netdev import Netlink, bpffs, filters, sysctls
 from lbnode.netdev.addresses import add_address, addresses, remove_address
-from lbnode.netdev.errors import InterfaceMissingError, ReadOnlyError
+from lbnode.netdev.errors import InterfaceMissingError, NetdevError, ReadOnlyError
 from lbnode.netdev.links import link_named
 from lbnode.netdev.seen import Seen
 from lbnode.store.copy import DiskCopy
@@ -105,7 +105,9 @@ class Host:
         return await self._on_lo.get()
 
     async def add(self, address: IPAddress) -> None:
-        """Put a VIP on lo."""
+        """Put a VIP on lo. Raises NetdevError also where its packets would find nobody: IPv6 may be off."""
+        if address.version == 6:
+            check_ipv6(LOOPBACK, self._settings.interface)
         if address not in self._changes.addresses and address not in await self.on_lo():
             self._keep(replace(self._changes, addresses=(*self._changes.addresses, address)))
         self.look_again()
@@ -200,6 +202,17 @@ class Host:
         if changes != self._changes:
             self._file.write(changes)
             self._changes = changes
+
+
+def check_ipv6(*interfaces: str) -> None:
+    """Raise NetdevError where IPv6 is off: the kernel would drop what comes out of the tunnel without a word."""
+    for interface in interfaces:
+        name = f"net/ipv6/conf/{interface}/disable_ipv6"
+        if not sysctls.exists(name):
+            raise NetdevError(f"{interface}: the kernel has no IPv6 there; boot it without ipv6.disable=1")
+        if sysctls.read(name) != "0":
+            remedy = f"sysctl -w {name.replace('/', '.')}=0 (in a container: from outside)"
+            raise NetdevError(f"{interface}: IPv6 is off; {remedy}")
 
 
 async def undo(settings: BackendSettings, netlink: Netlink) -> HostChanges:
