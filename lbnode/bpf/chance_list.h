@@ -50,6 +50,7 @@ static __always_inline const struct tunnel *find_tunnel(const struct tunnels *tu
 		count(counts, DECAP_skipped_self, 0);
 		return NULL;
 	}
+	barrier_var(id); /* or the compiler leaves the mask out, which the verifier of Linux 6.1 misses */
 	tunnel = &tunnels->backend[id & (BACKEND_PLACES - 1)];
 	if (!tunnel->row || !(tunnel->flags & TUNNEL_NEXT_HOP)) {
 		count(counts, DECAP_skipped_unknown, 0);

@@ -115,22 +115,24 @@ static __always_inline void open_tcp(const struct flow *flow, const struct bucke
 }
 
 /* Returns the bucket, a word, as this flow sees it. */
-__noinline __u64 follow(const struct flow *flow, __u64 word, bool is_syn, bool asks_owner, bool is_whole)
+__noinline __u64 follow(const struct flow *asked, __u64 word, bool is_syn, bool asks_owner, bool is_whole)
 {
 	struct bucket bucket = *(struct bucket *)&word;
 	struct cpu_counts *counts = own_counts();
 	__u32 owner = bucket.owner;
+	struct flow flow; /* the verifier of Linux 6.1 takes no key from a global function's argument */
 
-	if (!flow || !counts)
+	if (!asked || !counts)
 		return word;
-	if (flow->protocol == IPPROTO_UDP)
-		follow_udp(flow, &bucket);
+	flow = *asked;
+	if (flow.protocol == IPPROTO_UDP)
+		follow_udp(&flow, &bucket);
 	else if (is_whole || !(bucket.flags & BUCKET_CHANGED))
 		return word;
 	else if (is_syn)
-		open_tcp(flow, &bucket);
+		open_tcp(&flow, &bucket);
 	else
-		follow_tcp(flow, &bucket, asks_owner);
+		follow_tcp(&flow, &bucket, asks_owner);
 	if (bucket.owner != owner)
 		count(counts, OUTCOME_flow_kept, 0);
 	return *(__u64 *)&bucket;
