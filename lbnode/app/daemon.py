@@ -161,15 +161,15 @@ class NodeDaemon:
         return False
 
     async def _reconcile(self) -> float | None:
+        view = await self._prepared_view()
         now = time.monotonic()
-        view = self._memory.view()
         self._attendance.observe(view, time.time())
         wake_at = await self._leadership.step(view, now)
         await self._interface.refresh()
         await self._fleet_file.apply(self._memory, view, self._leadership.leading)
         local = self._memory.local(now)
         verdicts = self._credence.weigh(self._health.verdicts(), now)
-        await self._kernel.follow(view, local, verdicts, self._announcer.announced)
+        self._kernel.follow(view, local, verdicts, self._announcer.announced)
         self._announce(view, now)
         self._health.follow(wanted_fleet(view))
         await self._speak(view)
@@ -177,6 +177,14 @@ class NodeDaemon:
         self._export(local, now)
         await self._rpc.set_ready(bool(self._kernel.pools) or view.connected)
         return earliest(wake_at, self._presence.wake_at(now))
+
+    async def _prepared_view(self) -> FleetView:
+        """Return the newest view after what takes time is done: looking next hops up, the first time above all."""
+        view = self._memory.view()
+        while not self._kernel.is_prepared(view):
+            await self._kernel.prepare(view)
+            view = self._memory.view()
+        return view
 
     def _announce(self, view: FleetView, now: float) -> None:
         """Tell the routers what this node can carry, once it has seen a fleet at all."""

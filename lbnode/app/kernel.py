@@ -61,16 +61,16 @@ class Kernel:
         """Return what this node acknowledges to the fleet."""
         return self._forwarding.loaded()
 
-    async def follow(
+    def follow(
         self,
         view: FleetView,
         local: bool,
         verdicts: Mapping[PoolName, Mapping[BackendName, bool]],
         announced: Collection[IPAddress],
     ) -> None:
-        """Bring the kernel to `view`. `announced` are the addresses that routers still send for."""
+        """Bring the kernel to `view`, for which it is prepared. `announced`: what routers still send for."""
         try:
-            await self._follow(view, local, verdicts, announced)
+            self._follow(view, local, verdicts, announced)
         except DataPlaneError as error:
             if str(error) != self.problem:
                 log.error("kernel", problem=str(error))
@@ -78,19 +78,27 @@ class Kernel:
         else:
             self.problem = ""
 
-    async def _follow(
+    def is_prepared(self, view: FleetView) -> bool:
+        """Whether next hops to exactly the backends of `view` are being followed."""
+        return self._hops.followed == set(tunnel_ends(view))
+
+    async def prepare(self, view: FleetView) -> None:
+        """Look up next hops to the backends of `view`; `follow` does not wait for the network any more."""
+        await self._hops.follow(tunnel_ends(view))
+
+    def _follow(
         self,
         view: FleetView,
         local: bool,
         verdicts: Mapping[PoolName, Mapping[BackendName, bool]],
         announced: Collection[IPAddress],
     ) -> None:
-        await self._hops.follow(tunnel_ends(view))
-        self._set_backends(view)
         before = dict(self._forwarding.pools)
         in_use = {vip.pool for vip in self._vips or ()}
         commands = self._forwarding.handle(view, local, verdicts, in_use)
         self._report_problems()
+        if not any(held.outdated for held in self.pools.values()):
+            self._set_backends(view)
         refused: set[PoolName] = set()
         for command in commands:
             self._carry_out(command, view, before, refused)

@@ -47,13 +47,22 @@ Command = StageTable | SwitchTable | DropPool
 
 @dataclass(frozen=True, slots=True)
 class PoolInKernel:
-    """The epochs (as this node sees them, its local view included) whose tables the kernel holds."""
+    """The epochs (as this node sees them, its local view included) whose tables the kernel holds.
+
+    `outdated`: a daemon before this one left a table that is newer than any epoch this one knows of yet.
+    """
 
     staged: Epoch | None = None
     current: Epoch | None = None
     staged_digest: str = ""
     digest: str = ""
     problem: str = ""
+    outdated: bool = False
+
+    @property
+    def carries_traffic(self) -> bool:
+        """Whether VIPs may lead to the pool."""
+        return self.current is not None or self.outdated
 
     @property
     def current_number(self) -> EpochNumber | None:
@@ -95,6 +104,9 @@ class Forwarding:
             if epoch is None:
                 continue
             target = localize(view, epoch, verdicts.get(pool, {})) if local else epoch
+            if target == epoch and self._is_outdated(view, epoch):
+                self.pools[pool] = PoolInKernel(outdated=True)
+                continue
             commands += self._use(view, target, epoch)
             newest = view.newest(pool)
             if not local and newest is not None and newest.number > epoch.number:
@@ -121,6 +133,12 @@ class Forwarding:
         """Take back what `handle` assumed of a pool: the kernel refused, it still holds what it held `before`."""
         self.pools[pool] = replace(before, staged=None, problem=problem)
 
+    def _is_outdated(self, view: FleetView, epoch: Epoch) -> bool:
+        """A copy on disk may be older than what the kernel has: only the store, or a verdict, takes a table back."""
+        held = self.pools.get(epoch.pool, PoolInKernel())
+        number, _ = self.found.get(epoch.pool, (EpochNumber(0), ""))
+        return not view.connected and held.current is None and epoch.number < number
+
     def _use(self, view: FleetView, target: Epoch, epoch: Epoch) -> list[Command]:
         """Bring `target` into use; `epoch` is the fleet's own, whose digest must fit when the two are the same."""
         held = self.pools.get(target.pool, PoolInKernel())
@@ -131,7 +149,9 @@ class Forwarding:
             commands += self._stage(view, target, epoch)
             held = self.pools[target.pool]
         if held.staged == target:
-            self.pools[target.pool] = replace(held, staged=None, current=target, digest=held.staged_digest)
+            self.pools[target.pool] = replace(
+                held, staged=None, current=target, digest=held.staged_digest, outdated=False
+            )
             commands.append(SwitchTable(target.pool))
         return commands
 
@@ -221,4 +241,4 @@ def find_pool(desired: DesiredFleet | None, name: PoolName) -> Pool | None:
 def vips_ready(view: FleetView, pools: Mapping[PoolName, PoolInKernel]) -> tuple[Vip, ...]:
     """Return the VIPs whose pool has a table in use: only these may be in the kernel."""
     vips = view.desired.vips if view.desired is not None else ()
-    return tuple(vip for vip in vips if vip.pool in pools and pools[vip.pool].current is not None)
+    return tuple(vip for vip in vips if vip.pool in pools and pools[vip.pool].carries_traffic)

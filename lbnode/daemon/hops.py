@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Set
 from itertools import count
 from typing import TypeVar
 
@@ -78,6 +78,11 @@ class NextHops:
         while self.unresolved() and time.monotonic() < deadline:
             await asyncio.sleep(SETTLE_S / 50)
             await self._look_up()
+
+    @property
+    def followed(self) -> Set[IPAddress]:
+        """The addresses that are followed."""
+        return self._hops.keys()
 
     def get(self, address: IPAddress) -> NextHop | None:
         """Return the hop, or None while the address has never been resolved."""

@@ -14,6 +14,7 @@ from urllib.request import urlopen
 
 import yaml
 
+from lbnode.dataplane.inspection import Inspection
 from lbnode.model.epoch import Epoch
 from lbnode.model.ids import EpochNumber, PoolName
 from lbnode.model.status import FleetStatus, NodePool, PoolStatus
@@ -103,6 +104,11 @@ class NodeMachine:
         """What the node's kernel has of `web`."""
         (node,) = self.status().nodes
         return node.pools[0]
+
+    def kernel_epoch(self) -> int:
+        """The epoch of `web` that carries the traffic, whatever the daemon says."""
+        current = Inspection.open(self.directory / "run" / "bpf").tables()[WEB].current
+        return 0 if current is None else current.epoch
 
     def metric(self, line: str) -> str:
         """The value of the one metric whose name and labels are `line`; empty while there is none."""

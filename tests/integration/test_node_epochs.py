@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -115,3 +116,32 @@ def test_a_damaged_epoch_that_nobody_has_read_stops_changes_until_they_are_force
         client.drain_backend(DrainBackend(BackendName("b2"), WEB, force=True))
     eventually("another epoch 2", lambda: node.loaded().current == 2 and node.status().agree)
     assert not complains(node, "cannot be read")()
+
+
+@pytest.mark.parametrize("store_answers", [True, False])
+def test_a_daemon_that_restarts_with_an_older_copy_on_disk_leaves_the_newer_table_in_the_kernel(
+    node: NodeMachine, store_answers: bool
+) -> None:
+    """Killed before it wrote its copy."""
+    copy, store = node.directory / "state", node.directory / "store"
+    eventually("a copy of epoch 1", lambda: any(copy.rglob("*")))
+    shutil.copytree(copy, node.directory / "older")
+    drain(node, "b2")
+    eventually("epoch 2 in use", lambda: node.loaded().current == 2)
+    node.stop()
+    shutil.rmtree(copy)
+    shutil.move(node.directory / "older", copy)
+    if not store_answers:
+        store.rename(node.directory / "elsewhere")
+        store.write_text("no directory")
+    before = len(node.log)
+    node.start()
+    eventually("a pass", lambda: "vips in the kernel" in node.log[before:])
+    assert node.kernel_epoch() == 2
+    assert not [
+        line for line in node.log[before:].splitlines() if "table in use" in line and "epoch=1" in line
+    ]
+    if not store_answers:
+        store.unlink()
+        (node.directory / "elsewhere").rename(store)
+    eventually("epoch 2, by the store", lambda: node.status().agree and node.loaded().current == 2)

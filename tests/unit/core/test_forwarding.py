@@ -70,6 +70,29 @@ def test_a_daemon_that_restarts_keeps_the_fleets_table_that_it_finds_while_the_n
         assert "digest" in forwarding.loaded()[WEB].problem
 
 
+def test_a_copy_on_disk_that_is_older_than_the_kernels_table_does_not_replace_it_until_a_verdict_must() -> (
+    None
+):
+    desired = fleet("b1", "b2")
+    view = settle(view_of(desired))
+    checked = replace(desired, pools=(replace(desired.pools[0], health=HealthCheck(port=80)),))
+    first = current(view)
+    copy = replace(view, desired=checked, connected=False)
+    forwarding = Forwarding(found={WEB: (first.number + 2, "two epochs later")})
+    assert forwarding.handle(copy, True, {}) == []
+    assert vips_ready(copy, forwarding.pools)
+    failed = {WEB: {BackendName("b1"): False}}
+    assert shapes(forwarding.handle(copy, True, failed)) == ["StageTable", "SwitchTable"]
+    assert shapes(forwarding.handle(copy, True, {})) == ["StageTable", "SwitchTable"]
+
+
+def test_the_store_takes_the_table_back_that_the_kernel_has_of_a_later_epoch() -> None:
+    view = settle(view_of(fleet("b1")))
+    assert view.connected
+    forwarding = Forwarding(found={WEB: (current(view).number + 2, "of another life")})
+    assert shapes(forwarding.handle(view, False, {})) == ["StageTable", "SwitchTable"]
+
+
 def test_an_epoch_of_another_fleet_or_a_newer_algorithm_or_an_unknown_key_is_refused() -> None:
     view = settle(view_of(fleet("b1")))
     for change, word in (
