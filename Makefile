@@ -8,14 +8,16 @@ BIN := $(VENV)/bin
 CLANG_FORMAT := clang-format-16
 C_SOURCES = $(shell git ls-files '*.c' '*.h')
 
-# Debian packages: to build · to run a node or a backend · for the lab and the tests · for the tests of the images
+# Debian packages: to build · to run a node or a backend · for the lab and the tests · for the guest on Debian's
+# stock kernel · for the tests of the images
 PACKAGES_BUILD := python3 python3-venv gcc libc6-dev make git clang-16 llvm-16 clang-format-16 libbpf-dev linux-libc-dev
 PACKAGES_RUN := libbpf1 iproute2 util-linux
 PACKAGES_LAB := bird2 zookeeper default-jre-headless ethtool curl procps tcpdump
+PACKAGES_INTEROP := qemu-system-x86 busybox-static cpio kmod
 PACKAGES_COMPOSE := docker.io docker-compose debootstrap nftables
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test unit compose lint format bench fuzz fuzz-faults pictures drill lock clean
+.PHONY: help setup build demo test unit compose interop lint format bench fuzz fuzz-faults pictures drill lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -30,6 +32,10 @@ $(VENV)/.compose-packages: $(VENV)/.packages
 	@deploy/install-packages $(PACKAGES_COMPOSE)
 	@touch $@
 
+$(VENV)/.interop-packages: $(VENV)/.packages
+	@deploy/install-packages $(PACKAGES_INTEROP)
+	@touch $@
+
 $(VENV)/.ready: $(VENV)/.packages pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
@@ -41,7 +47,7 @@ build: $(VENV)/.ready ## compile the eBPF objects, the table builder and the gRP
 demo: setup ## the main job on this machine: 3 nodes, 4 backends, 500 connections, and nodes that come and go
 	@$(BIN)/python -m lbnode.lab.demo
 
-test: setup $(VENV)/.compose-packages lint ## every check and every test
+test: setup $(VENV)/.compose-packages $(VENV)/.interop-packages lint ## every check and every test
 	@$(BIN)/pytest
 
 unit: setup ## the unit tests alone (seconds)
@@ -49,6 +55,9 @@ unit: setup ## the unit tests alone (seconds)
 
 compose: setup $(VENV)/.compose-packages ## the images and docker-compose.yml for real: built, scaled, killed (minutes)
 	@$(BIN)/pytest tests/compose
+
+interop: setup $(VENV)/.interop-packages ## our programs on Debian's stock kernel and its gre devices, in a QEMU guest (a minute)
+	@$(BIN)/pytest tests/interop
 
 lint: setup ## ruff, mypy, import-linter, clang-format
 	@$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""Tests that run in the guest, as root on Debian's stock kernel."""
