@@ -44,6 +44,7 @@ def parse(arguments: Sequence[str]) -> tuple[Kind, Sequence[str]]:
 
 def prepare(kind: Kind, config: Path) -> None:
     """Find out who this container is, and write down what its daemon's settings start from."""
+    surroundings.check_fleet_file(os.environ.get("EVENKEEL_FLEET_FILE", ""))
     around = surroundings.look(router_names(os.environ))
     surroundings.route_answers(around.routers[0])
     (config.parent / kind.daemon).mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import socket
 import struct
 import subprocess
@@ -31,6 +32,15 @@ def check_rights(status: str) -> None:
     if missing:
         raise ContainerError(
             f"capabilities are missing: {', '.join(missing)}; give the service `cap_add: [{', '.join(missing)}]`"
+        )
+
+
+def check_fleet_file(path: str) -> None:
+    """Raise ContainerError when the fleet's file, which every node would wait for, is not in the container."""
+    if path and not os.access(path, os.R_OK):
+        raise ContainerError(
+            f"EVENKEEL_FLEET_FILE: {path}: not there, or not readable; mount a folder that has it: "
+            "EVENKEEL_FLEET_DIR=./deploy/compose"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -14,12 +15,14 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from tests.compose.engine import Engine
+from tests.compose.engine import DOCKER, Engine
 from tests.compose.http_crowd import Look
 from tests.compose.shell import run
 
 CLONE = Path(__file__).resolve().parents[2]
-COMPOSE = "/usr/bin/docker-compose"
+COMPOSE = os.environ.get("COMPOSE", "/usr/bin/docker-compose").split()
+"""Debian's by default; `COMPOSE="docker compose" make compose` tries the plugin."""
+
 VIP = "192.0.2.10"
 COMMAND_S = 300.0
 POLL_S = 0.1
@@ -36,7 +39,7 @@ class Project:
     def compose(self, *words: str, timeout_s: float = COMMAND_S, check: bool = True) -> str:
         """Run `docker-compose …` and return what it printed."""
         done = run(
-            [COMPOSE, "--project-name", self.name, *words],
+            [*COMPOSE, "--project-name", self.name, *words],
             timeout_s=timeout_s,
             environment={**self.engine.environment, **self.variables},
             directory=CLONE,
@@ -72,9 +75,20 @@ class Project:
         networks = self.inspect(container)["NetworkSettings"]["Networks"]
         return IPv4Address(networks[f"{self.name}_fleet"]["IPAddress"])
 
-    def ask(self, timeout_s: float = 2.0) -> str:
-        """Return what the VIP answers to a client; empty when nobody does."""
-        command = ("curl", "-s", "-m", str(timeout_s), f"http://{VIP}/")
+    def unhealthy(self) -> dict[str, str]:
+        """Return the health of each container that has a health check and is not healthy."""
+        running = self.engine.docker("ps", "--quiet").split()
+        health = {one: self.inspect(one)["State"].get("Health", {"Status": "healthy"}) for one in running}
+        return {one: found["Status"] for one, found in health.items() if found["Status"] != "healthy"}
+
+    def log(self, container: str) -> list[str]:
+        """Return the lines of a container's log, those of both streams."""
+        done = run([DOCKER, "logs", container], environment=self.engine.environment)
+        return (done.stdout + done.stderr).splitlines()
+
+    def ask(self, vip: str = VIP, timeout_s: float = 2.0) -> str:
+        """Return what a VIP answers to a client; empty when nobody does."""
+        command = ("curl", "-s", "-m", str(timeout_s), f"http://{vip}/")
         return self.compose("exec", "-T", "client", *command, check=False).strip()
 
     def upload(self, size: int, rate: str) -> str:

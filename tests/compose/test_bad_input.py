@@ -32,6 +32,10 @@ def ended(docker: Engine, *words: str) -> subprocess.CompletedProcess[str]:
     [
         ((*RIGHTS, NODE), "error: EVENKEEL_ROUTER: missing; set it to the router's name or address"),
         (
+            (*RIGHTS, *ROUTER, *AS, "-e", "EVENKEEL_FLEET_FILE=/etc/evenkeel/fleet.yaml", NODE),
+            "error: EVENKEEL_FLEET_FILE: /etc/evenkeel/fleet.yaml: not there, or not readable; mount a folder",
+        ),
+        (
             (*RIGHTS, *ROUTER, "-e", "EVENKEEL_ROUTER_AS=x", NODE),
             "error: EVENKEEL_ROUTER_AS: found 'x'; set it to the routers' AS number, such as 65000",
         ),

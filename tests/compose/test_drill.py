@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.compose.conftest import Timings
+from tests.compose.conftest import FLEET_FILE, Timings
 from tests.compose.project import CrowdProcess, Project, RouterWatch, crowd
 from tests.integration import cable
 
 FLOWS = 550
 LEAST = 500
+SECOND_VIP = "192.0.2.11"
 UPLOAD_BYTES = 20 << 20
 UPLOAD_RATE = "1500k"
-FIRST_ANSWER_S = 30.0
-WITH_BUILD_S = 300.0
 STEP_S = 90.0
 
 pytestmark = pytest.mark.timeout(900)
@@ -99,17 +101,18 @@ MODE = "exec 3<>/dev/tcp/127.0.0.1/2181; printf srvr >&3; grep Mode <&3"
 
 
 def test_no_connection_breaks_while_everything_is_scaled_killed_and_restarted(
-    project: Project, timings: Timings
+    project: Project, timings: Timings, tmp_path: Path
 ) -> None:
     began = time.monotonic()
     project.scale(node=3, backend=4)
     step_end("the first answer", lambda: bool(project.ask()))
-    first_s = timings.measured("up: 3 nodes, 4 backends, the first answer", began)
-    assert first_s < FIRST_ANSWER_S
-    assert first_s + timings.seconds["build all images, none cached"] < WITH_BUILD_S
+    timings.measured("up: 3 nodes, 4 backends, the first answer", began)
     with crowd(project, FLOWS) as clients, Uploads(project).running() as uploads:
         scene = Scene(project, timings, clients, project.into("router"))
         drill(scene)
+        with scene.step("a second VIP written into fleet.yaml: answered"):
+            write_second_vip(tmp_path / FLEET_FILE.name)
+            step_end("the second VIP", lambda: bool(project.ask(SECOND_VIP)))
         with scene.step("every connection lives to its end"):
             last = clients.finish()
     assert last.broken == {}
@@ -119,6 +122,25 @@ def test_no_connection_breaks_while_everything_is_scaled_killed_and_restarted(
     assert set(uploads.answers) == {"201"}
     print(f"{last.whole} connections whole, never fewer than {last.least}, "
           f"longest wait {last.longest_wait_s:.1f} s, {len(uploads.answers)} uploads")  # fmt: skip
+    step_end("every container is healthy", lambda: not project.unhealthy())
+    assert strangers_in_logs(project) == []
+
+
+def write_second_vip(file: Path) -> None:
+    """Change the fleet as editors do: a new file in the place of the old one."""
+    fleet = yaml.safe_load(file.read_text())
+    fleet["vips"].append({**fleet["vips"][0], "address": SECOND_VIP})
+    new = file.with_suffix(".new")
+    new.write_text(yaml.safe_dump(fleet))
+    new.rename(file)
+
+
+def strangers_in_logs(project: Project) -> list[str]:
+    """Return the lines of nodes and backends that are not JSON."""
+    containers = [*project.containers("node"), *project.containers("backend")]
+    lines = [line for container in containers for line in project.log(container)]
+    assert len(lines) > len(containers)
+    return [line for line in lines if not line.startswith('{"') or "event" not in json.loads(line)]
 
 
 def drill(scene: Scene) -> None:

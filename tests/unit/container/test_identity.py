@@ -11,7 +11,7 @@ import pytest
 from lbnode.backend.settings import BackendSettings
 from lbnode.container.errors import ContainerError
 from lbnode.container.identity import Kind, Surroundings, router_names, settings
-from lbnode.container.surroundings import check_rights, resolve
+from lbnode.container.surroundings import check_fleet_file, check_rights, resolve
 from lbnode.settings.node import NodeSettings, XdpMode
 from lbnode.settings.source import load
 
@@ -97,6 +97,16 @@ def test_missing_rights_are_named_with_the_line_that_gives_them() -> None:
         ContainerError, match=r"missing: SYS_ADMIN; give the service `cap_add: \[SYS_ADMIN\]`"
     ):
         check_rights("CapEff:\t0000000000001000\n")
+
+
+def test_a_fleet_file_that_is_not_mounted_is_named(tmp_path: Path) -> None:
+    check_fleet_file("")
+    (tmp_path / "fleet.yaml").touch()
+    check_fleet_file(str(tmp_path / "fleet.yaml"))
+    with pytest.raises(
+        ContainerError, match=r"^EVENKEEL_FLEET_FILE: .*/fleets.yaml: not there, .*mount a folder"
+    ):
+        check_fleet_file(str(tmp_path / "fleets.yaml"))
 
 
 def test_a_router_that_the_engine_knows_in_a_moment_is_waited_for() -> None:
