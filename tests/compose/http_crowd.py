@@ -3,7 +3,7 @@
 It runs in a client's network namespace and obeys lines on its standard input, each answered by one line of JSON:
 
     look      the fields of Look
-    finish    the same, when every connection has lived to its end
+    finish    the same, when every connection has answered once more, and has ended with that
 """
 
 from __future__ import annotations
@@ -70,8 +70,10 @@ class HttpCrowd:
         )
 
     async def finish(self) -> None:
-        """Open no more, and wait until those that are alive have lived to their ends."""
+        """Open no more, and ask all that are alive once more: what is broken by now shows itself, or stalls."""
         self._finishing = True
+        for flow in list(self._alive):
+            flow.hurry()
         while self._alive:
             await asyncio.sleep(0.1)
 

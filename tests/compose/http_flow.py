@@ -67,6 +67,13 @@ class HttpFlow(asyncio.Protocol):
         """Return how long the answer that is due has been waited for."""
         return 0.0 if self._asked_at is None else now - self._asked_at
 
+    def hurry(self) -> None:
+        """End with the answer that is due; where none is, ask once more now."""
+        self._ends_at = self._loop.time()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._ask()
+
     def end(self, outcome: Outcome) -> None:
         """End the connection, once."""
         if self._ended:

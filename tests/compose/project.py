@@ -55,6 +55,12 @@ class Project:
             wanted += ["--scale", f"{name}={len(self.containers(name))}"]
         self.compose("up", "--detach", "--no-recreate", *wanted)
 
+    def renew(self, service: str) -> None:
+        """Give every container of a service the image of now, one by one, with the command for operators."""
+        names = {"COMPOSE": " ".join(COMPOSE), "COMPOSE_PROJECT_NAME": self.name}
+        environment = {**self.engine.environment, **self.variables, **names}
+        run([CLONE / "deploy/renew-containers", service], timeout_s=COMMAND_S, environment=environment)
+
     def down(self) -> None:
         """Stop and remove everything."""
         self.compose("down", "--volumes")
@@ -186,7 +192,7 @@ class CrowdProcess:
         return self._command("look")
 
     def finish(self) -> Look:
-        """Return how they were, when all have lived to their ends."""
+        """Return how they were, when all have answered once more."""
         return self._command("finish")
 
     def close(self) -> None:

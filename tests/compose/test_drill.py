@@ -113,7 +113,7 @@ def test_no_connection_breaks_while_everything_is_scaled_killed_and_restarted(
         with scene.step("a second VIP written into fleet.yaml: answered"):
             write_second_vip(tmp_path / FLEET_FILE.name)
             step_end("the second VIP", lambda: bool(project.ask(SECOND_VIP)))
-        with scene.step("every connection lives to its end"):
+        with scene.step("every connection answers once more"):
             last = clients.finish()
     assert last.broken == {}
     assert last.least >= LEAST
@@ -163,6 +163,11 @@ def drill(scene: Scene) -> None:
         project.engine.docker("rm", victim)
     with scene.step("nodes 4 → 2: stopped in good order"):
         stop_nodes(project, 2)
+        step_end("nodes", lambda: scene.announcing(2))
+    with scene.step("both nodes replaced, one after the other, each when the other is healthy"):
+        replaced = project.containers("node")
+        project.renew("node")
+        assert not {*replaced} & {*project.containers("node")}
         step_end("nodes", lambda: scene.announcing(2))
     with scene.step("backends 6 → 3: drained, gone"):
         since = time.time()
