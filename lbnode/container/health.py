@@ -1,6 +1,6 @@
 """The engine's health check of a container: `python -m lbnode.container.health node` (or backend).
 
-Healthy is a node that answers and whose routers all know it, and a backend whose agent runs and whose service takes
+Healthy is a node that announces VIPs to all its routers, and a backend whose agent runs and whose service takes
 connections. What the fleet thinks of them is for `lbctl status`. Exit status 0, or 1 and why.
 """
 
@@ -21,10 +21,11 @@ TIMEOUT_S = 3.0
 METRICS = "127.0.0.1:9464"
 AGENT_LOCK = Path("/run/evenkeel/backend/lbbackend.lock")
 ROUTER_UP = "evenkeel_router_up{"
+ANNOUNCED = "evenkeel_announced_addresses "
 
 
 def check_node(metrics: str) -> None:
-    """Raise ContainerError unless the node at `metrics` (host:port) answers and each of its sessions is up."""
+    """Raise ContainerError unless the node at `metrics` (host:port) tells all its routers of some VIP."""
     try:
         with urlopen(f"http://{metrics}/metrics", timeout=TIMEOUT_S) as answer:
             lines = answer.read().decode().splitlines()
@@ -34,6 +35,8 @@ def check_node(metrics: str) -> None:
     down = [line for line in sessions if not line.endswith(" 1.0")]
     if down or not sessions:
         raise ContainerError(f"BGP sessions that are not up: {len(down)} of {len(sessions)}; lbctl status")
+    if not any(line.startswith(ANNOUNCED) and float(line.split()[1]) > 0 for line in lines):
+        raise ContainerError("no VIP is announced, so no packet comes here; lbctl status says why")
 
 
 def check_backend(port: int, lock: Path) -> None:
