@@ -52,6 +52,9 @@ REFUSED_S = 2.0
 
 CATCH_UP_S = 0.5
 
+FORGET_AFTER_SESSIONS = 2
+"""After so many session timeouts without contact the client no longer asks for a server that has seen all it has."""
+
 
 class ZooKeeperTree:
     """`Tree` in ZooKeeper. See `lbnode.store.tree.Tree` for what the methods promise.
@@ -80,6 +83,7 @@ class ZooKeeperTree:
         self._candidate: ZooKeeperCandidate | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._complaint: asyncio.Task[None] | None = None
+        self._oblivion: asyncio.TimerHandle | None = None
         self._entries: dict[str, Entry] = {}
         self._strangers: set[str] = set()
         self._leader: str | None = None
@@ -143,6 +147,7 @@ class ZooKeeperTree:
 
     async def close(self) -> None:
         self._client.remove_listener(self._heard)
+        self._remember()
         self._mirror.stop()
         if self._again is not None:
             self._again.cancel()
@@ -183,9 +188,11 @@ class ZooKeeperTree:
     def _follow(self, state: str) -> None:
         if state == KazooState.CONNECTED:
             log.info("store: connected, reading", store=self.address)
+            self._remember()
             self._make_root()
             return
         self._mirror.stop()
+        self._forget_later()
         if state == KazooState.SUSPENDED:
             log.warning(
                 "store: connection lost, trying again", store=self.address, reason=self._last_word.text
@@ -195,6 +202,22 @@ class ZooKeeperTree:
             log.warning("store: session lost, trying again", store=self.address)
             self._become(Session.LOST)
         self._complain()
+
+    def _forget_later(self) -> None:
+        """Let the client forget, in a while, how far its server had come.
+
+        A server that has seen less closes the connection without a word. That keeps clients from one that lags behind,
+        but from one that was wiped or restored from a backup too, for ever, and nobody would know why. Who looks at the
+        records sees (`lbnode.store.fleet`, `lbnode.core.regression`), refuses them and says so.
+        """
+        if self._oblivion is None:
+            delay_s = FORGET_AFTER_SESSIONS * self._timeout_s
+            self._oblivion = self._loop.call_later(delay_s, setattr, self._client, "last_zxid", 0)
+
+    def _remember(self) -> None:
+        if self._oblivion is not None:
+            self._oblivion.cancel()
+            self._oblivion = None
 
     def _make_root(self) -> None:
         """Make the root where it is missing, then read everything."""
