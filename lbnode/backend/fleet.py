@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import structlog
 
+from lbnode.backend.contact import Contact, ContactFile
+from lbnode.backend.errors import BackendError
 from lbnode.daemon.memory import Memory
 from lbnode.model.flows import FlowReport
 from lbnode.model.ids import BackendName
@@ -18,9 +21,10 @@ log = structlog.get_logger()
 class AgentFleet:
     """Reading never fails and never waits; what the store does not take now is said again when it is back."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, contact: ContactFile) -> None:
         self._memory = memory
-        self._said: View | None = None
+        self._contact = contact
+        self._said: tuple[View, str] | None = None
 
     async def start(self, on_change: Callable[[], None]) -> None:
         """Begin to connect; returns at once, store or no store. `on_change`: look at `view` again."""
@@ -43,17 +47,22 @@ class AgentFleet:
         self._memory.keep(view)
 
     def report(self) -> None:
-        """Say in the log when the agent begins to go by its own memory, and when it ends."""
+        """Say in the log and to `lbbackend status` when the agent begins to go by its own memory, and when it ends."""
         view = self._memory.view()
         now = View.FLEET if view.connected else View.LOCAL
-        if now is self._said:
+        refused = self._memory.problem
+        if (now, refused) == self._said:
             return
-        self._said = now
+        self._said = now, refused
         if now is View.FLEET:
             log.info("fleet view", store=self._memory.store.address)
         else:
             known = "last view" if view.identity is not None else "nothing known of the fleet yet"
             log.warning("local view", store=self._memory.store.address, going_by=known)
+        try:
+            self._contact.write(Contact(now, time.time(), refused))
+        except BackendError as error:
+            log.warning("status will not tell", error=str(error))
 
     async def register(self, member: AgentMember, view: FleetView) -> None:
         """Say what machine this is, unless the fleet knows. Raises StoreError."""

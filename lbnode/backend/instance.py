@@ -8,6 +8,7 @@ import signal
 
 from lbnode.backend.agent import Agent
 from lbnode.backend.changes import HostChanges
+from lbnode.backend.contact import ContactFile
 from lbnode.backend.fleet import AgentFleet
 from lbnode.backend.host import Host, undo
 from lbnode.backend.settings import BackendSettings
@@ -45,7 +46,7 @@ async def run(settings: BackendSettings) -> None:
 async def _run(settings: BackendSettings, access: Access | None, host: Host, dirty: asyncio.Event) -> None:
     tree = make_tree(settings.store, settings.fleet, OF_AGENTS, access)
     memory = Memory(tree, DiskCopy(settings.state_dir))
-    agent = Agent(settings, AgentFleet(memory), host, dirty)
+    agent = Agent(settings, AgentFleet(memory, ContactFile(settings.run_dir)), host, dirty)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, agent.stop)
     await agent.run()

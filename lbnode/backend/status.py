@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lbnode.backend.changes import ChangesFile
+from lbnode.backend.contact import Contact, ContactFile
 from lbnode.backend.host import LOOPBACK
 from lbnode.backend.instance import COMMAND
 from lbnode.backend.settings import BackendSettings
@@ -34,10 +35,14 @@ class ServiceStatus:
 
 @dataclass(frozen=True, slots=True)
 class BackendStatus:
-    """One backend's machine. `packets` counts what became of them, by outcome."""
+    """One backend's machine. `packets` counts what became of them, by outcome.
+
+    `contact`: whether the agent that runs has the fleet's memory; None when none runs, or it has not looked yet.
+    """
 
     name: str
     agent_pid: int | None
+    contact: Contact | None
     interface: str
     xdp: str
     clamp: bool
@@ -54,9 +59,11 @@ async def read_status(settings: BackendSettings) -> BackendStatus:
     async with Netlink() as netlink:
         here = {str(address) for address in await addresses(netlink, LOOPBACK)}
         clamp = await filters.attached_egress(netlink, interface)
+    agent_pid = running_pid(settings.run_dir, COMMAND)
     return BackendStatus(
         name=settings.name,
-        agent_pid=running_pid(settings.run_dir, COMMAND),
+        agent_pid=agent_pid,
+        contact=ContactFile(settings.run_dir).read() if agent_pid is not None else None,
         interface=interface,
         xdp=pinned.xdp if pinned is not None else "detached",
         clamp=clamp is not None,

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lbnode.backend import instance
+from lbnode.backend.contact import Contact
 from lbnode.backend.settings import BackendSettings
 from lbnode.backend.status import BackendStatus, read_status
 from lbnode.cli.daemon import LogAsJson, configure_logging, report_failures
+from lbnode.cli.render_flows import duration
+from lbnode.model.codec import encode
+from lbnode.model.members import View
 from lbnode.settings.source import load
 
 DEFAULT_CONFIG = Path("/etc/evenkeel/lbbackend.yaml")
@@ -77,7 +81,7 @@ def status(
     """Show what holds on this machine: VIPs, accepted nodes, counters. The agent need not run."""
     with report_failures():
         found = asyncio.run(read_status(load(BackendSettings, config)))
-        typer.echo(json.dumps(asdict(found), indent=2) if as_json else "\n".join(_lines(found)))
+        typer.echo(json.dumps(json.loads(encode(found)), indent=2) if as_json else "\n".join(_lines(found)))
 
 
 def main() -> None:
@@ -85,9 +89,19 @@ def main() -> None:
     app()
 
 
+def _contact(contact: Contact) -> str:
+    """Whether the agent has the store, for how long it has not, and why."""
+    if contact.view is View.FLEET:
+        return "in reach"
+    why = f"REFUSED: {contact.refused}" if contact.refused else "OUT OF REACH"
+    return f"{why}: going by the last epochs that are known here for {duration(time.time() - contact.since)}"
+
+
 def _lines(found: BackendStatus) -> Iterator[str]:
     agent = f"running as process {found.agent_pid}" if found.agent_pid is not None else "not running"
     yield f"backend {found.name}: agent {agent}"
+    if found.contact is not None:
+        yield f"store: {_contact(found.contact)}"
     yield f"interface {found.interface}: xdp {found.xdp}, mss clamp {'on' if found.clamp else 'off'}"
     yield f"accepts GRE from nodes: {', '.join(found.sources) or 'none'}"
     yield f"accepts GRE from backends: {', '.join(found.backends) or 'none'}"

@@ -275,6 +275,20 @@ def test_a_connection_outlives_the_agent_and_its_successor(
             exchange(another)
 
 
+def test_status_tells_an_agent_that_is_cut_off_from_the_fleet(backend: Backend, server: None) -> None:
+    backend.serve()
+    assert "store: in reach" in backend.run("status").stdout
+
+    (backend.directory / "store" / "demo").rename(backend.directory / "away")
+    eventually("the agent goes by its own view", lambda: "local view" in backend.log)
+    assert "store: OUT OF REACH: going by the last epochs" in backend.run("status").stdout
+    assert backend.status()["contact"]["view"] == "local view"
+
+    (backend.directory / "away").rename(backend.directory / "store" / "demo")
+    eventually("the agent has the store again", lambda: backend.log.count("fleet view") == 2)
+    assert backend.status()["contact"]["view"] == "fleet"
+
+
 def test_a_stranger_is_dropped_until_the_fleet_takes_it_in(
     backend: Backend, node: Node, server: None
 ) -> None:
