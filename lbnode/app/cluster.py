@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 
+from lbnode.app.asking import ask_agents
 from lbnode.app.changes import carry_out
 from lbnode.core.explain import explain
 from lbnode.core.forecast import forecast
@@ -62,11 +63,15 @@ class Cluster:
         return await carry_out(self._memory, Apply(desired, dry_run, based_on, force))
 
     async def plan(self, fleet_yaml: str) -> Forecast | Refusal:
-        """Say what applying `fleet_yaml` would do to the flows; counted beside the loop, which goes on."""
+        """Say what applying `fleet_yaml` would do to the flows that agents hold now; they are asked first.
+
+        Counted beside the loop, which goes on.
+        """
         try:
             desired = read_fleet(fleet_yaml)
         except FleetFileError as error:
             return error.refusal()
+        await ask_agents(self._memory, self._memory.view())
         await self._memory.store.catch_up()
         return await asyncio.to_thread(forecast, self._memory.view(), desired, time.time())
 

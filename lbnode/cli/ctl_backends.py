@@ -34,6 +34,12 @@ Pool = Annotated[
     str, typer.Option("--pool", "-p", help="Only in this pool; without it, in all of the backend's pools.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Do it at once although flows may break.")]
+NoAgent = Annotated[
+    bool,
+    typer.Option(
+        "--no-agent", help="The new machine is a stock gre device without lbbackend: wait for no agent."
+    ),
+]
 Wait = Annotated[
     bool, typer.Option("--wait", help="Return when it is done, showing how many flows are left.")
 ]
@@ -58,21 +64,23 @@ def add(
         ),
     ] = None,
     weight: Annotated[int, typer.Option("--weight", "-w", help="Its share beside others, 1..65535.")] = 1,
+    no_agent: NoAgent = False,
     force: Force = False,
 ) -> None:
-    """Put a backend into a pool.
+    """Put a backend into a pool. It gets flows when it is up and its agent is connected.
 
     \b
     Examples:
       lbctl backend add b4 10.0.2.4 --pool web
       lbctl backend add b4 10.0.2.4 2001:db8:2::4 --pool web
+      lbctl backend add b5 10.0.2.5 --pool web --no-agent
       lbctl backend add b4 --pool api --weight 2
     """
     problem = check_weight(weight)
     if problem is not None:
         raise fail(f"weight {weight} {problem}", code=BAD_INPUT)
     where = parse_addresses(addresses or ())
-    request = AddBackend(BackendName(backend), PoolName(pool), where, weight, force)
+    request = AddBackend(BackendName(backend), PoolName(pool), where, weight, force, agent=not no_agent)
     with fleet_client(context) as client:
         print_outcome(make_console(), client.add_backend(request), done=True)
 
@@ -152,6 +160,7 @@ def replace_with(
         ),
     ] = None,
     pool: Pool = "",
+    no_agent: NoAgent = False,
     wait: Wait = False,
     timeout: Annotated[str, Timeout] = "10m",
     force: Force = False,
@@ -167,7 +176,8 @@ def replace_with(
       lbctl backend replace b3 --with b9 10.0.2.9 --wait && ssh b3 poweroff
     """
     name, new, timeout_s = BackendName(backend), BackendName(by), parse_time(timeout)
-    request = ReplaceBackend(name, new, parse_addresses(addresses or ()), _pool(pool), force)
+    where = parse_addresses(addresses or ())
+    request = ReplaceBackend(name, new, where, _pool(pool), force, agent=not no_agent)
     with fleet_client(context) as client, ending_in_failure():
         pools = [one.name for one in client.status().pools if _has(one, name) and pool in ("", one.name)]
         print_outcome(make_console(), client.replace_backend(request), done=True)

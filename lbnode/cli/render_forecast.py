@@ -56,7 +56,7 @@ def _describe_share(share: Share, size: int) -> str:
 
 def _second_chances(flows: int | None) -> str:
     if flows is None:
-        return "unknown until agents are asked for their flows (the leader asks when a change has to wait)"
+        return "unknown: no agent has answered how many flows it holds"
     return f"{count_flows(flows)} will reach their backend by way of another one"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from lbnode.core.control_pools import (
@@ -15,13 +15,14 @@ from lbnode.core.control_pools import (
     state_in,
     without_drain,
 )
+from lbnode.core.difference import describe_backend
 from lbnode.core.drain import flows_left, is_in_effect
 from lbnode.core.joining import drained, has_joined
 from lbnode.core.plan import Decision, Plan, refuse_unknown
 from lbnode.core.rules import check_address, check_addresses, check_name, check_weight
 from lbnode.model.epoch import BackendState
 from lbnode.model.fleet import MAX_SLOTS, Backend, DesiredFleet, Join, Pool, PoolMember
-from lbnode.model.ids import BackendName, IPAddress
+from lbnode.model.ids import BackendName, IPAddress, PoolName
 from lbnode.model.requests import (
     AddBackend,
     Change,
@@ -42,7 +43,7 @@ def add_backend(view: FleetView, request: AddBackend) -> Decision:
     refusal = _addition_objection(desired, request)
     if refusal is not None:
         return refusal
-    grown, differences = with_backend(desired, request.name, request.addresses)
+    grown, differences = with_backend(desired, request.name, request.addresses, agent=request.agent)
     member = PoolMember(request.name, request.weight)
     pools = tuple(
         replace(pool, members=(*pool.members, member)) if pool.name == request.pool else pool
@@ -58,6 +59,7 @@ def add_backend(view: FleetView, request: AddBackend) -> Decision:
         desired=replace(grown, pools=pools),
         intents=None if intents == view.intents else intents,
         differences=(*differences, added),
+        warnings=without_flow_table(grown, request.name, [request.pool]),
     )
 
 
@@ -99,14 +101,25 @@ def remove_backend(view: FleetView, request: RemoveBackend) -> Decision:
 
 
 def with_backend(
-    desired: DesiredFleet, name: BackendName, addresses: Addresses
+    desired: DesiredFleet, name: BackendName, addresses: Addresses, *, agent: bool
 ) -> tuple[DesiredFleet, tuple[Difference, ...]]:
     """Return the fleet with a backend, and the difference if it is new there."""
     if not addresses or name in {backend.name for backend in desired.backends}:
         return desired, ()
-    backends = (*desired.backends, Backend(name, in_order(addresses)))
-    added = Difference(Change.ADDED, f"backend {name}", describe(in_order(addresses)))
-    return replace(desired, backends=backends), (added,)
+    added = Backend(name, in_order(addresses), agent)
+    difference = Difference(Change.ADDED, f"backend {name}", describe_backend(added))
+    return replace(desired, backends=(*desired.backends, added)), (difference,)
+
+
+def agent_objection(desired: DesiredFleet, name: BackendName, *, agent: bool) -> Refusal | None:
+    """Return why `name` cannot be said to have no agent: the fleet knows it as one that has."""
+    if agent or not any(backend.name == name and backend.agent for backend in desired.backends):
+        return None
+    return Refusal(
+        RefusalKind.STATE,
+        f"{name} is known as a backend with the agent",
+        "to say otherwise, give it `agent: false` in fleet.yaml and apply that; or leave --no-agent out",
+    )
 
 
 def address_objection(
@@ -160,6 +173,19 @@ def _newcomer_objection(desired: DesiredFleet, name: BackendName, addresses: Add
     return None
 
 
+def without_flow_table(
+    desired: DesiredFleet, name: BackendName, pools: Collection[PoolName]
+) -> tuple[str, ...]:
+    """Return a warning for each of `pools` in which a backend without agent takes buckets over at a price."""
+    if any(backend.name == name and backend.agent for backend in desired.backends):
+        return ()
+    return tuple(
+        f"{name} has no agent and pool {pool.name} no flow table: flows whose buckets {name} takes over break"
+        for pool in desired.pools
+        if pool.name in pools and not pool.flow_table
+    )
+
+
 def invalid(text: str) -> Refusal:
     """Return the refusal of a value: `text` reads "… is wrong; remedy"."""
     reason, _, remedy = text.partition("; ")
@@ -182,7 +208,8 @@ def _addition_objection(desired: DesiredFleet, request: AddBackend) -> Refusal |
         )
     if len(pool.members) >= MAX_SLOTS:
         return Refusal(RefusalKind.STATE, f"pool {request.pool} has {MAX_SLOTS} backends, which is the most")
-    return address_objection(desired, request.name, request.addresses, [pool])
+    refusal = agent_objection(desired, request.name, agent=request.agent)
+    return refusal or address_objection(desired, request.name, request.addresses, [pool])
 
 
 def _joiner_objection(view: FleetView, request: RemoveBackend, pools: list[Pool]) -> Refusal | None:

@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from lbnode.core.control_members import address_objection, invalid, with_backend
+from lbnode.core.control_members import (
+    address_objection,
+    agent_objection,
+    invalid,
+    with_backend,
+    without_flow_table,
+)
 from lbnode.core.control_pools import (
     NO_FLEET,
     has,
@@ -40,7 +46,7 @@ def replace_backend(view: FleetView, request: ReplaceBackend) -> Decision:
     refusal = _objection(view, desired, request, pools)
     if refusal is not None:
         return refusal
-    new, added = with_backend(desired, request.by, request.addresses)
+    new, added = with_backend(desired, request.by, request.addresses, agent=request.agent)
     seats = {pool.name: _seat(view, pool, request.name) for pool in pools}
     new = replace(new, pools=tuple(_exchange(pool, request, seats.get(pool.name)) for pool in new.pools))
     leaves = not any(has(pool, request.name) for pool in new.pools)
@@ -56,6 +62,7 @@ def replace_backend(view: FleetView, request: ReplaceBackend) -> Decision:
         desired=new,
         intents=None if intents == view.intents else intents,
         differences=(*added, *_differences(request, seats), *_departure(request, leaves)),
+        warnings=without_flow_table(new, request.by, [pool.name for pool in pools]),
     )
 
 
@@ -105,6 +112,7 @@ def _objection(
     refusal = joined_objection(
         view, request.name, pools, "start another one that joins; then stop this one: it drains and leaves"
     )
+    refusal = refusal or agent_objection(desired, request.by, agent=request.agent)
     refusal = refusal or address_objection(desired, request.by, request.addresses, pools)
     for pool in pools:
         refusal = refusal or _seat_objection(view, request, pool)

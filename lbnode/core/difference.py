@@ -57,13 +57,19 @@ def describe_vip(vip: Vip) -> str:
     return f"{host}:{vip.port}/{vip.protocol.name.lower()}"
 
 
+def describe_backend(backend: Backend) -> str:
+    """Return where a backend is, and what is special about it."""
+    where = describe(backend.addresses)
+    return where if backend.agent else f"{where}, without agent"
+
+
 def _compare_backends(old: DesiredFleet, new: DesiredFleet) -> Iterator[Difference]:
     olds: Mapping[str, Backend] = {backend.name: backend for backend in old.backends}
     news: Mapping[str, Backend] = {backend.name: backend for backend in new.backends}
     for name, before, after in _pairs(olds, news):
         subject = f"backend {name}"
         if before is None and after is not None:
-            yield Difference(Change.ADDED, subject, describe(after.addresses))
+            yield Difference(Change.ADDED, subject, describe_backend(after))
         elif after is None:
             yield Difference(Change.REMOVED, subject)
         elif before is not None and before.addresses != after.addresses:

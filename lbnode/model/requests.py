@@ -50,13 +50,17 @@ class RemoveNode:
 
 @dataclass(frozen=True, slots=True)
 class AddBackend:
-    """Put a backend into a pool. `addresses` are empty for a backend that the fleet already has."""
+    """Put a backend into a pool. `addresses` are empty for a backend that the fleet already has.
+
+    `agent`: see `lbnode.model.fleet.Backend`; it says nothing of a backend that the fleet already has.
+    """
 
     name: BackendName
     pool: PoolName
     addresses: Addresses = ()
     weight: int = 1
     force: bool = False
+    agent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ class ReplaceBackend:
     """Let `by` take over the slot of `name`, in `pool` or in all its pools.
 
     `addresses` are empty for a backend that the fleet already has. `name` leaves the fleet when no pool has it any
-    more.
+    more. `agent` is about `by`, as in `AddBackend`.
     """
 
     name: BackendName
@@ -82,6 +86,7 @@ class ReplaceBackend:
     addresses: Addresses = ()
     pool: PoolName | None = None
     force: bool = False
+    agent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ def unpack_add_backend(message: pb.AddBackendRequest) -> AddBackend:
         unpack_addresses("addresses", message.addresses),
         message.weight or 1,
         force=message.force,
+        agent=not message.no_agent,
     )
 
 
@@ -61,6 +62,7 @@ def unpack_replace_backend(message: pb.ReplaceBackendRequest) -> ReplaceBackend:
         unpack_addresses("addresses", message.addresses),
         _optional_pool(message.pool),
         force=message.force,
+        agent=not message.no_agent,
     )
 
 
@@ -95,6 +97,7 @@ def pack_add_backend(request: AddBackend) -> pb.AddBackendRequest:
         addresses=[str(address) for address in request.addresses],
         weight=request.weight,
         force=request.force,
+        no_agent=not request.agent,
     )
 
 
@@ -110,6 +113,7 @@ def pack_replace_backend(request: ReplaceBackend) -> pb.ReplaceBackendRequest:
         addresses=[str(address) for address in request.addresses],
         pool=request.pool or "",
         force=request.force,
+        no_agent=not request.agent,
     )
 
 

@@ -113,7 +113,7 @@ class TestPlan:
         assert lines[:2] == ["- backend b3", "- pool web, backend b3"]
         assert lines[3].startswith("pool web: 83 of 251 buckets move (33.1 %)")
         assert "  b3: 33.1 % → 0.0 %, loses 83 buckets" in lines
-        assert any(line.startswith("  second chances: unknown until agents are asked") for line in lines)
+        assert any(line.startswith("  second chances: unknown: no agent has answered") for line in lines)
         assert lines[-1] == (
             "  breaks: an unknown number of flows on b3: their buckets go to a backend without agent, "
             "which cannot pass them on"

@@ -244,6 +244,30 @@ class TestAddBackend:
     def test_a_bad_addition_is_refused(self, request_: AddBackend, kind: RefusalKind, words: str) -> None:
         refuse(fleet_view(), request_, kind, words)
 
+    def test_a_backend_without_agent_is_said_to_be_one_and_what_that_costs(self) -> None:
+        plan = grant(fleet_view(), AddBackend(B4, WEB, (ip_address("10.0.0.4"),), agent=False))
+        assert plan.desired is not None
+        assert not plan.desired.backends[-1].agent
+        assert lines(plan)[0] == "+ backend b4: 10.0.0.4, without agent"
+        assert plan.warnings == (
+            "b4 has no agent and pool web no flow table: flows whose buckets b4 takes over break",
+        )
+
+    def test_with_a_flow_table_it_costs_nothing(self) -> None:
+        view = fleet_view()
+        assert view.desired is not None
+        pools = tuple(replace(pool, flow_table=True) for pool in view.desired.pools)
+        view = replace(view, desired=replace(view.desired, pools=pools))
+        assert grant(view, AddBackend(B4, WEB, (ip_address("10.0.0.4"),), agent=False)).warnings == ()
+
+    def test_a_known_backend_keeps_its_agent(self) -> None:
+        view = two_pools()
+        assert view.desired is not None
+        backends = tuple(replace(backend, agent=True) for backend in view.desired.backends)
+        view = replace(view, desired=replace(view.desired, backends=backends))
+        words = "known as a backend with the agent; to say otherwise"
+        refuse(view, AddBackend(B1, API, agent=False), RefusalKind.STATE, words)
+
     def test_a_known_backend_has_one_address(self) -> None:
         request = AddBackend(B1, API, (ip_address("10.0.0.9"),))
         refuse(two_pools(), request, RefusalKind.INVALID, "b1 is at 10.0.0.1, not at 10.0.0.9")

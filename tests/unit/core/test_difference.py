@@ -44,8 +44,8 @@ def test_the_order_of_a_list_is_no_difference() -> None:
 
 def test_everything_is_new_in_an_empty_fleet() -> None:
     assert lines(BASE, DesiredFleet("demo")) == [
-        "+ backend b1: 10.0.0.1",
-        "+ backend b2: 10.0.0.2",
+        "+ backend b1: 10.0.0.1, without agent",
+        "+ backend b2: 10.0.0.2, without agent",
         "+ pool web: b1, b2; table_size 251, hash flow by multiply",
         "+ vip 192.0.2.10:80/tcp: to pool web",
     ]
@@ -57,7 +57,10 @@ def test_everything_goes_with_an_empty_file() -> None:
 
 
 def test_a_new_backend_shows_in_the_fleet_and_in_its_pool() -> None:
-    assert lines(fleet("b1", "b2", "b3")) == ["+ backend b3: 10.0.0.3", "+ pool web, backend b3: weight 1"]
+    assert lines(fleet("b1", "b2", "b3")) == [
+        "+ backend b3: 10.0.0.3, without agent",
+        "+ pool web, backend b3: weight 1",
+    ]
 
 
 def test_a_backend_that_goes_shows_in_both_places() -> None:
