@@ -46,7 +46,8 @@ class Cluster:
     async def status(self) -> FleetStatus:
         """Return the fleet as this node sees it now."""
         await self._memory.store.catch_up()
-        return assess(self._memory.view(), self._live(), self._in_use(), time.time(), self._gone_at)
+        view, trouble = self._memory.view(), self._memory.trouble(time.monotonic())
+        return assess(view, self._live(), self._in_use(), time.time(), self._gone_at, trouble)
 
     async def explain(self, question: FlowQuestion) -> Explanation | Refusal:
         """Return what becomes of a flow by the tables in this node's kernel."""

@@ -271,8 +271,6 @@ class NodeDaemon:
             yield self._interface.problem
         if self._kernel.problem:
             yield f"the kernel refused a change: {self._kernel.problem}"
-        if self._memory.problem:
-            yield f"store refused: {self._memory.problem}"
         if self._memory.store.problem:
             yield f"store: {self._memory.store.problem}"
         if self._fleet_file.problem:

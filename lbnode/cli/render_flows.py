@@ -68,6 +68,7 @@ def _describe_former(former: FormerStatus) -> str:
         AgentState.CONNECTED: count_flows(former.flows),
         AgentState.SILENT: "its agent is not connected",
         AgentState.NONE: "no agent counts its flows",
+        AgentState.UNKNOWN: "flows not known",
     }[former.agent]
     return f"{name}{where} in epoch {former.left_in}, {former.state.value}, {holds}"
 

@@ -35,6 +35,7 @@ AGENTS = {
     AgentState.CONNECTED: "connected",
     AgentState.SILENT: "not connected",
     AgentState.NONE: "none: stock gre, plain consistent-hashing guarantees",
+    AgentState.UNKNOWN: "not known",
 }
 
 
@@ -72,7 +73,7 @@ def nodes_table(status: FleetStatus) -> Table:
     for node in status.nodes:
         table.add_row(
             Text(node.name + (" *" if node.name == status.leader else "")),
-            _node_state(node),
+            _node_state(status, node),
             Text(node.version or "-"),
             Text(duration(node.uptime_s) if node.connected else "-"),
             _lines(str(address) for address in node.announced),
@@ -119,12 +120,14 @@ def _table(*columns: str) -> Table:
 def _headline(status: FleetStatus) -> Text:
     connected = sum(node.connected for node in status.nodes)
     agreement = ("all agree", "green") if status.agree else ("they do NOT agree", "bold red")
+    count = f"{connected} of {len(status.nodes)} nodes connected, "
     if status.view is View.LOCAL:
         agreement = ("what the others do is not known", "bold red")
+        count = f"{len(status.nodes)} node{'' if len(status.nodes) == 1 else 's'}, "
     seen = "local view of" if status.view is View.LOCAL else "seen by"
     return Text.assemble(
         (f"fleet {status.fleet}", "bold"),
-        f" · {connected} of {len(status.nodes)} nodes connected, ",
+        f" · {count}",
         agreement,
         f" · leader {status.leader or 'none'} · {seen} {status.answered_by}",
         f" · {status.uuid}" if status.uuid else "",
@@ -149,7 +152,9 @@ def _held(status: FleetStatus) -> Iterable[Text]:
             yield Text.assemble(("held     ", "cyan"), f"pool {pool.name}: {describe_held(held)}")
 
 
-def _node_state(node: NodeStatus) -> Text:
+def _node_state(status: FleetStatus, node: NodeStatus) -> Text:
+    if not node.connected and status.view is View.LOCAL:
+        return Text("not known", style="dim")
     if not node.connected:
         gone = "" if node.gone_s is None else f" for {duration(node.gone_s)}"
         return Text(f"not connected{gone}", style="yellow" if node.drained else "bold red")

@@ -36,14 +36,16 @@ DIGEST = "digest"
 """The word by which disagreement on a table's bytes is told from being late."""
 
 
-def find_problems(view: FleetView, status: FleetStatus) -> tuple[Problem, ...]:
+def find_problems(view: FleetView, status: FleetStatus, trouble: str = "") -> tuple[Problem, ...]:
     """Return every problem that shows in `status` (its own `problems` aside) and in the records behind it.
+
+    `trouble`: what is wrong with the store, if it is more than that it is out of reach.
 
     Alarms come first, and of them those of nodes whose tables differ: there flows may go two ways.
     """
     found = [
         *_digest_problems(status),
-        *_fleet_problems(view, status),
+        *_fleet_problems(view, status, trouble),
         *(problem for vip in status.vips for problem in _vip_problems(status, vip)),
         *(problem for pool in status.pools for problem in _pool_problems(view, pool)),
         *(problem for pool in status.pools for problem in _straggler_problems(status, pool)),
@@ -79,12 +81,13 @@ def _digest_problems(status: FleetStatus) -> Iterator[Problem]:
                 )
 
 
-def _fleet_problems(view: FleetView, status: FleetStatus) -> Iterator[Problem]:
+def _fleet_problems(view: FleetView, status: FleetStatus, trouble: str) -> Iterator[Problem]:
     if status.view is View.LOCAL:
         yield _alarm(
             "store",
-            f"out of reach: this is the local view of {status.answered_by}, by the last epochs that it knew",
-            "bring ZooKeeper back, or ask another node: lbctl --node ADDRESS status",
+            f"{trouble or 'out of reach'}; this is the local view of {status.answered_by}, by the last epochs that it "
+            "knew",
+            "bring the store back, or ask another node: lbctl --node ADDRESS status",
         )
     elif status.leader is None:
         yield _alarm(
@@ -128,7 +131,7 @@ def _pool_problems(view: FleetView, pool: PoolStatus) -> Iterator[Problem]:
     awaited = awaited_agents(view)
     for slot in pool.slots:
         yield from _slot_problems(view, subject, slot)
-        if slot.id in awaited and slot.state is BackendState.FAILED:
+        if view.connected and slot.id in awaited and slot.state is BackendState.FAILED:
             yield _warning(
                 f"{subject}, backend {slot.backend}",
                 "gets no flows before its agent is connected",

@@ -42,17 +42,20 @@ def assess(
     in_use: Mapping[PoolName, Epoch],
     now: float,
     gone_at: Mapping[NodeName, float] | None = None,
+    trouble: str = "",
 ) -> FleetStatus:
     """Return the fleet's status as the node that is `own` sees it; `now` in seconds of the wall clock.
 
     `gone_at`: since when nodes have been missing, as far as that was seen (`lbnode.core.attendance`).
+    `trouble`: what is wrong with the store.
 
-    Without the store (`view.connected` is False) nothing is known of who else is connected; and
-    pools are shown as this node's kernel has them `in_use`, its own health verdicts included.
+    Without the store (`view.connected` is False) nothing is known of who else is connected, what agents count and what
+    is held; and pools are shown as this node's kernel has them `in_use`, its own health verdicts included.
     """
     gone_at = gone_at or {}
-    live = view.live_nodes if view.connected else {}
-    view = replace(view, live_nodes={**live, own.name: own})
+    if not view.connected:
+        view = replace(view, live_nodes={}, live_agents={}, held={})
+    view = replace(view, live_nodes={**view.live_nodes, own.name: own})
     disagreements = tuple(_disagreements(view))
     status = FleetStatus(
         fleet=_name(view),
@@ -71,7 +74,7 @@ def assess(
         ),
         corrupt=view.corrupt,
     )
-    return replace(status, problems=find_problems(view, status))
+    return replace(status, problems=find_problems(view, status, trouble))
 
 
 @lru_cache(maxsize=256)
@@ -253,6 +256,8 @@ def _agent(view: FleetView, member: BackendMember | None) -> AgentState:
         return AgentState.NONE
     if member.name in view.live_agents:
         return AgentState.CONNECTED
+    if not view.connected and member.agent:
+        return AgentState.UNKNOWN
     return AgentState.SILENT if member.agent or member.name in view.agents else AgentState.NONE
 
 

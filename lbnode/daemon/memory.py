@@ -99,6 +99,12 @@ class Memory:
             return True
         return self._lost_at is not None and now - self._lost_at >= LOCAL_AFTER_S
 
+    def trouble(self, now: float) -> str:
+        """Return what is wrong with the store, and since when, for people; an empty string when nothing is."""
+        if self._foreign:
+            return f"refused: {self._foreign}"
+        return "" if self._lost_at is None else f"out of reach for {now - self._lost_at:.0f} s"
+
     def keep(self, view: FleetView) -> None:
         """Bring the copy on disk up to date soon, in the background; only what the store says is kept."""
         if not view.connected or view.identity is None or view is self._kept:

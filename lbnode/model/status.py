@@ -68,11 +68,15 @@ class NodeStatus:
 
 
 class AgentState(Enum):
-    """What is known of a backend's agent: without one, a stock gre device gives plain consistent hashing."""
+    """What is known of a backend's agent: without one, a stock gre device gives plain consistent hashing.
+
+    `UNKNOWN`: there is one, and who answers has no contact to the store that would say more.
+    """
 
     CONNECTED = "connected"
     SILENT = "silent"
     NONE = "none"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)

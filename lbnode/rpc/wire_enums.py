@@ -69,6 +69,7 @@ AGENT_STATES = EnumPairs(
         status.AgentState.CONNECTED: status_pb2.AGENT_STATE_CONNECTED,
         status.AgentState.SILENT: status_pb2.AGENT_STATE_SILENT,
         status.AgentState.NONE: status_pb2.AGENT_STATE_NONE,
+        status.AgentState.UNKNOWN: status_pb2.AGENT_STATE_UNKNOWN,
     },
 )
 HASH_MODES = EnumPairs(

@@ -238,6 +238,19 @@ def test_without_the_store_only_this_node_is_known_and_its_own_tables_are_shown(
     assert status.problems[0].subject == "store"
 
 
+def test_without_the_store_nothing_is_said_of_agents_and_held_changes() -> None:
+    view = well(connected=False, held={WEB: HeldChanges(WEB, (HeldChange("drain b1", {B1: 3}, 1.0, 2.0),))})
+    backends = {name: replace(member, agent=True) for name, member in view.backends.items()}
+    view = replace(view, backends=backends, live_agents={B1: AgentLive(B1, "0.1.0")})
+    status = assess(view, live(view, N1), {WEB: current(view)}, 1090.0, trouble="out of reach for 90 s")
+    assert {slot.agent for slot in status.pools[0].slots} == {AgentState.UNKNOWN}
+    assert status.pools[0].held == ()
+    assert said(status, Severity.WARNING) == []
+    assert said(status, Severity.ALARM) == [
+        "store: out of reach for 90 s; this is the local view of n1, by the last epochs that it knew"
+    ]
+
+
 def test_a_fleet_to_which_nothing_was_applied_says_what_to_do() -> None:
     status = assess(FleetView(connected=True, leader=N1), live(well(), N1, pools={}), {}, now=0.0)
     assert status.fleet == "(nothing applied yet)"
