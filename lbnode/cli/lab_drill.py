@@ -25,6 +25,11 @@ from lbnode.lab.drill import run_drill
 from lbnode.lab.errors import LabError
 from lbnode.lab.events import node_events
 from lbnode.lab.interruption import raised_as_interrupts
+from lbnode.lab.outage.drill import OutageOrder, run_outage
+from lbnode.lab.outage.report import Scope
+from lbnode.lab.outage.screen import OutageScreen, OutageSilence
+from lbnode.lab.outage.screen import closing_lines as outage_lines
+from lbnode.lab.outage.screen import tables as outage_tables
 from lbnode.lab.plan import Plan
 from lbnode.lab.running import RunningLab
 from lbnode.lab.screen import Screen, Silence, closing_line, table
@@ -32,6 +37,7 @@ from lbnode.lab.screen import Screen, Silence, closing_line, table
 DEFAULT_NAME = "demo"
 INTERRUPTED = 130
 CHURN_NODES, CHURN_BACKENDS = 4, 6
+STORE_NODES, STORE_BACKENDS = 2, 4
 T = TypeVar("T")
 
 app = typer.Typer(
@@ -166,6 +172,48 @@ def changes(
             for shown in changes_tables(report):
                 console.print(shown)
             console.print(changes_line(report), highlight=False)
+    raise typer.Exit(report.verdict)
+
+
+@app.command()
+def store(
+    name: Name = DEFAULT_NAME,
+    cut: Annotated[float, typer.Option(min=20.0, help="Seconds without the store.")] = 120.0,
+    scope: Annotated[
+        Scope, typer.Option(help="one: a node and an agent are cut off · all: everybody is.")
+    ] = Scope.ONE,
+    window: Annotated[
+        float | None,
+        typer.Option(min=1.0, help="The pool's affinity window in seconds; a quarter of the cut."),
+    ] = None,
+    flows: Annotated[int, typer.Option(min=1, help="TCP connections that are alive at any time.")] = 60,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same flows.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Cut a node and an agent, or everybody, off from the fleet's memory, and see that all goes on.
+
+    Meanwhile a node and an agent are restarted, a change is asked for, a backend dies. Every second everybody is asked
+    who is in reach of the store. After the return all must agree.
+
+    Exit status 1: a flow broke, a status said what was not so, or they did not agree again.
+
+    Example: `lbctl lab drill store --scope all --cut 3600`
+    """
+    order = OutageOrder(scope, cut, cut / 4 if window is None else window, flows, seed)
+    plan = Plan(name, STORE_NODES, STORE_BACKENDS)
+    with reported():
+        if as_json:
+            silence = OutageSilence()
+            report = _on_lab(plan, _say_nothing, lambda lab: run_outage(lab, order, silence))
+            print(report.as_json())
+        else:
+            console = Console()
+            with OutageScreen(console) as screen:
+                report = _on_lab(plan, screen.tell, lambda lab: run_outage(lab, order, screen))
+            for shown in outage_tables(report):
+                console.print(shown)
+            for line in outage_lines(report):
+                console.print(line, highlight=False)
     raise typer.Exit(report.verdict)
 
 

@@ -92,6 +92,12 @@ def restart_node(lab: LabRecord, node: Host) -> LabRecord:
     return start_node(lab, node)
 
 
+def restart_agent(lab: LabRecord, backend: Host) -> LabRecord:
+    """SIGKILL a backend's agent and start it again."""
+    processes.kill(lab.processes[backend.name])
+    return start_agent(lab, backend)
+
+
 def restart_server(lab: LabRecord, backend: Host) -> LabRecord:
     """SIGKILL a backend's web server and start it again: its connections are lost."""
     processes.kill(lab.processes[server_of(backend)])

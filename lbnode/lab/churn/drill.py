@@ -4,7 +4,6 @@ judged afterwards from what was seen.
 
 from __future__ import annotations
 
-import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,18 +12,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
-import yaml
 
 from lbnode.lab import network
 from lbnode.lab.churn import evidence
 from lbnode.lab.churn.crowd import Look, Order
 from lbnode.lab.churn.crowd_process import CrowdProcess
+from lbnode.lab.churn.entry import add_vip, choose_ports, is_served
 from lbnode.lab.churn.evidence import Spans
 from lbnode.lab.churn.flow import Ended
 from lbnode.lab.churn.happenings import HAPPENINGS
 from lbnode.lab.churn.judgement import FailedBackend, judge
 from lbnode.lab.churn.life import LONGEST_S
-from lbnode.lab.churn.memory import Holds, Memory, ports_by_bucket
+from lbnode.lab.churn.memory import Holds, Memory
 from lbnode.lab.churn.report import Change, ChurnReport, EventReport, Hold, Moved
 from lbnode.lab.churn.schedule import Kind, Planned, plan
 from lbnode.lab.churn.sightings import Sightings
@@ -35,12 +34,9 @@ from lbnode.lab.errors import LabError
 from lbnode.lab.plan import CHURN_PORT, POOL, VIP, Host, Role, Store
 from lbnode.lab.running import RunningLab
 from lbnode.model.epoch import BackendState
-from lbnode.rpc.client import FleetClient
 
 STALL_S = 15.0
 """A longer stall is a break: a silent cut costs up to 8 s, and a second one may follow before TCP has recovered."""
-SOURCE_PORTS = range(16000, 65000)
-PORTS_A_FLOW = 6
 TICK_S = 0.1
 CHANCES_S = 1.0
 OPEN_S = 30.0
@@ -137,12 +133,12 @@ class _Churn:
     def prepare(self) -> None:
         """Give the drill a VIP of its own, and wait until it is served."""
         self._audience.tell(f"VIP for the drill: {VIP}:{CHURN_PORT}")
-        _exhaust(self._stage.tell(_add_vip))
+        _exhaust(self._stage.tell(add_vip))
         _exhaust(until(self._serves, READY_S, f"churn: {VIP}:{CHURN_PORT} to be served"), self._stage.look)
 
     def run(self, client: Host) -> ChurnReport:
         order, crowd = self._order, self._stage.crowd
-        buckets = self._choose_ports(client)
+        buckets = choose_ports(self._stage.lab, client.address, order.seed, order.flows)
         self._audience.tell(f"opening {order.flows} connections")
         ports = list(buckets)
         crowd.begin(
@@ -167,20 +163,7 @@ class _Churn:
 
     def _serves(self) -> bool:
         status = self._stage.status
-        vips = status.vips if status is not None else ()
-        return any(
-            vip.port == CHURN_PORT and len(vip.announced_by) == len(self._stage.lab.nodes) for vip in vips
-        )
-
-    def _choose_ports(self, client: Host) -> dict[int, int]:
-        """Return ports and buckets for the flows: several times as many as there are flows at a time."""
-        chance = random.Random(f"{self._order.seed} ports")
-        candidates = chance.sample(SOURCE_PORTS, len(SOURCE_PORTS))
-        buckets = ports_by_bucket(self._stage.lab, client.address, candidates)
-        wanted = self._order.flows * PORTS_A_FLOW
-        if len(buckets) < wanted:
-            raise LabError(f"churn: {self._order.flows} flows: at most {len(buckets) // PORTS_A_FLOW}")
-        return dict(list(buckets.items())[:wanted])
+        return status is not None and is_served(status, len(self._stage.lab.nodes))
 
     def _planned(self) -> tuple[Planned, ...]:
         lab, order = self._stage.lab, self._order
@@ -366,13 +349,6 @@ def _cut_off(lab: RunningLab, node: Host) -> Iterator[None]:
         yield
     finally:
         network.join(lab.plan, node)
-
-
-def _add_vip(client: FleetClient) -> None:
-    fleet = yaml.safe_load(client.export())
-    if all(vip["port"] != CHURN_PORT for vip in fleet["vips"]):
-        fleet["vips"].append({"address": str(VIP), "port": CHURN_PORT, "protocol": "tcp", "pool": POOL})
-        client.apply(yaml.safe_dump(fleet, sort_keys=False))
 
 
 def _exhaust(steps: Steps, look: Any = lambda: None) -> None:

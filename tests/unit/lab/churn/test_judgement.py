@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lbnode.lab.churn.evidence import Place
 from lbnode.lab.churn.flow import Ended, Outcome
-from lbnode.lab.churn.judgement import FailedBackend, Judgement, judge
+from lbnode.lab.churn.judgement import Broken, FailedBackend, Judgement, has_outlived, judge
 from lbnode.lab.churn.life import FlowKind
 from lbnode.lab.churn.sightings import Sightings, Switch
 
@@ -79,3 +80,29 @@ def test_a_new_flow_that_was_turned_away_after_the_epoch_is_a_break() -> None:
     flow = replace(VICTIM, number=9, server="", opened_at=104.0, ended_at=104.1, outcome=Outcome.NOT_OPENED)
 
     assert len(verdict(flow).broken) == 1
+
+
+def broken(ended_at: float, *places: Place) -> Broken:
+    flow = replace(VICTIM, outcome=Outcome.RESET, opened_at=90.0, ended_at=ended_at)
+    return Broken(flow, BUCKET, "reset", places)
+
+
+BEFORE, AFTER = Place(80.0, "n1", 1, (2, 0, 0)), Place(100.0, "n1", 2, (3, 2, 0))
+
+
+def test_a_flow_is_promised_nothing_a_window_after_its_backend_lost_the_bucket() -> None:
+    assert not has_outlived(broken(109.0, BEFORE, AFTER), 2, {"n1"}, 10.0)
+    assert has_outlived(broken(110.0, BEFORE, AFTER), 2, {"n1"}, 10.0)
+
+
+def test_a_backend_that_still_owns_the_bucket_is_held_to_its_promise() -> None:
+    back = Place(105.0, "n1", 3, (2, 3, 0))
+
+    assert not has_outlived(broken(200.0, BEFORE), 2, {"n1"}, 10.0)
+    assert not has_outlived(broken(200.0, BEFORE, AFTER, back), 2, {"n1"}, 10.0)
+
+
+def test_what_a_node_without_the_store_goes_by_gives_no_promise() -> None:
+    alone = Place(80.0, "n2", 1, (2, 0, 0))
+
+    assert has_outlived(broken(111.0, AFTER, alone), 2, {"n1"}, 10.0)
