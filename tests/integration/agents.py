@@ -6,7 +6,6 @@ stamp, key and mark, that a test has chosen last. Answers come straight back (di
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import socket
@@ -23,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from lbnode.dataplane.backend import BackendDataPlane, Snapshot
 from lbnode.model.ids import BackendId
 from lbnode.netdev import bpffs
 from tests.integration.cable import Cable, enter, eventually, inside, ip
@@ -83,15 +83,15 @@ class Member:
     def _is_ready(self) -> bool:
         return "vips=1" in self.log and "attached" in self.log
 
-    def status(self) -> dict[str, Any]:
-        done = subprocess.run(
-            self._command("status", "--json"), capture_output=True, text=True, timeout=30, check=True
-        )
-        found: dict[str, Any] = json.loads(done.stdout)
+    def snapshot(self) -> Snapshot:
+        """What the kernel holds for this backend."""
+        found = BackendDataPlane.read(self.directory / "run" / "bpf")
+        assert found is not None
         return found
 
     def counted(self, outcome: str) -> int:
-        return int(self.status()["packets"][outcome])
+        """Packets with that outcome since the maps were made."""
+        return self.snapshot().counters[outcome].packets
 
     def _command(self, *words: str) -> list[str]:
         lbbackend = str(Path(sys.executable).with_name("lbbackend"))

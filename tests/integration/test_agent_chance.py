@@ -6,13 +6,14 @@ import asyncio
 import re
 import socket
 import subprocess
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lbnode.core.history import build_table, earlier_epochs
+from lbnode.dataplane.values import Count
 from lbnode.model.epoch import BackendState, Epoch
 from lbnode.model.fleet import Backend, DesiredFleet, Pool, PoolMember, Protocol, Vip
 from lbnode.model.flows import FlowQuestion
@@ -30,14 +31,40 @@ from tests.unit.backend.fleets import WEB
 
 TIMEOUT_S = 10.0
 EPOCH = 3
+HEARD = (VIP, Protocol.TCP, PORT)
 RST = 0x04
 
 
 class World(Segment):
-    """Three agents that run, on a fleet whose pool has them all."""
+    """Three agents that run, on a fleet whose pool has them all. Every test leaves it so.
+
+    `stamp` is the number of the newest epoch.
+    """
 
     store: Path
     processes: list[subprocess.Popen[bytes]]
+    stamp: int
+    ports: Iterator[int]
+    before: dict[str, Mapping[str, Count]]
+
+    def begin(self) -> None:
+        """Send to b1, and count from here on."""
+        self.sender.aim(self.members[0], stamp=self.stamp)
+        self.before = {member.name: member.snapshot().counters for member in self.members}
+
+    def counted(self, member: Member, outcome: str) -> int:
+        """Packets with that outcome since the test began."""
+        return member.counted(outcome) - self.before[member.name][outcome].packets
+
+    def restart(self, member: Member, **settings: object) -> None:
+        """SIGKILL an agent, and start its successor."""
+        self.kill(member)
+        self.processes[member.number - 1] = member.start(self.store, **settings)
+
+    def kill(self, member: Member) -> None:
+        """SIGKILL an agent."""
+        self.processes[member.number - 1].kill()
+        self.processes[member.number - 1].wait()
 
     def epoch(self, number: int, states: tuple[BackendState, ...] = ()) -> Epoch:
         """An epoch with every backend in its slot, those of `states` not all active."""
@@ -63,12 +90,13 @@ class World(Segment):
         for member in self.members:
             said = f"epoch={epoch.number}\n"
             eventually(f"{member.name} goes by {epoch.number}", lambda at=member, said=said: said in at.log)
+        self.stamp = epoch.number
 
     def port_owned_by(self, owner: Member, epoch: Epoch) -> int:
-        """A client's port whose flow belongs to `owner`."""
+        """A client's port that was not used before, and whose flow belongs to `owner`."""
         keys = derive_keys(bytes.fromhex("11" * 32), epoch.seed)
         table = build_table(epoch, earlier_epochs({epoch.number: epoch}, epoch))
-        for port in range(20000, 30000):
+        for port in self.ports:
             flow = Flow.between(CLIENT, port, VIP, PORT, Protocol.TCP)
             if table.owners[bucket_of(keys, "multiply", "flow", flow, epoch.table_size)] == owner.id:
                 return port
@@ -109,70 +137,79 @@ async def found(store: FleetStore, world: World) -> None:
     await store.set_current(WEB, EpochNumber(EPOCH))
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with agents.segment(tmp_path, 3) as made:
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    directory = tmp_path_factory.mktemp("agents")
+    with agents.segment(directory, 3) as made:
         world = World(made.far, made.members, made.sender)
-        world.store = tmp_path / "store"
+        world.store, world.stamp, world.ports = directory / "store", EPOCH, iter(range(21000, 30000))
         in_store(world.store, lambda store: found(store, world))
         world.processes = [member.start(world.store) for member in world.members]
         for member in world.members:
-            eventually(f"{member.name} hears", lambda at=member: at.status()["vips"][0]["second_chance"])
-        world.sender.aim(world.members[0], stamp=EPOCH)
+            eventually(f"{member.name} hears", lambda at=member: HEARD in at.snapshot().heard)
         yield world
+
+
+@pytest.fixture
+def world(running: World) -> World:
+    running.begin()
+    return running
 
 
 def test_a_flow_goes_on_wherever_its_packets_arrive(world: World) -> None:
     b1, b2, b3 = world.members
     with world.connect() as flow:
         assert ask(flow, "established") == "b1"
-        world.sender.aim(b2, b1, stamp=EPOCH)
+        world.sender.aim(b2, b1, stamp=world.stamp)
         assert ask(flow, "moved to b2, which asks b1") == "b1"
-        world.sender.aim(b3, b2, b1, stamp=EPOCH)
+        world.sender.aim(b3, b2, b1, stamp=world.stamp)
         assert ask(flow, "moved to b3, which asks b2 and then b1") == "b1"
-        world.sender.aim(b1, b2, b3, stamp=EPOCH)
+        world.sender.aim(b1, b2, b3, stamp=world.stamp)
         assert ask(flow, "back") == "b1"
-    assert b2.counted("forwarded_keyless") > 0
-    assert b3.counted("forwarded_keyed") > 0
-    assert b1.counted("extra_hop") > 0
-    assert b1.counted("delivered_held") > 0
+    assert world.counted(b2, "forwarded_keyless") > 0
+    assert world.counted(b3, "forwarded_keyed") > 0
+    assert world.counted(b1, "extra_hop") > 0
+    assert world.counted(b1, "delivered_held") > 0
 
 
 def test_full_segments_are_passed_on_whole(world: World) -> None:
     b1, b2, _ = world.members
     with world.connect() as flow:
         assert ask(flow, "established") == "b1"
-        world.sender.aim(b2, b1, stamp=EPOCH)
+        world.sender.aim(b2, b1, stamp=world.stamp)
         assert ask(flow, "x" * 50000) == "b1"
-    assert b2.counted("drop_too_big") == 0
+    assert world.counted(b2, "drop_too_big") == 0
 
 
 def test_a_node_that_is_behind_breaks_nothing(world: World) -> None:
     b1, b2, _ = world.members
-    with world.connect(world.port_owned_by(b1, world.epoch(EPOCH))) as flow:
+    with world.connect(world.port_owned_by(b1, world.epoch(world.stamp))) as flow:
         assert ask(flow, "established") == "b1"
-        world.sender.aim(b2, stamp=EPOCH - 1)
+        world.sender.aim(b2, stamp=world.stamp - 1)
         assert ask(flow, "an old epoch had b2 as owner") == "b1"
-    assert b2.counted("forwarded_restarted") > 0
+    assert world.counted(b2, "forwarded_restarted") > 0
 
 
 def test_a_backend_that_drains_keeps_its_flows_and_sends_new_ones_to_their_owners(world: World) -> None:
     b1, b2, _ = world.members
     with world.connect() as old:
         assert ask(old, "established") == "b1"
-        drained = world.epoch(EPOCH + 1, (BackendState.DRAINING,))
+        drained = world.epoch(world.stamp + 1, (BackendState.DRAINING,))
         world.offer(drained)
-        eventually_told(world.store, lambda live: live.pools == {WEB: EPOCH + 1})
-        assert b1.status()["vips"][0]["takes_new"], "nobody goes by the offer yet"
-        world.make_current(EPOCH + 1)
-        eventually("b1 takes no new flows", lambda: not b1.status()["vips"][0]["takes_new"])
+        eventually_told(world.store, lambda live: live.pools == {WEB: drained.number})
+        assert b1.snapshot().takes_new == {WEB}, "nobody goes by the offer yet"
+        world.make_current(drained.number)
+        eventually("b1 takes no new flows", lambda: not b1.snapshot().takes_new)
         with world.connect(world.port_owned_by(b2, drained)) as new:
             assert ask(new, "sent to b1 by a node that is behind") == "b2"
         assert ask(old, "still here") == "b1"
         live = eventually_told(world.store, lambda live: live.flows.get(WEB) == 1)
-        assert live.pools == {WEB: EPOCH + 1}
-    assert b1.counted("forwarded_syn") > 0
+        assert live.pools == {WEB: drained.number}
+    assert world.counted(b1, "forwarded_syn") > 0
     eventually_told(world.store, lambda live: live.flows.get(WEB) == 0)
+    world.offer(world.epoch(world.stamp + 1))
+    world.make_current(world.stamp)
+    eventually("b1 takes new flows again", lambda: b1.snapshot().takes_new == {WEB})
 
 
 def eventually_told(directory: Path, holds: Callable[[AgentLive], bool]) -> AgentLive:
@@ -193,7 +230,7 @@ def test_the_leaders_question_is_answered_bucket_by_bucket(world: World) -> None
     reports = []
 
     async def ask_all(store: FleetStore) -> None:
-        await store.ask(FlowQuestion(WEB, 1, EpochNumber(EPOCH)))
+        await store.ask(FlowQuestion(WEB, 1, EpochNumber(world.stamp)))
         async with asyncio.timeout(TIMEOUT_S):
             while len(store.view().reports.get(WEB, {})) < 3:
                 await asyncio.sleep(0.02)
@@ -204,7 +241,7 @@ def test_the_leaders_question_is_answered_bucket_by_bucket(world: World) -> None
         in_store(world.store, ask_all)
     by_name = reports[0]
     assert [by_name[BackendName(name)].total for name in ("b1", "b2", "b3")] == [2, 0, 0]
-    epoch = world.epoch(EPOCH)
+    epoch = world.epoch(world.stamp)
     keys = derive_keys(bytes.fromhex("11" * 32), epoch.seed)
     for port in (20001, 20002):
         flow = Flow.between(CLIENT, port, VIP, PORT, Protocol.TCP)
@@ -219,14 +256,14 @@ def test_what_nobody_holds_is_answered_by_the_last_one(world: World) -> None:
         last = world.sender.last
     stray = last[:20] + (9).to_bytes(2, "big") + last[22:]
     with inside(world.far, listen_on_wire) as wire:
-        world.sender.aim(b2, b1, stamp=EPOCH)
+        world.sender.aim(b2, b1, stamp=world.stamp)
         world.sender.send(with_checksum(stray))
         wire.settimeout(TIMEOUT_S)
         while True:
             frame = wire.recv(2048)
             if frame[23] == 6 and frame[26:30] == VIP.packed and frame[47] & RST:
                 break
-    assert b2.counted("forwarded_keyless") > 0
+    assert world.counted(b2, "forwarded_keyless") > 0
 
 
 def listen_on_wire() -> socket.socket:
@@ -253,12 +290,12 @@ def test_the_last_packet_of_a_handshake_belongs_to_who_answered_the_first(
 ) -> None:
     b1, b2, _ = world.members
     ip("netns", "exec", b1.namespace, "sysctl", "-qw", f"net.ipv4.tcp_syncookies={cookies}")
-    world.sender.aim(b1, b2, stamp=EPOCH)
-    before = b1.counted(outcome)
+    world.sender.aim(b1, b2, stamp=world.stamp)
     with world.connect() as flow:
         assert ask(flow, "opened with a key") == "b1"
-    assert b1.counted(outcome) == before + 1
-    assert b1.counted("forwarded_keyless") == 0
+    assert world.counted(b1, outcome) == 1
+    assert world.counted(b1, "forwarded_keyless") == 0
+    ip("netns", "exec", b1.namespace, "sysctl", "-qw", "net.ipv4.tcp_syncookies=1")
 
 
 def test_a_flow_that_ended_here_is_known_by_its_numbers(world: World) -> None:
@@ -268,35 +305,34 @@ def test_a_flow_that_ended_here_is_known_by_its_numbers(world: World) -> None:
         assert flow.recv(1) == b""
     is_over = re.compile(r"TIME-WAIT")
     eventually("TIME_WAIT", lambda: is_over.search(ip("netns", "exec", b1.namespace, "ss", "-tan")))
-    world.sender.aim(b1, b2, stamp=EPOCH)
+    world.sender.aim(b1, b2, stamp=world.stamp)
     last = world.sender.last
     world.sender.send(segment_of(last, 1 << 30))
-    eventually("a stranger's segment is passed on", lambda: b1.counted("forwarded_keyless") == 1)
-    assert b1.counted("delivered_time_wait") == 0
+    eventually("a stranger's segment is passed on", lambda: world.counted(b1, "forwarded_keyless") == 1)
+    assert world.counted(b1, "delivered_time_wait") == 0
     world.sender.send(last)
-    eventually("its own segment is taken", lambda: b1.counted("delivered_time_wait") > 0)
+    eventually("its own segment is taken", lambda: world.counted(b1, "delivered_time_wait") > 0)
 
 
 def test_an_agent_without_second_chance_delivers_everything(world: World) -> None:
-    b1, b2, _ = world.members
-    world.processes[1].kill()
-    world.processes[1].wait()
-    b2.start(world.store, second_chance=False)
+    _, b2, b3 = world.members
+    world.restart(b2, second_chance=False)
+    world.sender.aim(b3, stamp=world.stamp)
     with world.connect() as flow:
-        assert ask(flow, "established") == "b1"
-        world.sender.aim(b2, b1, stamp=EPOCH)
+        assert ask(flow, "established") == "b3"
+        world.sender.aim(b2, b3, stamp=world.stamp)
         with pytest.raises(ConnectionResetError):
             ask(flow, "moved")
-    assert b2.counted("delivered_no_chance") > 0
+    assert world.counted(b2, "delivered_no_chance") > 0
+    world.restart(b2)
 
 
 def test_second_chances_outlive_the_agent_and_its_successor(world: World) -> None:
     b1, b2, _ = world.members
     with world.connect() as flow:
         assert ask(flow, "established") == "b1"
-        world.sender.aim(b2, b1, stamp=EPOCH)
-        world.processes[1].kill()
-        world.processes[1].wait()
+        world.sender.aim(b2, b1, stamp=world.stamp)
+        world.kill(b2)
         assert ask(flow, "no agent on b2") == "b1"
-        b2.start(world.store)
+        world.restart(b2)
         assert ask(flow, "another agent on b2") == "b1"
