@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lbnode.cli import lab_drill
-from lbnode.cli.lab_drill import DEFAULT_NAME, Name, reported
+from lbnode.cli.drilling import reported
+from lbnode.cli.lab_drill import DEFAULT_NAME, Name
 from lbnode.lab import configs, record, shell, teardown
 from lbnode.lab.assembly import bring_up
 from lbnode.lab.demo import FLOWS, run_demo

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from lbnode.lab import record, teardown
+from lbnode.cli import drilling
+from lbnode.cli.drilling import Show, reported
 from lbnode.lab.changes.drill import ChangesOrder, run_changes
 from lbnode.lab.changes.screen import ChangesScreen, ChangesSilence
 from lbnode.lab.changes.screen import closing_line as changes_line
@@ -20,25 +17,30 @@ from lbnode.lab.churn.drill import ChurnOrder, run_churn
 from lbnode.lab.churn.life import LONGEST_S
 from lbnode.lab.churn.schedule import Kind
 from lbnode.lab.churn.screen import ChurnScreen, ChurnSilence, closing_lines, tables
-from lbnode.lab.demo import FAILED, FLOWS, temporary_lab
+from lbnode.lab.demo import FLOWS
 from lbnode.lab.drill import run_drill
 from lbnode.lab.errors import LabError
 from lbnode.lab.events import node_events
-from lbnode.lab.interruption import raised_as_interrupts
 from lbnode.lab.outage.drill import OutageOrder, run_outage
 from lbnode.lab.outage.report import Scope
 from lbnode.lab.outage.screen import OutageScreen, OutageSilence
 from lbnode.lab.outage.screen import closing_lines as outage_lines
 from lbnode.lab.outage.screen import tables as outage_tables
 from lbnode.lab.plan import Plan
+from lbnode.lab.report import DrillReport
 from lbnode.lab.running import RunningLab
 from lbnode.lab.screen import Screen, Silence, closing_line, table
 
 DEFAULT_NAME = "demo"
-INTERRUPTED = 130
 CHURN_NODES, CHURN_BACKENDS = 4, 6
 STORE_NODES, STORE_BACKENDS = 2, 4
-T = TypeVar("T")
+
+NODES: Show[Screen, Silence, DrillReport] = Show(
+    Screen, Silence, lambda report: [table(report)], lambda report: [closing_line(report)]
+)
+CHURN = Show(ChurnScreen, ChurnSilence, tables, closing_lines)
+CHANGES = Show(ChangesScreen, ChangesSilence, changes_tables, lambda report: [changes_line(report)])
+STORE = Show(OutageScreen, OutageSilence, outage_tables, outage_lines)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -71,22 +73,11 @@ def nodes(
 
     Exit status 2: no flow changed node.
     """
-    with reported():
-        if as_json:
-            silence = Silence()
-            report = _on_lab(
-                Plan(name), _say_nothing, lambda lab: run_drill(lab, node_events(lab), flows, silence)
-            )
-            print(report.as_json())
-        else:
-            console = Console()
-            with Screen(console) as screen:
-                report = _on_lab(
-                    Plan(name), screen.tell, lambda lab: run_drill(lab, node_events(lab), flows, screen)
-                )
-            console.print(table(report))
-            console.print(closing_line(report), highlight=False)
-    raise typer.Exit(report.verdict)
+
+    def drill(lab: RunningLab, audience: Screen | Silence) -> DrillReport:
+        return run_drill(lab, node_events(lab), flows, audience)
+
+    drilling.run(Plan(name), NODES, drill, as_json=as_json)
 
 
 @app.command()
@@ -124,19 +115,7 @@ def churn(
     plan = Plan(name, CHURN_NODES, CHURN_BACKENDS, table=table_, agent_settings={**settings})
     with reported():
         _check_buildable(plan)
-        if as_json:
-            silence = ChurnSilence()
-            report = _on_lab(plan, _say_nothing, lambda lab: run_churn(lab, order, silence))
-            print(report.as_json())
-        else:
-            console = Console()
-            with ChurnScreen(console) as screen:
-                report = _on_lab(plan, screen.tell, lambda lab: run_churn(lab, order, screen))
-            for shown in tables(report):
-                console.print(shown)
-            for line in closing_lines(report):
-                console.print(line, highlight=False)
-    raise typer.Exit(report.verdict)
+    drilling.run(plan, CHURN, lambda lab, audience: run_churn(lab, order, audience), as_json=as_json)
 
 
 @app.command()
@@ -159,20 +138,7 @@ def changes(
     """
     order = ChangesOrder(changes, pause)
     plan = Plan(name, nodes, backends)
-    with reported():
-        if as_json:
-            silence = ChangesSilence()
-            report = _on_lab(plan, _say_nothing, lambda lab: run_changes(lab, order, silence))
-            print(report.as_json())
-        else:
-            console = Console()
-            with Screen(console) as screen:
-                watched = ChangesScreen(console)
-                report = _on_lab(plan, screen.tell, lambda lab: run_changes(lab, order, watched))
-            for shown in changes_tables(report):
-                console.print(shown)
-            console.print(changes_line(report), highlight=False)
-    raise typer.Exit(report.verdict)
+    drilling.run(plan, CHANGES, lambda lab, audience: run_changes(lab, order, audience), as_json=as_json)
 
 
 @app.command()
@@ -201,56 +167,13 @@ def store(
     """
     order = OutageOrder(scope, cut, cut / 4 if window is None else window, flows, seed)
     plan = Plan(name, STORE_NODES, STORE_BACKENDS)
-    with reported():
-        if as_json:
-            silence = OutageSilence()
-            report = _on_lab(plan, _say_nothing, lambda lab: run_outage(lab, order, silence))
-            print(report.as_json())
-        else:
-            console = Console()
-            with OutageScreen(console) as screen:
-                report = _on_lab(plan, screen.tell, lambda lab: run_outage(lab, order, screen))
-            for shown in outage_tables(report):
-                console.print(shown)
-            for line in outage_lines(report):
-                console.print(line, highlight=False)
-    raise typer.Exit(report.verdict)
+    drilling.run(plan, STORE, lambda lab, audience: run_outage(lab, order, audience), as_json=as_json)
 
 
 def _check_buildable(plan: Plan) -> None:
     """What only a new lab can have must not be asked of one that is up."""
-    if _is_up(plan.lab) and (plan.table or plan.agent_settings):
+    if drilling.is_up(plan.lab) and (plan.table or plan.agent_settings):
         raise LabError(
             f"lab {plan.lab}: --second-chance and --table are for a lab that the drill builds: "
             "choose another --name, or say them to lbctl lab up (--set second_chance=false, --table)"
         )
-
-
-def _on_lab(plan: Plan, tell: Callable[[str], None], drill: Callable[[RunningLab], T]) -> T:
-    """Drill the lab of that name; one that is not up is built first and taken apart afterwards."""
-    if _is_up(plan.lab):
-        return drill(RunningLab(record.load(plan.lab)))
-    with temporary_lab(plan, tell) as lab:
-        return drill(lab)
-
-
-def _is_up(name: str) -> bool:
-    return name in teardown.known() and record.load(name).ready
-
-
-def _say_nothing(_line: str) -> None:
-    pass
-
-
-@contextmanager
-def reported() -> Iterator[None]:
-    """Errors of the lab and interrupts as words on stderr and an exit status."""
-    try:
-        with raised_as_interrupts():
-            yield
-    except LabError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(FAILED) from None
-    except KeyboardInterrupt:
-        print("interrupted: what this command had made is gone", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from rich.console import Console
-from rich.status import Status
 from rich.table import Table
 
 from lbnode.lab.events import Event
 from lbnode.lab.flows import Look
 from lbnode.lab.report import DrillReport, EventReport, Verdict
+from lbnode.lab.terminal import Terminal
 
 VERDICTS = {
     Verdict.HELD: "[green]no flow broke[/]",
@@ -35,47 +33,28 @@ class Silence:
         """Say nothing."""
 
 
-class Screen:
-    """A terminal, or a pipe: one line for each thing that is over, and where it moves, a line of what is
-    going on.
-
-    A context manager: the moving line ends with it.
-    """
+class Screen(Terminal):
+    """One line for each thing that is over, and a moving one of what is going on."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._status = Status("", console=console)
+        super().__init__(console)
         self._doing = "opening connections"
-
-    def __enter__(self) -> Screen:
-        self._status.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._status.stop()
-
-    def tell(self, line: str) -> None:
-        """Say what is being done."""
-        self._console.print(f"  [dim]·[/] {line}")
-        self._status.update(line)
 
     def opened(self, look: Look) -> None:
         """Tell how many connections there are, and to whom."""
         servers = ", ".join(f"{count} to {name}" for name, count in sorted(look.servers.items()))
-        self._console.print(f"  [bold]{look.flows} TCP connections[/] are open and talking: {servers}")
+        self._say(f"  [bold]{look.flows} TCP connections[/] are open and talking: {servers}")
 
     def began(self, event: Event) -> None:
         """Tell what is about to happen, and what it means."""
         self._doing = event.what
-        self._console.print(f"\n  [bold]{event.what}[/]: {event.story}")
-        self._status.update(self._doing)
+        self._say(f"\n  [bold]{event.what}[/]: {event.story}")
+        self._move(self._doing)
 
     def saw(self, look: Look) -> None:
         """Update the moving line."""
         broken = look.flows - look.whole
-        self._status.update(
+        self._move(
             f"{self._doing}: {look.whole} whole, "
             + (f"[red]{broken} broken[/]" if broken else "0 broken")
             + f", longest wait now {look.longest_wait_s:.1f} s"
@@ -83,8 +62,8 @@ class Screen:
 
     def ended(self, report: EventReport) -> None:
         """Tell what the flows saw."""
-        self._console.print(f"    {_mark(report)} {_summary(report)}")
-        self._status.update("")
+        self._say(f"    {_mark(report)} {_summary(report)}")
+        self._move("")
 
 
 def table(report: DrillReport) -> Table:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.console import Console
 from rich.table import Table
 
 from lbnode.lab.changes.report import ChangesReport, spread_ms
 from lbnode.lab.changes.sequence import Turn
+from lbnode.lab.terminal import Terminal
 
 
 class ChangesSilence:
@@ -18,17 +18,12 @@ class ChangesSilence:
         """Say nothing."""
 
 
-class ChangesScreen:
-    """A terminal, or a pipe."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
+class ChangesScreen(Terminal):
+    """A line for each change."""
 
     def done(self, turn: Turn, through: str, took_s: float) -> None:
         """Tell that a change has reached every kernel."""
-        self._console.print(
-            f"  [green]✓[/] {turn.what}, through {through}: {took_s * 1000:.0f} ms", highlight=False
-        )
+        self._say(f"  [green]✓[/] {turn.what}, through {through}: {took_s * 1000:.0f} ms")
 
 
 def tables(report: ChangesReport) -> Iterator[Table]:

@@ -9,7 +9,7 @@ from typing import Any
 from lbnode.lab.churn.crowd import Look, Order
 from lbnode.lab.churn.flow import Ended, Outcome
 from lbnode.lab.churn.life import FlowKind
-from lbnode.lab.churn.obedient import ObedientProcess
+from lbnode.lab.obedient import ObedientProcess
 from lbnode.lab.shell import inside
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 
-from rich.console import Console
 from rich.markup import escape
-from rich.status import Status
 from rich.table import Table
 
 from lbnode.lab.churn.crowd import Look
 from lbnode.lab.churn.report import ChurnReport
 from lbnode.lab.churn.schedule import Planned
 from lbnode.lab.report import Verdict
+from lbnode.lab.terminal import Terminal
 
 VERDICTS = {
     Verdict.HELD: "[green]no flow broke but the named victims[/]",
@@ -39,40 +37,23 @@ class ChurnSilence:
         """Say nothing."""
 
 
-class ChurnScreen:
-    """A terminal, or a pipe. A context manager: the moving line ends with it."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._status = Status("", console=console)
-
-    def __enter__(self) -> ChurnScreen:
-        self._status.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._status.stop()
-
-    def tell(self, line: str) -> None:
-        """Say what is being done."""
-        self._console.print(f"  [dim]·[/] {escape(line)}", highlight=False)
+class ChurnScreen(Terminal):
+    """A line for each thing that begins or is over, and a moving one."""
 
     def began(self, planned: Planned) -> None:
         """Tell what begins to happen."""
-        self._console.print(f"  [bold]▶[/] {planned.what}", highlight=False)
+        self._say(f"  [bold]▶[/] {planned.what}")
 
     def ended(self, planned: Planned, took_s: float, failed: str) -> None:
         """Tell what is over, and what went wrong."""
         mark = "[red]✗[/]" if failed else "[green]✓[/]"
         why = f": {escape(failed)}" if failed else ""
-        self._console.print(f"  {mark} {planned.what}, {took_s:.1f} s{why}", highlight=False)
+        self._say(f"  {mark} {planned.what}, {took_s:.1f} s{why}")
 
     def saw(self, look: Look, going_on: Sequence[str]) -> None:
         """Update the moving line."""
         broken = sum(look.broken.values())
-        self._status.update(
+        self._move(
             f"{look.alive} alive, {look.whole} ended whole, "
             + (f"[red]{broken} not[/]" if broken else "0 not")
             + f", longest wait now {look.longest_wait_s:.1f} s · {', '.join(going_on)}"

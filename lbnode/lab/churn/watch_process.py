@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from lbnode.lab.churn.obedient import ObedientProcess
 from lbnode.lab.churn.sightings import Sightings
 from lbnode.lab.churn.watch import Look
+from lbnode.lab.obedient import ObedientProcess
 
 
 class WatchProcess(ObedientProcess):

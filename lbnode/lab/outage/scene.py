@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import psutil
 
-from lbnode.backend.contact import ContactFile
+from lbnode.backend.contact import Contact, ContactFile
 from lbnode.backend.errors import BackendError
 from lbnode.lab import configs, processes
 from lbnode.lab.assembly import server_of
@@ -88,12 +88,16 @@ class Scene:
         """True when all these nodes answered at the last look."""
         return set(names) <= self.statuses.keys()
 
+    def contact(self, backend: str) -> Contact | None:
+        """What the backend's agent says of the store; None before it has said anything."""
+        try:
+            return ContactFile(configs.run_dir(self.lab.directory(backend))).read()
+        except BackendError:
+            return None
+
     def reaches(self, backend: str) -> bool:
         """True when the backend's agent says that it has the store."""
-        try:
-            contact = ContactFile(configs.run_dir(self.lab.directory(backend))).read()
-        except BackendError:
-            return False
+        contact = self.contact(backend)
         return contact is not None and contact.view is View.FLEET
 
     def fail(self, backend: Host) -> None:

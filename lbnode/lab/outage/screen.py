@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
 
-from rich.console import Console
 from rich.markup import escape
-from rich.status import Status
 from rich.table import Table
 
 from lbnode.lab.churn.crowd import Look
 from lbnode.lab.outage.report import ActReport, OutageReport, Usage
 from lbnode.lab.report import Verdict
+from lbnode.lab.terminal import Terminal
 
 VERDICTS = {
     Verdict.HELD: "[green]no flow broke but those of the dead backend, nobody said what was not so, and all agree[/]",
@@ -34,38 +32,19 @@ class OutageSilence:
         """Say nothing."""
 
 
-class OutageScreen:
-    """A terminal, or a pipe. A context manager: the moving line ends with it."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._status = Status("", console=console)
-
-    def __enter__(self) -> OutageScreen:
-        self._status.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._status.stop()
-
-    def tell(self, line: str) -> None:
-        """Say what is being done."""
-        self._console.print(f"  [dim]·[/] {escape(line)}", highlight=False)
+class OutageScreen(Terminal):
+    """A line for each thing that begins or is over, and a moving one."""
 
     def played(self, act: ActReport) -> None:
         """Tell what was done, and whether it had its effect."""
         mark = "[red]✗[/]" if act.failed else "[green]✓[/]"
         why = f": {escape(act.failed)}" if act.failed else ""
-        self._console.print(
-            f"  {mark} {act.at_s:.0f} s: {act.what}, seen after {act.took_s:.1f} s{why}", highlight=False
-        )
+        self._say(f"  {mark} {act.at_s:.0f} s: {act.what}, seen after {act.took_s:.1f} s{why}")
 
     def saw(self, look: Look, at_s: float) -> None:
         """Update the moving line."""
         broken = sum(look.broken.values())
-        self._status.update(
+        self._move(
             f"{at_s:.0f} s: {look.alive} alive, {look.whole} ended whole, "
             + (f"[red]{broken} not[/]" if broken else "0 not")
             + f", longest wait now {look.longest_wait_s:.1f} s"

@@ -68,12 +68,7 @@ def while_away(scene: Scene, played: Cast, scope: Scope) -> Iterator[Act]:
     first, last = played.nodes[0], played.nodes[-1]
     yield Act("cut", 0.0, lambda: cut(scene, played, scope), scene.is_local)
     yield _restart_node(scene, first, 0.15)
-    yield Act(
-        f"restart the agent of {played.agent.name}",
-        0.25,
-        lambda: _restart_agent(scene, played.agent),
-        scene.is_local,
-    )
+    yield _restart_agent(scene, played.agent, 0.25)
     for node in played.nodes:
         yield Act(
             f"ask {node.name} for a change: refused", 0.35, lambda: None, partial(_refuses, scene, node.name)
@@ -142,8 +137,16 @@ def _restart_node(scene: Scene, node: Host, at: float) -> Act:
     return Act(f"restart {node.name}", at, restart, carries)
 
 
-def _restart_agent(scene: Scene, backend: Host) -> None:
-    scene.lab.record = assembly.restart_agent(scene.lab.record, backend)
+def _restart_agent(scene: Scene, backend: Host, at: float) -> Act:
+    before = scene.contact(backend.name)
+
+    def restart() -> None:
+        scene.lab.record = assembly.restart_agent(scene.lab.record, backend)
+
+    def goes_by_its_copy() -> bool:
+        return scene.contact(backend.name) != before and scene.is_local()
+
+    return Act(f"restart the agent of {backend.name}", at, restart, goes_by_its_copy)
 
 
 def _restart_server(scene: Scene, backend: Host) -> None:
