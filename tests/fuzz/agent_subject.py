@@ -14,6 +14,7 @@ from lbnode.dataplane.backend_pins import MAPS_PREFIX
 from lbnode.dataplane.libbpf import Program
 from lbnode.dataplane.values import PoolTable
 from lbnode.model.ids import BackendId, PoolName
+from tests.bpf import decap_world
 from tests.fuzz.corruption import corrupt
 from tests.fuzz.kernel import HEADROOM
 from tests.fuzz.sockets import LiveSockets, Wire, live
@@ -53,13 +54,7 @@ def fill(plane: BackendDataPlane, world: AgentWorld) -> None:
     model = model_of(
         replace(world, pools=tuple(replace(pool, state=PoolState.READY) for pool in world.pools))
     )
-    plane.set_self(model.self_id)
-    plane.set_sources(model.sources)
-    plane.set_backends(list(model.peers.values()))
-    for each in model.tables.values():
-        plane.load(each)
-    plane.set_vips(model.vips, [(vip.address, vip.protocol, vip.port) for vip in model.heard])
-    plane.set_takes_new(model.takes_new)
+    decap_world.fill(plane, model)
 
 
 @dataclass(slots=True)
