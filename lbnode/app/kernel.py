@@ -6,7 +6,9 @@ after the routers have stopped sending for its address.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import structlog
 
@@ -20,6 +22,7 @@ from lbnode.core.forwarding import (
     tunnel_ends,
     vips_ready,
 )
+from lbnode.core.lateness import Lateness
 from lbnode.daemon.hops import NextHops
 from lbnode.daemon.pool_table import pool_table
 from lbnode.daemon.tunnels import backend_entry
@@ -42,10 +45,13 @@ class Kernel:
         self._plane = plane
         self._hops = hops
         held = {pool: tables.current for pool, tables in plane.tables().items()}
+        found = {pool: table for pool, table in held.items() if table is not None}
+        self._found = {pool: table.epoch for pool, table in found.items()}
         self._forwarding = Forwarding(
             families_of(sources),
-            found={pool: (table.epoch, table.digest) for pool, table in held.items() if table is not None},
+            found={pool: (table.epoch, table.digest) for pool, table in found.items()},
         )
+        self._lateness = Lateness()
         self._backends: tuple[BackendEntry, ...] | None = None
         self._vips: tuple[Vip, ...] | None = None
         self._told: dict[PoolName, str] = {}
@@ -59,7 +65,8 @@ class Kernel:
 
     def loaded(self) -> dict[PoolName, LoadedEpoch]:
         """Return what this node acknowledges to the fleet."""
-        return self._forwarding.loaded()
+        late = self._lateness.pools
+        return {pool: replace(held, late=late.get(pool)) for pool, held in self._forwarding.loaded().items()}
 
     def follow(
         self,
@@ -126,6 +133,8 @@ class Kernel:
                 case SwitchTable():
                     self._plane.switch(pool)
                     log.info("table in use", pool=pool, epoch=self.pools[pool].current_number)
+                    left = before.get(pool, PoolInKernel()).current_number or self._found.get(pool)
+                    self._lateness.switched(pool, left, view.epochs.get(pool, {}), time.time())
                 case DropPool():
                     self._plane.drop_pool(pool)
                     log.info("pool dropped", pool=pool)

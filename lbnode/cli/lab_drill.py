@@ -150,7 +150,7 @@ def store(
     ] = Scope.ONE,
     window: Annotated[
         float | None,
-        typer.Option(min=1.0, help="The pool's affinity window in seconds; a quarter of the cut."),
+        typer.Option(min=1.0, help="The pool's affinity window in seconds; a third of the cut."),
     ] = None,
     flows: Annotated[int, typer.Option(min=1, help="TCP connections that are alive at any time.")] = 60,
     seed: Annotated[int, typer.Option(help="The same seed gives the same flows.")] = 1,
@@ -165,7 +165,7 @@ def store(
 
     Example: `lbctl lab drill store --scope all --cut 3600`
     """
-    order = OutageOrder(scope, cut, cut / 4 if window is None else window, flows, seed)
+    order = OutageOrder(scope, cut, cut / 3 if window is None else window, flows, seed)
     plan = Plan(name, STORE_NODES, STORE_BACKENDS)
     drilling.run(plan, STORE, lambda lab, audience: run_outage(lab, order, audience), as_json=as_json)
 

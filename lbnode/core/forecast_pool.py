@@ -10,19 +10,17 @@ from numpy.typing import NDArray
 
 from lbnode.core.admission import Admitted, Flows, Held, admit, history_of, pushed
 from lbnode.core.epochs import Inputs, derive
-from lbnode.core.flows import answered, describe, may_hold_flows, names_by_id
+from lbnode.core.flows import answered, describe, names_by_id
 from lbnode.core.history import (
     build_table,
-    closes_at,
     earlier_epochs,
-    ring_slots,
-    window_from,
     with_window,
 )
+from lbnode.core.lateness import next_window
 from lbnode.model.epoch import BackendState, Epoch
 from lbnode.model.fleet import Pool
 from lbnode.model.forecast import Broken, HeldBack, PoolForecast, Share
-from lbnode.model.ids import BackendId, BackendName, EpochNumber
+from lbnode.model.ids import BackendId, BackendName
 from lbnode.model.view import FleetView
 from ring.slots import MAX_BACKEND
 from ring.table import Table
@@ -74,7 +72,7 @@ def foresee_pool(view: FleetView, pool: Pool, inputs: Inputs, wall: float) -> Po
     window = (*earlier, before)
     flows = answered(view, before)
     admitted = admit(before, target, window, flows)
-    after = with_window(target, _begin(view, pool, before, target, wall))
+    after = with_window(target, next_window(view, pool, before, target, wall))
     kept = [epoch for epoch in window if epoch.number >= after.window_from]
     step = _Step(before, after, build_table(before, earlier), build_table(after, kept), flows, names)
     held = _held_masks(target, window, admitted)
@@ -88,16 +86,6 @@ def foresee_pool(view: FleetView, pool: Pool, inputs: Inputs, wall: float) -> Po
         broken=tuple(_broken(step, held, pool.flow_table)),
         broken_by_force=tuple(_counted(step, held, NO_PLACE)),
     )
-
-
-def _begin(view: FleetView, pool: Pool, before: Epoch, target: Epoch, wall: float) -> EpochNumber:
-    """Where the window of the epoch after `before` would begin: it stays open while a leaver counts flows."""
-    epochs = view.epochs[pool.name]
-    closes = None if may_hold_flows(view, before) else closes_at(epochs, before, pool.affinity_window_s)
-    if closes is None and before.window_from != before.number:
-        return before.window_from
-    is_same = ring_slots(before) == ring_slots(target)
-    return window_from(epochs, before, is_same, wall, pool.affinity_window_s)
 
 
 def _shares(old: Table | None, new: Table, names: Mapping[BackendId, BackendName]) -> Iterator[Share]:

@@ -23,19 +23,17 @@ from lbnode.core.damage import (
     unreadable_foundations,
 )
 from lbnode.core.epochs import Inputs, NextEpoch, derive, same_shape
-from lbnode.core.flows import drained_out, held_changes, may_hold_flows
+from lbnode.core.flows import drained_out, held_changes
 from lbnode.core.health import majority
 from lbnode.core.history import (
     MissingEpochError,
-    closes_at,
     earlier_epochs,
     failed,
-    ring_slots,
     seal,
-    window_from,
     with_window,
 )
 from lbnode.core.joining import drained, wanted_fleet
+from lbnode.core.lateness import next_closing, next_window
 from lbnode.core.registration import awaited_agents, register
 from lbnode.core.writes import (
     AskForFlows,
@@ -179,15 +177,12 @@ class Leader:
         window = (*earlier_epochs(epochs, newest), newest)
         admitted = self._admissions.admit(view, newest, target, window)
         telling = self._tell_held(view, pool, newest, admitted, now, wall, since_s)
-        closes = None if may_hold_flows(view, newest) else closes_at(epochs, newest, pool.affinity_window_s)
+        closes = next_closing(view, pool, newest, wall)
         due = closes is not None and wall >= closes
         if same_shape(newest, admitted.epoch) and not due:
             wake_at = telling.wake_at if closes is None else earliest(telling.wake_at, now + closes - wall)
             return Decision((*telling.commands, *stale_epochs(view, pool.name)), wake_at, alarms)
-        begin = newest.window_from
-        if closes is not None or begin == newest.number:
-            is_same = ring_slots(newest) == ring_slots(admitted.epoch)
-            begin = window_from(epochs, newest, is_same, wall, pool.affinity_window_s)
+        begin = next_window(view, pool, newest, admitted.epoch, wall)
         epoch = with_window(replace(admitted.epoch, created_at=wall), begin)
         history = tuple(each for each in window if each.number >= begin)
         offer = self._offer(epoch, history, now, alarms)

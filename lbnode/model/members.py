@@ -68,16 +68,25 @@ class AgentMember:
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """A node went by `epoch` until `until` (wall clock), although the fleet had newer ones: it was cut off from it."""
+
+    epoch: EpochNumber
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedEpoch:
     """What a node has in its kernel for one pool. `staged` is loaded aside, `current` carries traffic.
 
-    `problem` is empty, or says why the node keeps an older table than the fleet's.
+    `problem` is empty, or says why the node keeps an older table than the fleet's. `late`: it has been behind.
     """
 
     staged: EpochNumber | None
     current: EpochNumber | None
     digest: str
     problem: str = ""
+    late: Late | None = None
 
 
 @dataclass(frozen=True, slots=True)

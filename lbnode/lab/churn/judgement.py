@@ -7,7 +7,7 @@ already under way is sent again by TCP, after at most as long as it has been wai
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lbnode.lab.churn.evidence import Place, owned_by, places_of
@@ -76,15 +76,18 @@ def judge(
     return Judgement(tuple(broken), victims, refused)
 
 
-def has_outlived(broken: Broken, holder: int, nodes: Collection[str], window_s: float) -> bool:
-    """True when the flow broke more than a window after its backend `holder` had lost the bucket for the last time, as
-    `nodes` saw it, which go by the fleet's epochs: nobody promises such a flow anything.
+def has_outlived(broken: Broken, holder: int, window_s: float) -> bool:
+    """True when the flow broke more than a window after the last node had taken its bucket from its backend `holder`:
+    nobody promises such a flow anything.
     """
+    owning: set[str] = set()
     lost_at = None
     for place in broken.places:
-        if place.node in nodes:
-            owns = bool(place.backends) and place.backends[0] == holder
-            lost_at = None if owns else place.at if lost_at is None else lost_at
+        if place.backends[:1] == (holder,):
+            owning.add(place.node)
+        else:
+            owning.discard(place.node)
+        lost_at = None if owning else place.at if lost_at is None else lost_at
     return lost_at is not None and broken.flow.ended_at >= lost_at + window_s
 
 

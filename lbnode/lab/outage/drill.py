@@ -223,13 +223,8 @@ class _Outage:
 
     def _sort(self, broken: Sequence[Broken]) -> tuple[tuple[Broken, ...], tuple[Broken, ...]]:
         """Tell the flows that had a promise from those whose window was over."""
-        followers = {node.name for node in self._scene.lab.nodes}
-        if self._order.scope is Scope.ONE:
-            followers -= set(self._scene.nodes)
-        late = [
-            has_outlived(each, self._memory.id_of(each.flow.server), followers, self._order.window_s)
-            for each in broken
-        ]
+        window_s = self._order.window_s
+        late = [has_outlived(each, self._memory.id_of(each.flow.server), window_s) for each in broken]
         sorted_out = list(zip(broken, late, strict=True))
         return tuple(b for b, is_late in sorted_out if not is_late), tuple(
             b for b, is_late in sorted_out if is_late

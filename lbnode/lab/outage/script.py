@@ -3,7 +3,8 @@
     cut ── a node, then an agent restarts ── a change ── a backend dies ── (a node restarts) ── return ── it recovers
 
 Each act begins at its part of the cut. With Scope.ONE the fleet goes on without those who are cut off: the change is
-made, and its window ends before the return. With Scope.ALL there is nobody to lead: the change is refused.
+made, and its window, although over, stays open for their sake. With Scope.ALL there is nobody to lead: the change is
+refused.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def while_away(scene: Scene, played: Cast, scope: Scope) -> Iterator[Act]:
         yield _restart_node(scene, last, 0.75)
     else:
         yield Act(
-            "the window ends without those cut off", 0.95, lambda: None, partial(_window_ended, scene, played)
+            "the window is over and stays open", 0.95, lambda: None, partial(_window_open, scene, played)
         )
 
 
@@ -199,8 +200,14 @@ def _refuses(scene: Scene, node: str) -> bool:
     return False
 
 
-def _window_ended(scene: Scene, played: Cast) -> bool:
-    """True when who has the store remembers no earlier epoch any more."""
+def _window_open(scene: Scene, played: Cast) -> bool:
+    """True when who has the store still remembers the epochs by which the others go."""
     names = {node.name for node in played.nodes}
+    theirs = [pool.current for node, said in scene.statuses.items() if node in names for pool in said.pools]
     pools = [pool for node, said in scene.statuses.items() if node not in names for pool in said.pools]
-    return bool(pools) and all(pool.window_from == pool.current for pool in pools)
+    oldest = min((number for number in theirs if number is not None), default=None)
+    return (
+        oldest is not None
+        and bool(pools)
+        and all(pool.window_from is not None and pool.window_from <= oldest for pool in pools)
+    )

@@ -15,8 +15,8 @@ from lbnode.core.writes import AskForFlows
 from lbnode.model.epoch import BackendState, Epoch
 from lbnode.model.fleet import HealthCheck, Intents, PoolMember
 from lbnode.model.flows import FlowReport
-from lbnode.model.ids import BackendName, PoolName, SlotNumber
-from lbnode.model.members import AgentLive, AgentMember
+from lbnode.model.ids import BackendName, NodeName, PoolName, SlotNumber
+from lbnode.model.members import AgentLive, AgentMember, NodeLive
 from lbnode.model.tunnel import TunnelFamily
 from lbnode.model.view import FleetView
 from ring.table import Table
@@ -29,13 +29,14 @@ ANYWHERE = ip_address("10.9.9.9")
 class Fleet:
     """A leader and its store over time; every backend has an agent that is connected.
 
-    `flows`: name → the buckets of its flows, one entry a flow.
+    `flows`: name → the buckets of its flows, one entry a flow. `others`: nodes that are connected beside n1.
     """
 
     def __init__(self, *names: str, window_s: float = 100.0) -> None:
         self.leader = Leader()
         self.window_s = window_s
         self.flows: dict[str, list[int]] = {}
+        self.others: dict[NodeName, NodeLive] = {}
         self.now = 0.0
         self.view: FleetView = replace(view_of(self.desired(*names)), live_nodes={})
         self.join(*names)
@@ -76,9 +77,8 @@ class Fleet:
                 for name, agent in self.view.live_agents.items()
             }
             number = self.view.current.get(WEB)
-            self.view = replace(
-                self.view, live_agents=live, live_nodes={"n1": node("n1", number, staged=newest.number)}
-            )
+            nodes = {"n1": node("n1", number, staged=newest.number), **self.others}
+            self.view = replace(self.view, live_agents=live, live_nodes=nodes)
 
     def answer(self) -> None:
         asked = self.view.questions.get(WEB)

@@ -91,18 +91,20 @@ BEFORE, AFTER = Place(80.0, "n1", 1, (2, 0, 0)), Place(100.0, "n1", 2, (3, 2, 0)
 
 
 def test_a_flow_is_promised_nothing_a_window_after_its_backend_lost_the_bucket() -> None:
-    assert not has_outlived(broken(109.0, BEFORE, AFTER), 2, {"n1"}, 10.0)
-    assert has_outlived(broken(110.0, BEFORE, AFTER), 2, {"n1"}, 10.0)
+    assert not has_outlived(broken(109.0, BEFORE, AFTER), 2, 10.0)
+    assert has_outlived(broken(110.0, BEFORE, AFTER), 2, 10.0)
 
 
 def test_a_backend_that_still_owns_the_bucket_is_held_to_its_promise() -> None:
     back = Place(105.0, "n1", 3, (2, 3, 0))
 
-    assert not has_outlived(broken(200.0, BEFORE), 2, {"n1"}, 10.0)
-    assert not has_outlived(broken(200.0, BEFORE, AFTER, back), 2, {"n1"}, 10.0)
+    assert not has_outlived(broken(200.0, BEFORE), 2, 10.0)
+    assert not has_outlived(broken(200.0, BEFORE, AFTER, back), 2, 10.0)
 
 
-def test_what_a_node_without_the_store_goes_by_gives_no_promise() -> None:
-    alone = Place(80.0, "n2", 1, (2, 0, 0))
+def test_a_window_begins_when_the_last_node_has_left_the_backend() -> None:
+    alone, back = Place(80.0, "n2", 1, (2, 0, 0)), Place(150.0, "n2", 2, (3, 2, 0))
 
-    assert has_outlived(broken(111.0, AFTER, alone), 2, {"n1"}, 10.0)
+    assert not has_outlived(broken(140.0, BEFORE, alone, AFTER), 2, 10.0)
+    assert not has_outlived(broken(159.0, BEFORE, alone, AFTER, back), 2, 10.0)
+    assert has_outlived(broken(160.0, BEFORE, alone, AFTER, back), 2, 10.0)
