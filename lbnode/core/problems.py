@@ -189,7 +189,11 @@ def _slot_problems(view: FleetView, pool: str, slot: SlotStatus) -> Iterator[Pro
             "make `address` of its settings and of fleet.yaml the same",
         )
     if slot.agent is AgentState.SILENT:
-        yield _warning(subject, "its agent is not connected", "on that machine: systemctl status lbbackend")
+        yield _warning(
+            subject,
+            "its agent is not connected: nodes and backends that are new do not reach it",
+            f"on that machine: systemctl status lbbackend; before you add any: lbctl backend drain {slot.backend}",
+        )
 
 
 def _serves(slot: SlotStatus) -> bool:

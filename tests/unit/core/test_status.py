@@ -103,7 +103,9 @@ def test_agents_are_connected_silent_or_not_there() -> None:
     )
     slots = status_of(view).pools[0].slots
     assert [slot.agent for slot in slots] == [AgentState.CONNECTED, AgentState.SILENT, AgentState.NONE]
-    assert warnings(view) == ["pool web, backend b2: its agent is not connected"]
+    assert warnings(view) == [
+        "pool web, backend b2: its agent is not connected: nodes and backends that are new do not reach it"
+    ]
 
 
 def test_a_node_that_is_not_connected_is_an_alarm_unless_it_was_drained() -> None:
