@@ -13,28 +13,24 @@ Nothing in here connects twice or asks twice: what the kernel's TCP cannot mend 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
-import resource
-import socket
-import struct
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
+from lbnode.lab.dialing import dial
 from lbnode.lab.echo import EchoError, Frames, Request, pack_request, unpack_answer
 from lbnode.lab.errors import LabError
 from lbnode.lab.history import FlowHistory
+from lbnode.lab.orders import allow_many_files, obey_orders
 
 CONNECT_TIMEOUT_S = 10.0
 CONNECTING_AT_ONCE = 50
 PAYLOAD_BYTES = (16, 512)
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-"""SO_LINGER: leave no TIME_WAIT behind, so that the next drill may use the same ports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,18 +166,9 @@ class FlowEngine:
 
 
 async def _connect(flow: Flow, source: tuple[str, int], target: tuple[str, int]) -> None:
-    loop = asyncio.get_running_loop()
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-        sock.bind(source)
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            await loop.sock_connect(sock, target)
-        await loop.create_connection(lambda: flow, sock=sock)
+        await dial(flow, source, target, CONNECT_TIMEOUT_S, reset_on_close=True)
     except (OSError, TimeoutError) as error:
-        sock.close()
         why = str(error) or f"no answer in {CONNECT_TIMEOUT_S:g} s"
         raise LabError(f"open flow {source[0]}:{source[1]} to {target[0]}:{target[1]}: {why}") from error
 
@@ -201,26 +188,17 @@ async def _obey(engine: FlowEngine, command: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _serve() -> None:
-    """Obey lines from standard input until it ends."""
-    lines = asyncio.StreamReader(limit=1 << 20)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    """Obey orders until there are none any more."""
     engine = FlowEngine()
     try:
-        while line := await lines.readline():
-            try:
-                answer = await _obey(engine, json.loads(line))
-            except LabError as error:
-                answer = {"error": str(error)}
-            print(json.dumps(answer), flush=True)
+        await obey_orders(partial(_obey, engine))
     finally:
         engine.close()
 
 
 def main() -> None:
-    """Run the engine, with as many sockets as the machine allows."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    """Run the engine."""
+    allow_many_files()
     asyncio.run(_serve())
 
 

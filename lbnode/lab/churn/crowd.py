@@ -13,18 +13,18 @@ input, each answered by one line (`crowd_process` is the other side):
 from __future__ import annotations
 
 import asyncio
-import json
 import resource
-import socket
-import sys
 import time
 from collections import Counter, deque
 from dataclasses import asdict, astuple, dataclass
+from functools import partial
 from typing import Any
 
 from lbnode.lab.churn.flow import Ended, LivingFlow, Outcome
 from lbnode.lab.churn.life import draw
+from lbnode.lab.dialing import dial
 from lbnode.lab.errors import LabError
+from lbnode.lab.orders import allow_many_files, obey_orders
 
 CONNECT_TIMEOUT_S = 15.0
 OPENING_AT_ONCE = 50
@@ -139,8 +139,7 @@ class Crowd:
             flow = LivingFlow(number, self._ports.popleft(), life, self._ended)
             self._alive[number] = flow
             try:
-                async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    await _connect(flow, order)
+                await dial(flow, (order.source, flow.port), (order.target, order.port), CONNECT_TIMEOUT_S)
             except (OSError, TimeoutError) as error:
                 flow.give_up(Outcome.NOT_OPENED, str(error) or f"no answer in {CONNECT_TIMEOUT_S:g} s")
 
@@ -161,21 +160,7 @@ class Crowd:
                     flow.give_up(Outcome.STALLED)
 
 
-async def _connect(flow: LivingFlow, order: Order) -> None:
-    loop = asyncio.get_running_loop()
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((order.source, flow.port))
-        await loop.sock_connect(sock, (order.target, order.port))
-        await loop.create_connection(lambda: flow, sock=sock)
-    except BaseException:
-        sock.close()
-        raise
-
-
-def _obey(crowd: Crowd, command: dict[str, Any]) -> dict[str, Any]:
+async def _obey(crowd: Crowd, command: dict[str, Any]) -> dict[str, Any]:
     """Carry out one line of the control protocol."""
     verb = command.pop("do")
     match verb:
@@ -196,26 +181,17 @@ def _obey(crowd: Crowd, command: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _serve() -> None:
-    """Obey lines from standard input until it ends."""
-    lines = asyncio.StreamReader(limit=1 << 22)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    """Obey orders until there are none any more."""
     crowd = Crowd()
     try:
-        while line := await lines.readline():
-            try:
-                answer = _obey(crowd, json.loads(line))
-            except LabError as error:
-                answer = {"error": str(error)}
-            print(json.dumps(answer), flush=True)
+        await obey_orders(partial(_obey, crowd))
     finally:
         crowd.close()
 
 
 def main() -> None:
-    """Run the crowd, with as many sockets as the machine allows."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    """Run the crowd."""
+    allow_many_files()
     asyncio.run(_serve())
 
 

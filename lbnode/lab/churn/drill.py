@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -27,12 +27,12 @@ from lbnode.lab.churn.memory import Holds, Memory
 from lbnode.lab.churn.report import Change, ChurnReport, EventReport, Hold, Moved
 from lbnode.lab.churn.schedule import Kind, Planned, plan
 from lbnode.lab.churn.sightings import Sightings
-from lbnode.lab.churn.stage import HeldError, Stage, Steps, until
+from lbnode.lab.churn.stage import HeldError, Stage, Steps
 from lbnode.lab.churn.watch_process import WatchProcess
 from lbnode.lab.drill import await_nodes
 from lbnode.lab.errors import LabError
 from lbnode.lab.plan import CHURN_PORT, POOL, VIP, Host, Role, Store
-from lbnode.lab.running import RunningLab
+from lbnode.lab.running import RunningLab, wait_until
 from lbnode.model.epoch import BackendState
 
 STALL_S = 15.0
@@ -133,8 +133,9 @@ class _Churn:
     def prepare(self) -> None:
         """Give the drill a VIP of its own, and wait until it is served."""
         self._audience.tell(f"VIP for the drill: {VIP}:{CHURN_PORT}")
-        _exhaust(self._stage.tell(add_vip))
-        _exhaust(until(self._serves, READY_S, f"churn: {VIP}:{CHURN_PORT} to be served"), self._stage.look)
+        for _ in self._stage.tell(add_vip):
+            time.sleep(TICK_S)
+        wait_until(self._serves, READY_S, f"churn: {VIP}:{CHURN_PORT} to be served")
 
     def run(self, client: Host) -> ChurnReport:
         order, crowd = self._order, self._stage.crowd
@@ -153,15 +154,16 @@ class _Churn:
                 order.longest_s,
             )
         )
-        _exhaust(until(lambda: crowd.look().alive >= order.flows * 0.95, OPEN_S, "churn: open the flows"))
+        wait_until(lambda: crowd.look().alive >= order.flows * 0.95, OPEN_S, "churn: open the flows")
         self._log.began = time.monotonic()
         self._happen(self._planned())
         self._audience.tell("the last exchanges: half-closed connections live to their end")
         crowd.finish()
-        _exhaust(until(self._all_ended, ENDING_S, "churn: the last flows to end"))
+        wait_until(self._all_ended, ENDING_S, "churn: the last flows to end")
         return self._report(buckets)
 
     def _serves(self) -> bool:
+        self._stage.look()
         status = self._stage.status
         return status is not None and is_served(status, len(self._stage.lab.nodes))
 
@@ -349,11 +351,3 @@ def _cut_off(lab: RunningLab, node: Host) -> Iterator[None]:
         yield
     finally:
         network.join(lab.plan, node)
-
-
-def _exhaust(steps: Steps, look: Any = lambda: None) -> None:
-    """Do nothing else until the steps have been taken."""
-    look()
-    for _ in steps:
-        time.sleep(TICK_S)
-        look()
