@@ -169,7 +169,8 @@ class NodeDaemon:
         await self._fleet_file.apply(self._memory, view, self._leadership.leading)
         local = self._memory.local(now)
         verdicts = self._credence.weigh(self._health.verdicts(), now)
-        self._kernel.follow(view, local, verdicts, self._announcer.announced)
+        by_own = self._memory.counts_own_verdicts(now)
+        self._kernel.follow(view, by_own, verdicts, self._announcer.announced)
         self._announce(view, now)
         self._health.follow(wanted_fleet(view))
         await self._speak(view)
@@ -224,7 +225,7 @@ class NodeDaemon:
 
     def _live(self) -> NodeLive:
         """What this node says of itself, to the fleet and in its own status."""
-        local = self._memory.local(time.monotonic())
+        local = self._memory.local(time.monotonic()) or self._kernel.is_own_view
         return NodeLive(
             name=self._name,
             version=RELEASE,

@@ -63,6 +63,11 @@ class Kernel:
         """The tables that are in the kernel."""
         return self._forwarding.pools
 
+    @property
+    def is_own_view(self) -> bool:
+        """Whether this node's own verdicts are on top of an epoch that carries traffic."""
+        return any(held.is_own for held in self.pools.values())
+
     def loaded(self) -> dict[PoolName, LoadedEpoch]:
         """Return what this node acknowledges to the fleet."""
         late = self._lateness.pools
@@ -71,13 +76,13 @@ class Kernel:
     def follow(
         self,
         view: FleetView,
-        local: bool,
+        by_own: bool,
         verdicts: Mapping[PoolName, Mapping[BackendName, bool]],
         announced: Collection[IPAddress],
     ) -> None:
         """Bring the kernel to `view`, for which it is prepared. `announced`: what routers still send for."""
         try:
-            self._follow(view, local, verdicts, announced)
+            self._follow(view, by_own, verdicts, announced)
         except DataPlaneError as error:
             if str(error) != self.problem:
                 log.error("kernel", problem=str(error))
@@ -96,13 +101,13 @@ class Kernel:
     def _follow(
         self,
         view: FleetView,
-        local: bool,
+        by_own: bool,
         verdicts: Mapping[PoolName, Mapping[BackendName, bool]],
         announced: Collection[IPAddress],
     ) -> None:
         before = dict(self._forwarding.pools)
         in_use = {vip.pool for vip in self._vips or ()}
-        commands = self._forwarding.handle(view, local, verdicts, in_use)
+        commands = self._forwarding.handle(view, by_own, verdicts, in_use)
         self._report_problems()
         if not any(held.outdated for held in self.pools.values()):
             self._set_backends(view)

@@ -49,7 +49,8 @@ Command = StageTable | SwitchTable | DropPool
 class PoolInKernel:
     """The epochs (as this node sees them, its local view included) whose tables the kernel holds.
 
-    `outdated`: a daemon before this one left a table that is newer than any epoch this one knows of yet.
+    `is_own`: this node's verdicts are on top of the current one. `outdated`: a daemon before this one left a table
+    that is newer than any epoch this one knows of yet.
     """
 
     staged: Epoch | None = None
@@ -57,6 +58,7 @@ class PoolInKernel:
     staged_digest: str = ""
     digest: str = ""
     problem: str = ""
+    is_own: bool = False
     outdated: bool = False
 
     @property
@@ -86,14 +88,15 @@ class Forwarding:
     def handle(
         self,
         view: FleetView,
-        local: bool,
+        by_own: bool,
         verdicts: Mapping[PoolName, Mapping[BackendName, bool]],
         in_use: Collection[PoolName] = (),
     ) -> list[Command]:
         """Return what to do to the kernel, in this order; afterwards `pools` is what the kernel holds.
 
-        `local` says that the fleet cannot be reached: then this node's own `verdicts` count on top of the last
-        epoch, within the pool's cap. `in_use` are pools that a VIP in the kernel still points at: they stay.
+        `by_own` says that the fleet cannot be reached, or has only just been: then this node's own `verdicts` count
+        on top of the epoch, within the pool's cap. `in_use` are pools that a VIP in the kernel still points at: they
+        stay.
         """
         commands: list[Command] = []
         for pool in sorted(set(self.pools) - set(view.current) - set(view.epochs) - set(in_use)):
@@ -103,13 +106,13 @@ class Forwarding:
             epoch = view.current_epoch(pool)
             if epoch is None:
                 continue
-            target = localize(view, epoch, verdicts.get(pool, {})) if local else epoch
+            target = localize(view, epoch, verdicts.get(pool, {})) if by_own else epoch
             if target == epoch and self._is_outdated(view, epoch):
                 self.pools[pool] = PoolInKernel(outdated=True)
                 continue
             commands += self._use(view, target, epoch)
             newest = view.newest(pool)
-            if not local and newest is not None and newest.number > epoch.number:
+            if view.connected and newest is not None and newest.number > epoch.number:
                 commands += self._stage(view, newest)
         for pool in sorted(set(view.epochs) - set(view.current)):
             first = view.newest(pool)
@@ -150,7 +153,12 @@ class Forwarding:
             held = self.pools[target.pool]
         if held.staged == target:
             self.pools[target.pool] = replace(
-                held, staged=None, current=target, digest=held.staged_digest, outdated=False
+                held,
+                staged=None,
+                current=target,
+                digest=held.staged_digest,
+                is_own=target != epoch,
+                outdated=False,
             )
             commands.append(SwitchTable(target.pool))
         return commands

@@ -102,8 +102,13 @@ def _disagreements(view: FleetView) -> Iterator[str]:
                 uses = "no table" if current is None else f"epoch {current}"
                 yield f"node {name}, pool {pool}: uses {uses}, the fleet's is epoch {number}"
             elif loaded is not None and epoch is not None and loaded.digest != epoch.digest:
-                theirs, ours = loaded.digest[:12], epoch.digest[:12]
-                yield f"node {name}, pool {pool}: epoch {number} with digest {theirs}, the fleet's is {ours}"
+                yield f"node {name}, pool {pool}: epoch {number} {_what_differs(node, loaded.digest, epoch.digest)}"
+
+
+def _what_differs(node: NodeLive, theirs: str, ours: str) -> str:
+    if node.state == View.LOCAL.value:
+        return "with its own health verdicts on top, until the fleet has them"
+    return f"with digest {theirs[:12]}, the fleet's is {ours[:12]}"
 
 
 def _node(

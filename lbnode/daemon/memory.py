@@ -21,6 +21,9 @@ log = structlog.get_logger()
 LOCAL_AFTER_S = 3.0
 """How long the store may be out of reach before this node trusts its own health verdicts ("local view")."""
 
+RETURN_S = 15.0
+"""So long after the store answers (again) a node's own verdicts go on to count: the fleet has to learn them first."""
+
 
 KEEP_S = 1.0
 """How long news waits for more of it before the disk is written: the copy is read only after a restart."""
@@ -38,6 +41,7 @@ class Memory:
         identity = self._last.identity
         self.store = FleetStore(tree, identity.uuid if identity else None, self._last)
         self._lost_at: float | None = time.monotonic()
+        self._back_at = -RETURN_S
         self._kept: FleetView | None = None
         self._writing: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
@@ -49,6 +53,7 @@ class Memory:
         def session_changed(session: Session) -> None:
             connected = session is Session.CONNECTED
             if connected:
+                self._back_at = time.monotonic()
                 self._lost_at = None
             elif self._lost_at is None:
                 self._lost_at = time.monotonic()
@@ -94,7 +99,7 @@ class Memory:
         return replace(self._last, connected=False)
 
     def local(self, now: float) -> bool:
-        """Whether the fleet has been out of reach for so long that this node's own verdicts count."""
+        """Whether the fleet has been out of reach for so long that this node goes by its local view."""
         if self._foreign:
             return True
         return self._lost_at is not None and now - self._lost_at >= LOCAL_AFTER_S
@@ -104,6 +109,13 @@ class Memory:
         if self._foreign:
             return f"refused: {self._foreign}"
         return "" if self._lost_at is None else f"out of reach for {now - self._lost_at:.0f} s"
+
+    def counts_own_verdicts(self, now: float) -> bool:
+        """Whether this node's own verdicts count on top of the epoch: in its local view, and for a while after.
+
+        What the store says at first is as old as its outage: a backend that failed meanwhile is in the epoch still.
+        """
+        return self.local(now) or (self._lost_at is None and now - self._back_at < RETURN_S)
 
     def keep(self, view: FleetView) -> None:
         """Bring the copy on disk up to date soon, in the background; only what the store says is kept."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import UUID
 
+from lbnode.core.epochs import overlay
 from lbnode.core.forwarding import DropPool, Forwarding, PoolInKernel, StageTable, SwitchTable, vips_ready
 from lbnode.core.history import build_table, seal
 from lbnode.model.fleet import HealthCheck
@@ -140,6 +141,26 @@ def test_out_of_the_fleets_reach_a_nodes_own_verdicts_count_and_the_fleets_retur
     assert isinstance(commands[0], StageTable)
     assert not commands[0].local
     assert forwarding.loaded()[WEB].digest == fleets_digest
+
+
+def test_own_verdicts_count_until_the_fleet_has_learnt_of_them_and_then_the_fleets_epoch_is_used_as_it_is() -> (
+    None
+):
+    """The store came back; what it says is as old as its outage, in which b2 failed."""
+    desired = fleet("b1", "b2", "b3")
+    checked = replace(desired, pools=(replace(desired.pools[0], health=HealthCheck(port=80)),))
+    view = replace(settle(view_of(desired)), desired=checked)
+    forwarding = loaded(view)
+    failed = {WEB: {BackendName("b2"): False}}
+    assert shapes(forwarding.handle(view, True, failed)) == ["StageTable", "SwitchTable"]
+    assert forwarding.pools[WEB].is_own
+    without = overlay(current(view), {view.backends[BackendName("b2")].id: False}, 100)
+    second = seal(replace(without, number=2, window_from=2))
+    offered = replace(view, epochs={WEB: {1: current(view), 2: second}})
+    assert shapes(forwarding.handle(offered, True, failed)) == ["StageTable"]
+    assert forwarding.loaded()[WEB].staged == 2
+    assert forwarding.handle(replace(offered, current={WEB: 2}), True, failed) == [SwitchTable(WEB)]
+    assert not forwarding.pools[WEB].is_own
 
 
 def test_what_the_kernel_refused_is_named_and_tried_again() -> None:

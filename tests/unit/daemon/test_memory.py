@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from uuid import uuid4
 
-from lbnode.daemon.memory import LOCAL_AFTER_S, Memory
+from lbnode.daemon.memory import LOCAL_AFTER_S, RETURN_S, Memory
 from lbnode.model.fleet import Backend, DesiredFleet
 from lbnode.model.ids import BackendName
 from lbnode.model.members import FleetIdentity
@@ -53,6 +53,16 @@ async def test_the_local_view_begins_only_after_a_while_without_the_store(tmp_pa
     now = time.monotonic()
     assert not memory.local(now)
     assert memory.local(now + LOCAL_AFTER_S)
+
+
+async def test_own_verdicts_count_for_a_while_after_the_store_has_come_back(tmp_path: Path) -> None:
+    assert not Memory(FileTree(tmp_path / "other"), DiskCopy(tmp_path / "state")).counts_own_verdicts(0.0)
+    memory = await opened(tmp_path)
+    now = time.monotonic()
+    assert not memory.local(now + LOCAL_AFTER_S)
+    assert memory.counts_own_verdicts(now)
+    assert not memory.counts_own_verdicts(now + RETURN_S)
+    await memory.close()
 
 
 async def test_a_wiped_store_is_refused_and_the_last_view_stays(tmp_path: Path) -> None:
