@@ -119,8 +119,10 @@ def _password(neighbor: Neighbor, path: Path) -> str:
             lines = file.read().splitlines()
     except (OSError, ValueError) as error:
         raise SettingsError(f"{where}: read {path}: {getattr(error, 'strerror', None) or error}") from error
-    if status.st_uid not in (0, os.geteuid()):
-        raise SettingsError(f"{where}: {path} belongs to user {status.st_uid}: chown root {path}")
+    if os.geteuid() and status.st_uid not in (0, os.geteuid()):
+        raise SettingsError(
+            f"{where}: {path} belongs to user {status.st_uid}: chown it to the user who runs this"
+        )
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise SettingsError(f"{where}: {path} is open to other users: chmod 600 {path}")
     if not lines:

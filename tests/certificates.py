@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from lbnode.certs.authority import Pair, issue, make_authority
+from lbnode.certs.authority import issue, make_authority
+from lbnode.certs.pair import Pair
 from lbnode.model.access import Identity, Role
 from lbnode.rpc.port import TlsMaterial
 from lbnode.settings.tls import TlsSettings

@@ -53,7 +53,9 @@ def check(settings: NodeSettings) -> tuple[Credentials | None, Access | None]:
     rpc = settings.rpc
     credentials = None
     if rpc.tls is not None:
-        credentials = Credentials(rpc.tls, "rpc.tls", lambda said: check_server(said, settings.fleet))
+        credentials = Credentials(
+            rpc.tls, "rpc.tls", serves=True, check=lambda said: check_server(said, settings.fleet)
+        )
     for address in rpc.listen:
         check_listen_address(address, protected=credentials is not None or rpc.insecure)
     speaker = make_speaker(settings, lambda: None)

@@ -7,7 +7,6 @@ only ask: an operator's stolen key is no way to pose as a node.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 
@@ -17,20 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from lbnode.certs.description import read_certificate, read_key
 from lbnode.certs.errors import CertificateError
-from lbnode.certs.reading import read_certificates, read_key
+from lbnode.certs.pair import Pair
 from lbnode.model.access import Identity, Role
 
 BACKDATED = timedelta(minutes=10)
 """Certificates begin this much in the past: clocks of a fleet need not agree to the second."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A certificate and its private key, both PEM."""
-
-    certificate: bytes
-    key: bytes
 
 
 def make_authority(fleet: str, now: datetime, life: timedelta) -> Pair:
@@ -77,7 +69,7 @@ def issue(authority: Pair, identity: Identity, hosts: Sequence[str], now: dateti
 
 
 def _authority(pair: Pair) -> tuple[x509.Certificate, CertificateIssuerPrivateKeyTypes]:
-    certificate, *_ = read_certificates(pair.certificate)
+    certificate = read_certificate(pair.certificate)
     key = read_key(pair.key)
     if key.public_key() != certificate.public_key():
         raise CertificateError("the authority's key is not that of its certificate: bring back the right one")

@@ -13,9 +13,9 @@ from typing import Annotated
 import typer
 import yaml
 
-from lbnode.certs.authority import Pair, issue, make_authority
 from lbnode.certs.errors import CertificateError
-from lbnode.certs.judgement import Certificate, describe
+from lbnode.certs.judgement import Certificate
+from lbnode.certs.pair import Pair
 from lbnode.cli.ctl_session import BAD_INPUT, FAILED, fail
 from lbnode.model.access import Identity, IdentityError, Role
 from lbnode.settings.secret import read_public, read_secret
@@ -57,6 +57,8 @@ def ca(
 ) -> None:
     """Make the fleet's authority. Whoever has its key can be any node and any operator: keep it offline."""
     with _reported():
+        from lbnode.certs.authority import make_authority
+
         Identity(fleet, Role.NODE, AUTHORITY)
         pair = make_authority(fleet, datetime.now(UTC), timedelta(days=days))
         _write_pair(directory, AUTHORITY, pair, renew=False)
@@ -86,6 +88,9 @@ def issue_certificate(
             "a node's certificate is for addresses", "--address 10.0.1.1, as often as needed", BAD_INPUT
         )
     with _reported():
+        from lbnode.certs.authority import issue
+        from lbnode.certs.description import describe
+
         pair = issue(
             _authority(directory), Identity(fleet, role, name), hosts, datetime.now(UTC), timedelta(days=days)
         )
@@ -118,6 +123,8 @@ def show(
 ) -> None:
     """Say for whom certificates are, and until when."""
     with _reported():
+        from lbnode.certs.description import describe
+
         for file in files:
             typer.echo(f"{file}: {_line(describe(read_public(file, str(file))))}")
 
@@ -173,9 +180,14 @@ def _replace(path: Path, content: bytes, mode: int) -> None:
 
 @contextmanager
 def _reported() -> Iterator[None]:
-    """Errors as one line."""
+    """Errors as one line. What makes certificates is imported here, and not where lbctl is started without."""
     try:
         yield
+    except ModuleNotFoundError as error:
+        raise fail(
+            f"certificates are made with the Python package {error.name}, which is not installed here",
+            "images leave it out: do this on your own machine, or pip install cryptography",
+        ) from error
     except (IdentityError, BadSettingsError) as error:
         raise fail(str(error), code=BAD_INPUT) from error
     except CertificateError as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from lbnode.certs.errors import CertificateError
-from lbnode.certs.judgement import Certificate, check_issuer, check_pair
+from lbnode.certs.judgement import Certificate, judge
 from lbnode.rpc.port import TlsMaterial
 from lbnode.settings.secret import read_public, read_secret
 from lbnode.settings.source import BadSettingsError
@@ -31,18 +31,21 @@ Stamp = tuple[tuple[int, int, int], ...]
 class Credentials:
     """Implements `lbnode.rpc.port.TlsPort`. `current` may be called in any thread.
 
-    `where` begins messages: the settings' name. `check` (by default none) raises CertificateError for a
-    certificate that is good but not for this process.
+    `where` begins messages: the settings' name. `serves`: they are for a server. `check` (by default none) raises
+    CertificateError for a certificate that is good but not for this process.
     """
 
     def __init__(
         self,
         settings: TlsSettings,
         where: str,
+        *,
+        serves: bool = False,
         check: Callable[[Certificate], object] = str,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._settings, self._where, self._check, self._clock = settings, where, check, clock
+        self._settings, self._where, self._serves = settings, where, serves
+        self._check, self._clock = check, clock
         self._lock = threading.Lock()
         self._complaint = ""
         self._stamp = self._look()
@@ -91,13 +94,12 @@ class Credentials:
 
     def _read(self) -> tuple[TlsMaterial, Certificate]:
         """Read and judge all three files. Raises BadSettingsError."""
-        settings, now = self._settings, self._clock()
+        settings = self._settings
         certificate = read_public(settings.certificate, f"{self._where}.certificate")
         key = read_secret(settings.key, f"{self._where}.key")
         ca = read_public(settings.ca, f"{self._where}.ca")
         try:
-            said = check_pair(certificate, key, now)
-            check_issuer(certificate, ca, now)
+            said = judge(certificate, key, ca, serves=self._serves, now=self._clock())
             self._check(said)
         except CertificateError as error:
             raise BadSettingsError(

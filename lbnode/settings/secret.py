@@ -19,9 +19,9 @@ def read_secret(path: Path, where: str) -> bytes:
     """
     with _opened(path, where) as file:
         status = os.fstat(file.fileno())
-        if status.st_uid not in (0, os.geteuid()):
+        if os.geteuid() and status.st_uid not in (0, os.geteuid()):  # root looks at others' daemons, too
             raise BadSettingsError(
-                f"{where}: {path} belongs to user {status.st_uid}, who could replace it: chown root {path}"
+                f"{where}: {path} belongs to user {status.st_uid}: chown it to the user who runs this"
             )
         if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise BadSettingsError(f"{where}: {path} is open to other users: chmod 600 {path}")

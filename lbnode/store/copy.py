@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lbnode.model.codec import CorruptRecordError, decode, encode
 from lbnode.model.view import FleetView
-from lbnode.store.ownership import is_ours
+from lbnode.store.ownership import believed_owners
 from lbnode.store.tree import StoreError
 
 FILE_NAME = "fleet.json"
@@ -40,13 +40,16 @@ class DiskCopy:
     def load(self) -> Loaded:
         """Return the copy, with `connected` False. A file that cannot be read is reported, never raised."""
         try:
+            owners = believed_owners(self._path.parent)
             with self._path.open("rb") as file:
                 owner, data = os.fstat(file.fileno()).st_uid, file.read()
         except FileNotFoundError:
             return Loaded(None)
         except OSError as error:
             return Loaded(None, f"copy {self._path}: {error.strerror}: going on without it")
-        if not is_ours(owner):
+        except StoreError as error:
+            return Loaded(None, f"copy {self._path}: {error}: going on without it")
+        if owner not in owners:
             return Loaded(None, f"copy {self._path}: written by user {owner}: going on without it")
         try:
             self._saved = decode(FleetView, data)

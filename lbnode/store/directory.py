@@ -15,7 +15,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,13 +24,12 @@ from uuid import uuid4
 
 import structlog
 
-from lbnode.store.ownership import is_ours
+from lbnode.store.ownership import believed_owners, check_closed
 from lbnode.store.tree import (
     ConflictError,
     Entry,
     ExistsError,
     MissingError,
-    StoreError,
     UnavailableError,
 )
 
@@ -87,7 +85,8 @@ class Directory:
         """Paths of records that are strangers' files."""
         for folder in (root, self._records, root / "sessions", root / "tmp"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _check_closed(folder)
+            check_closed(folder)
+        self._owners = believed_owners(root)
         self._lock_fd = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._session_fd = -1
         try:
@@ -152,7 +151,7 @@ class Directory:
                 owner, data = os.fstat(file.fileno()).st_uid, file.read()
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None
-        if not is_ours(owner):
+        if owner not in self._owners:
             self._leave_out(path, owner)
             return None
         self.left_out -= {path}
@@ -296,17 +295,6 @@ class Directory:
             yield
         finally:
             fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
-
-
-def _check_closed(folder: Path) -> None:
-    """Raise StoreError when somebody else could have put something into a folder of the store."""
-    status = folder.stat()
-    if not is_ours(status.st_uid):
-        raise StoreError(
-            f"store {folder}: belongs to user {status.st_uid}: chown it, or use another directory"
-        )
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise StoreError(f"store {folder}: others can write there: chmod go-w {folder}")
 
 
 def _try_lock(fd: int) -> bool:

@@ -21,6 +21,7 @@ from lbnode.store.election import ZooKeeperCandidate
 from lbnode.store.interest import EVERYTHING, Interest
 from lbnode.store.layout import make_folders
 from lbnode.store.mirror import Mirror
+from lbnode.store.refusal import Refusal
 from lbnode.store.requests import Requests
 from lbnode.store.tree import (
     LEADER,
@@ -42,14 +43,6 @@ SESSION_TIMEOUT_S = 6.0
 COMPLAIN_AFTER_S = 2.0
 COMPLAIN_AGAIN_S = 60.0
 STOP_PATIENCE_S = 5.0
-ROOTLESS_S = 0.5
-"""Until a root that was not there is looked for again."""
-
-REFUSED_REMEDY = "check store.secret_file, or protect what is there: lbnode protect"
-
-REFUSED_S = 2.0
-"""Until a store that was refused is looked at again."""
-
 CATCH_UP_S = 0.5
 
 FORGET_AFTER_SESSIONS = 2
@@ -89,8 +82,7 @@ class ZooKeeperTree:
         self._leader: str | None = None
         self._notice_due = False
         self._unmade = ""
-        self._refused: tuple[str, str] | None = None
-        self._again: asyncio.TimerHandle | None = None
+        self._refusal = Refusal(self._look_again)
 
     @property
     def session(self) -> Session:
@@ -107,10 +99,7 @@ class ZooKeeperTree:
 
     @property
     def problem(self) -> str:
-        if self._refused is not None:
-            path, reason = self._refused
-            return f"refused: {self._absolute(path)}: {reason}: {REFUSED_REMEDY}"
-        return left_out([self._absolute(path) for path in self._strangers])
+        return self._refusal.problem or left_out([self._absolute(path) for path in self._strangers])
 
     @property
     def last_word(self) -> str:
@@ -149,8 +138,7 @@ class ZooKeeperTree:
         self._client.remove_listener(self._heard)
         self._remember()
         self._mirror.stop()
-        if self._again is not None:
-            self._again.cancel()
+        self._refusal.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -239,38 +227,25 @@ class ZooKeeperTree:
             return
         self._mirror.stop()
         self._become(Session.SUSPENDED)
-        self._again_in(ROOTLESS_S)
+        self._refusal.wait()
 
     def _refuse(self, path: str, reason: str) -> None:
-        """Believe nothing that is in the store: it is not this fleet's alone. Look again in a while."""
+        """Believe nothing that is in the store: it is not this fleet's alone."""
         self._mirror.stop()
         if self._complaint is not None:
             self._complaint.cancel()
-        if (path, reason) != self._refused:
-            log.error(
-                "store: refused; going on with what is known, looking again",
-                znode=self._absolute(path),
-                reason=reason,
-                remedy=REFUSED_REMEDY,
-            )
-        self._refused = path, reason
+        self._refusal.refuse(self._absolute(path), reason)
         self._become(Session.SUSPENDED)
-        self._again_in(REFUSED_S)
 
     def _absolute(self, path: str) -> str:
         return f"{self._root}/{path}" if path else self._root
-
-    def _again_in(self, seconds: float) -> None:
-        if self._again is not None:
-            self._again.cancel()
-        self._again = self._loop.call_later(seconds, self._look_again)
 
     def _look_again(self) -> None:
         if self._client.connected:
             self._make_root()
 
     def _settled(self) -> None:
-        self._refused = None
+        self._refusal.accept()
         self._leader = _first_contender(self._entries)
         if self._session is not Session.CONNECTED:
             if self._complaint is not None:

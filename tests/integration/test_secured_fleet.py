@@ -113,16 +113,17 @@ def site(tmp_path: Path) -> Iterator[Site]:
         cable = stack.enter_context(laid())
         zookeeper = stack.enter_context(_zookeeper(cable, tmp_path / "zookeeper"))
         made = Site(cable, tmp_path, stack, zookeeper)
-        for words in (
-            ("ca", "demo"),
-            ("issue", "demo", "node", "n1", "--address", NODE),
-            ("issue", "demo", "operator", "alice"),
-            ("issue", "demo", "reader", "grafana"),
-            ("store",),
-        ):
-            done = CliRunner().invoke(app, ["certs", *words, "--dir", str(tmp_path)])
-            assert done.exit_code == 0, done.stderr
+        certs(made, "ca", "demo")
+        certs(made, "issue", "demo", "node", "n1", "--address", NODE)
+        certs(made, "issue", "demo", "operator", "alice")
+        certs(made, "issue", "demo", "reader", "grafana")
+        certs(made, "store")
         yield made
+
+
+def certs(site: Site, *words: str) -> None:
+    done = CliRunner().invoke(app, ["certs", *words, "--dir", str(site.directory)])
+    assert done.exit_code == 0, done.stderr
 
 
 def start_node(site: Site) -> None:
@@ -155,6 +156,11 @@ def state_of_the_backend(site: Site) -> str:
     return slot.state.value
 
 
+def alarms(site: Site) -> str:
+    """What status says is wrong, after a connection that makes the node look at its certificate."""
+    return site.lbctl("alice", "status").stdout
+
+
 def test_a_secured_fleet_serves_its_own_and_nobody_else(site: Site) -> None:
     start_agent(site)
     start_node(site)
@@ -174,6 +180,10 @@ def test_a_secured_fleet_serves_its_own_and_nobody_else(site: Site) -> None:
     eventually("the agent serves the VIP", lambda: "serving" in site.log("lbbackend"), START_S)
     eventually("the backend is active", lambda: state_of_the_backend(site) == "active", START_S)
     assert "store: refused" not in site.log("lbnode") + site.log("lbbackend")
+
+    certs(site, "issue", "demo", "node", "n1", "--address", NODE, "--days", "5", "--renew")
+    eventually("the renewed certificate is in use", lambda: "expires in 4 days" in alarms(site), START_S)
+    assert site.lbctl("grafana", "status").returncode == 0
 
     stranger = inside(site.cable.far, lambda: KazooClient(site.zookeeper.hosts))
     inside(site.cable.far, stranger.start)

@@ -41,7 +41,7 @@ def cluster() -> MemoryCluster:
 
 @pytest.fixture
 async def server(authority: Authority, cluster: MemoryCluster, tmp_path: Path) -> AsyncIterator[RpcServer]:
-    credentials = Credentials(authority.write(authority.issue(Role.NODE, "n1")), "rpc.tls")
+    credentials = Credentials(authority.write(authority.issue(Role.NODE, "n1")), "rpc.tls", serves=True)
     server = RpcServer(cluster, ["0.0.0.0:0", f"unix:{tmp_path}/rpc.sock"], credentials)
     await server.start()
     yield server

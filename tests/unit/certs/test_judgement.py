@@ -1,3 +1,5 @@
+"""What a certificate must be to be used: judged as a peer would, and told in words when it would not be believed."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime
@@ -9,13 +11,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from lbnode.certs.authority import Pair, issue
+from lbnode.certs.authority import issue
+from lbnode.certs.description import describe
 from lbnode.certs.errors import CertificateError
-from lbnode.certs.judgement import check_issuer, check_pair, check_server, describe
+from lbnode.certs.judgement import Certificate, check_server, judge
+from lbnode.certs.pair import Pair
 from lbnode.model.access import Identity, Role
 from tests.certificates import DAY, Authority
 
 NOW = datetime.now(UTC)
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 @pytest.fixture
@@ -23,48 +28,76 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
 
 
+def judged(made: Pair, ca: bytes, *, serves: bool = True) -> Certificate:
+    return judge(made.certificate, made.key, ca, serves=serves, now=NOW)
+
+
 def test_a_certificate_says_for_whom_where_and_until_when(authority: Authority) -> None:
-    said = describe(authority.issue(Role.NODE, "n1", days=100).certificate)
+    made = authority.issue(Role.NODE, "n1", days=100)
+    said = judged(made, authority.pair.certificate)
     assert said.identity == Identity("demo", Role.NODE, "n1")
-    assert said.hosts == ("127.0.0.1", "::1")
+    assert said.hosts == ("127.0.0.1", "0:0:0:0:0:0:0:1")
     assert abs(said.ends - NOW - 100 * DAY) < DAY
-    assert said.can_serve
-    assert not describe(authority.issue(Role.OPERATOR, "alice").certificate).can_serve
+    shown = describe(made.certificate)
+    assert (shown.identity, shown.begins, shown.ends) == (said.identity, said.begins, said.ends)
+
+
+@pytest.mark.parametrize("role", [Role.OPERATOR, Role.READER, Role.BACKEND])
+def test_only_nodes_can_serve_and_everybody_can_ask(authority: Authority, role: Role) -> None:
+    made, ca = authority.issue(role, "x"), authority.pair.certificate
+    assert judged(made, ca, serves=False).identity.role is role
+    with pytest.raises(CertificateError, match="may not be used by a server"):
+        judged(made, ca)
+    assert judged(authority.issue(Role.NODE, "n1"), ca, serves=False).identity.role is Role.NODE
 
 
 def test_an_expired_certificate_is_named_with_its_day(authority: Authority) -> None:
     made = authority.issue(Role.NODE, "n1", days=-1)
     day = f"{NOW - DAY:%Y-%m-%d}"
     with pytest.raises(CertificateError, match=f"certificate of node n1 of fleet demo expired on {day}"):
-        check_pair(made.certificate, made.key, NOW)
+        judged(made, authority.pair.certificate)
 
 
 def test_a_certificate_of_tomorrow_asks_for_the_clock(authority: Authority) -> None:
     made = issue(authority.pair, Identity("demo", Role.NODE, "n1"), ["n1"], NOW + DAY, DAY)
     with pytest.raises(CertificateError, match="check the clock"):
-        check_pair(made.certificate, made.key, NOW)
+        judged(made, authority.pair.certificate)
 
 
 def test_a_key_of_another_certificate_is_refused(authority: Authority) -> None:
     one, other = authority.issue(Role.NODE, "n1"), authority.issue(Role.NODE, "n2")
-    with pytest.raises(CertificateError, match="not that of the certificate of node n1"):
-        check_pair(one.certificate, other.key, NOW)
+    with pytest.raises(CertificateError, match="the key is not that of the certificate"):
+        judged(Pair(one.certificate, other.key), authority.pair.certificate)
 
 
 def test_the_fleets_authority_must_stand_behind_it(authority: Authority, tmp_path: Path) -> None:
     made = authority.issue(Role.NODE, "n1")
-    check_issuer(made.certificate, authority.pair.certificate, NOW)
-    stranger = Authority(tmp_path)
-    with pytest.raises(CertificateError, match="not by the fleet's authority"):
-        check_issuer(made.certificate, stranger.pair.certificate, NOW)
-    both = stranger.pair.certificate + authority.pair.certificate
-    check_issuer(made.certificate, both, NOW)
+    stranger = Authority(tmp_path, fleet="other")
+    with pytest.raises(CertificateError, match="not signed by an authority in the ca file"):
+        judged(made, stranger.pair.certificate)
+    judged(made, stranger.pair.certificate + authority.pair.certificate)
 
 
-def test_an_authority_that_has_ended_stands_behind_nothing(authority: Authority) -> None:
-    made = authority.issue(Role.NODE, "n1")
-    with pytest.raises(CertificateError, match="the authority itself expired"):
-        check_issuer(made.certificate, authority.pair.certificate, NOW + 2000 * DAY)
+def test_an_authority_that_has_ended_stands_behind_nothing(tmp_path: Path) -> None:
+    ended = Authority(tmp_path, began=NOW - 1001 * DAY)
+    begun = ended.began
+    made = issue(ended.pair, Identity("demo", Role.NODE, "n1"), ["n1"], begun, 900 * DAY)
+    with pytest.raises(CertificateError, match="expired on"):
+        judged(made, ended.pair.certificate)
+    outlived = _signed_beyond_its_time(ended)
+    with pytest.raises(
+        CertificateError, match=r"one of the authorities behind node n1 .*certificate has expired"
+    ):
+        judged(outlived, ended.pair.certificate)
+
+
+def _signed_beyond_its_time(ended: Authority) -> Pair:
+    """What the authority of somebody without our care would make: a certificate that outlives its authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    ca = x509.load_pem_x509_certificate(ended.pair.certificate)
+    signer = serialization.load_pem_private_key(ended.pair.key, None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    return _made(["evenkeel://demo/node/n1"], key, ca.subject, signer)
 
 
 def test_nobody_gets_a_certificate_that_outlives_the_authority(authority: Authority) -> None:
@@ -91,13 +124,18 @@ def test_a_node_serves_with_its_own_kind_of_certificate_alone(
     check_server(describe(authority.issue(Role.NODE, "n1").certificate), "demo")
 
 
-def foreign(uris: list[str], key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
-    """What an authority that has never heard of us makes: self-signed, with `uris` for names."""
+def _made(
+    uris: list[str],
+    key: Key,
+    issuer: x509.Name | None = None,
+    signer: ec.EllipticCurvePrivateKey | None = None,
+) -> Pair:
+    """What an authority makes that has never heard of us: self-signed if none is named, with `uris` for names."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "host.example.org")])
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)
-        .issuer_name(name)
+        .issuer_name(issuer or name)
         .public_key(key.public_key())
         .serial_number(1)
         .not_valid_before(NOW - DAY)
@@ -106,7 +144,13 @@ def foreign(uris: list[str], key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
     if uris:
         names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri) for uri in uris])
         builder = builder.add_extension(names, critical=False)
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    certificate = builder.sign(signer or key, hashes.SHA256())
+    return Pair(
+        certificate.public_bytes(serialization.Encoding.PEM),
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,31 +167,33 @@ def foreign(uris: list[str], key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
     ],
 )
 def test_a_certificate_that_names_nobody_of_ours_says_what_is_missing(uris: list[str], reason: str) -> None:
-    with pytest.raises(CertificateError) as caught:
-        describe(foreign(uris, ec.generate_private_key(ec.SECP256R1())))
-    assert reason in str(caught.value)
+    made = _made(uris, ec.generate_private_key(ec.SECP256R1()))
+    for look in (lambda: judged(made, made.certificate), lambda: describe(made.certificate)):
+        with pytest.raises(CertificateError) as caught:
+            look()
+        assert reason in str(caught.value)
 
 
 def test_a_certificate_of_ones_own_authority_needs_but_the_uri() -> None:
-    key = rsa.generate_private_key(65537, 2048)
-    certificate = foreign(["spiffe://example.org/web", "evenkeel://demo/operator/alice"], key)
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    assert check_pair(certificate, pem, NOW).identity == Identity("demo", Role.OPERATOR, "alice")
-    check_issuer(certificate, certificate, NOW)
+    uris = ["spiffe://example.org/web", "evenkeel://demo/operator/alice"]
+    made = _made(uris, rsa.generate_private_key(65537, 2048))
+    assert judged(made, made.certificate, serves=False).identity == Identity("demo", Role.OPERATOR, "alice")
 
 
 def test_what_is_no_certificate_or_key_is_told_as_that(authority: Authority) -> None:
-    made = authority.issue(Role.NODE, "n1")
-    with pytest.raises(CertificateError, match="no PEM certificate"):
-        check_pair(made.key, made.key, NOW)
-    with pytest.raises(CertificateError, match="no PEM private key"):
-        check_pair(made.certificate, made.certificate, NOW)
+    made, ca = authority.issue(Role.NODE, "n1"), authority.pair.certificate
     locked = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.BestAvailableEncryption(b"phrase"),
     )
-    with pytest.raises(CertificateError, match="encrypted"):
-        check_pair(made.certificate, locked, NOW)
+    broken = made.certificate[:200] + made.certificate[-40:]
+    for certificate, key, authorities, reason in (
+        (made.key, made.key, ca, "no PEM certificate in it"),
+        (made.certificate, made.certificate, ca, "no PEM private key"),
+        (made.certificate, made.key, b"", "no PEM certificate in the authorities' file"),
+        (made.certificate, locked, ca, "encrypted"),
+        (broken, made.key, ca, "cannot be read"),
+    ):
+        with pytest.raises(CertificateError, match=reason):
+            judge(certificate, key, authorities, serves=True, now=NOW)

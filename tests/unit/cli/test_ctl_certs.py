@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from typer.testing import CliRunner
 from lbnode.certs.judgement import check_server
 from lbnode.cli.ctl import app
 from lbnode.daemon.credentials import Credentials
+from lbnode.model.access import Role
 from lbnode.settings.tls import TlsSettings
+from tests.certificates import Authority
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def test_what_it_makes_for_a_node_a_node_takes(folder: Path) -> None:
     status, said = certs(folder, "issue", "demo", "node", "n1", "-a", "10.0.1.1", "-a", "n1.example.org")
     assert status == 0
     assert "node n1 of fleet demo, at 10.0.1.1, n1.example.org, until " in said
-    Credentials(files(folder, "n1"), "rpc.tls", lambda found: check_server(found, "demo"))
+    Credentials(files(folder, "n1"), "rpc.tls", serves=True, check=lambda said: check_server(said, "demo"))
 
 
 def test_keys_are_for_their_owner_alone(folder: Path) -> None:
@@ -76,6 +79,23 @@ def test_show_tells_for_whom_and_until_when(folder: Path) -> None:
     other = CliRunner().invoke(app, ["certs", "show", str(folder / "ca.crt")])
     assert other.exit_code == 1
     assert "no URI evenkeel://" in other.stderr
+
+
+def test_where_nothing_can_be_made_it_says_what_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lbnode.certs.authority", None)
+    status, said = certs(tmp_path, "ca", "demo")
+    assert status == 1
+    assert "certificates are made with the Python package" in said
+    assert "pip install cryptography" in said
+
+
+def test_an_expired_certificate_is_not_even_tried(folder: Path) -> None:
+    authority = Authority(folder / "old")
+    files = authority.write(authority.issue(Role.OPERATOR, "alice", days=-1))
+    options = (f"--cert={files.certificate}", f"--key={files.key}", f"--ca={files.ca}")
+    asked = CliRunner().invoke(app, ["--node", "192.0.2.1:7946", *options, "status"])
+    assert asked.exit_code == 2
+    assert "the certificate of operator alice of fleet demo expired on " in asked.stderr
 
 
 def test_lbctl_asks_nobody_beyond_this_machine_without_certificates(folder: Path) -> None:

@@ -26,7 +26,7 @@ def written(authority: Authority, role: Role = Role.NODE, days: float = 100, fle
 
 
 def open_node(settings: TlsSettings) -> Credentials:
-    return Credentials(settings, "rpc.tls", lambda said: check_server(said, "demo"))
+    return Credentials(settings, "rpc.tls", serves=True, check=lambda said: check_server(said, "demo"))
 
 
 def test_good_files_are_used_as_they_are(authority: Authority) -> None:
@@ -46,7 +46,7 @@ def test_good_files_are_used_as_they_are(authority: Authority) -> None:
             "",
             r"own.crt: the certificate of node n1 of fleet demo expired on .*; make another: lbctl",
         ),
-        (Role.OPERATOR, 9, "", r"a node needs one of role node"),
+        (Role.OPERATOR, 9, "", r"it may not be used by a server"),
         (Role.NODE, 9, "other", r"this node belongs to fleet demo"),
     ],
 )
@@ -65,9 +65,13 @@ def test_a_key_that_others_may_touch_is_refused(authority: Authority, mode: int)
         open_node(settings)
 
 
-def test_a_key_that_belongs_to_somebody_else_is_refused(authority: Authority) -> None:
+def test_a_key_that_belongs_to_somebody_else_is_refused_but_to_root(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = written(authority)
     os.chown(settings.key, 65534, 65534)
+    open_node(settings)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(BadSettingsError, match="belongs to user 65534"):
         open_node(settings)
 
