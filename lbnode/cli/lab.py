@@ -59,6 +59,10 @@ def up(
             help="So many of the backends, from b1 on, have a plain GRE decapsulation and no lbbackend.",
         ),
     ] = 0,
+    dual_stack: Annotated[
+        bool,
+        typer.Option("--dual-stack", help="VIPs and tunnels of IPv4 and of IPv6, in all four mixes."),
+    ] = False,
     keep_failed: Annotated[
         bool,
         typer.Option("--keep-failed", help="If it fails, leave it as it is: logs are in /run/evenkeel/labs."),
@@ -80,6 +84,7 @@ def up(
             agent_settings=read_settings("--set", settings or ()),
             pool_settings=read_settings("--pool", pool or ()),
             without_agent=without_agent,
+            dual_stack=dual_stack,
         )
         lab = RunningLab(bring_up(plan, screen.tell, keep_failed=keep_failed))
     option = "" if name == DEFAULT_NAME else f" --name {name}"

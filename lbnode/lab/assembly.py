@@ -17,11 +17,12 @@ import yaml
 
 from lbnode.lab import configs, network, processes, record, services, teardown
 from lbnode.lab.errors import LabError, OverdueError
-from lbnode.lab.plan import DRILL_PORT, HTTP_PORT, VIP, Host, Plan, Role, Store
+from lbnode.lab.plan import DRILL_PORT, HTTP_PORT, Host, Plan, Role, Store
 from lbnode.lab.record import LabRecord
 from lbnode.lab.running import RunningLab, wait_until
 from lbnode.lab.shell import call_inside
 from lbnode.model.epoch import BackendState
+from lbnode.model.ids import IPAddress
 from lbnode.rpc.errors import RpcError
 
 ANSWER_WAIT_S = 30.0
@@ -168,9 +169,10 @@ def _await_traffic(lab: RunningLab, tell: Tell) -> None:
 
 
 def _why_not_ready(lab: RunningLab) -> str:
-    missing = {node.name for node in lab.nodes} - lab.next_hops()
-    if missing:
-        return f"the router has no route through {', '.join(sorted(missing))}"
+    for vip in lab.plan.vips:
+        missing = {node.name for node in lab.nodes} - lab.next_hops(vip)
+        if missing:
+            return f"the router has no route to {vip} through {', '.join(sorted(missing))}"
     try:
         with lab.client(lab.nodes[0].name) as client:
             status = client.status()
@@ -185,17 +187,18 @@ def _why_not_ready(lab: RunningLab) -> str:
 
 
 def _why_no_answer(lab: RunningLab) -> str:
-    """Fetch a page from each port of the VIP, as a client would."""
-    for port in (HTTP_PORT, DRILL_PORT):
-        try:
-            call_inside(lab.plan.namespace("client"), partial(_connect, port))
-        except OSError as error:
-            return f"connect to {VIP}:{port}: {error}"
+    """Connect to each port of each VIP, as a client would."""
+    for vip in lab.plan.vips:
+        for port in (HTTP_PORT, DRILL_PORT):
+            try:
+                call_inside(lab.plan.namespace("client"), partial(_connect, vip, port))
+            except OSError as error:
+                return f"connect to {vip} port {port}: {error}"
     return ""
 
 
-def _connect(port: int) -> None:
-    socket.create_connection((str(VIP), port), CONNECT_WAIT_S).close()
+def _connect(vip: IPAddress, port: int) -> None:
+    socket.create_connection((str(vip), port), CONNECT_WAIT_S).close()
 
 
 def _poll(why_not: Callable[[], str], timeout_s: float, lab: RunningLab, what: str) -> None:

@@ -12,10 +12,12 @@ from lbnode.lab.plan import (
     MTU,
     NODE_AS,
     POOL,
+    POOL6,
     ROUTER_AS,
     SEGMENTS,
     UDP_PORT,
     VIP,
+    VIPS,
     Host,
     Plan,
     Role,
@@ -58,6 +60,7 @@ def node_config(plan: Plan, node: Host, directory: Path, store_directory: Path) 
                     "address": str(SEGMENTS[Role.NODE].gateway),
                     "peer_as": ROUTER_AS,
                     "hold_time_s": HOLD_TIME_S,
+                    **({"next_hop": str(node.address6)} if plan.dual_stack else {}),
                 }
             ],
         },
@@ -76,29 +79,37 @@ def backend_config(plan: Plan, backend: Host, directory: Path, store_directory: 
 
 
 def fleet_config(plan: Plan) -> dict[str, Any]:
-    """What is applied once the nodes run: one pool of all backends, behind VIPs for HTTP, the drill and UDP."""
+    """What is applied once the nodes run: one pool of all backends, behind VIPs for HTTP, the drill and UDP.
+
+    In dual stack there is a second pool of them with IPv6 tunnels, and each has a VIP of either family.
+    """
     backends = plan.of(Role.BACKEND)
+    vips = VIPS if plan.dual_stack else {POOL: (VIP,)}
     return {
         "fleet": plan.lab,
         "backends": [
             {
                 "name": host.name,
-                "address": str(host.address),
+                "address": plan.tunnel_ends(host),
                 **({} if plan.has_agent(host) else {"agent": False}),
             }
             for host in backends
         ],
         "pools": [
             {
-                "name": POOL,
+                "name": pool,
                 "backends": [host.name for host in backends],
                 "health": {"port": HTTP_PORT, "interval_s": 0.5, "timeout_s": 0.5},
                 **({"table": plan.table} if plan.table else {}),
+                **({"tunnel": "ipv6"} if pool == POOL6 else {}),
                 **plan.pool_settings,
             }
+            for pool in vips
         ],
         "vips": [
-            {"address": str(VIP), "port": port, "protocol": protocol, "pool": POOL}
+            {"address": str(vip), "port": port, "protocol": protocol, "pool": pool}
+            for pool, addresses in vips.items()
+            for vip in addresses
             for port, protocol in ((HTTP_PORT, "tcp"), (DRILL_PORT, "tcp"), (UDP_PORT, "udp"))
         ],
     }
@@ -110,7 +121,7 @@ def _daemon_config(plan: Plan, host: Host, directory: Path, store_directory: Pat
         "name": host.name,
         "fleet": plan.lab,
         "interface": "eth0",
-        "address": str(host.address),
+        "address": plan.tunnel_ends(host),
         "store": store_config(plan, store_directory),
         "state_dir": str(directory / "state"),
         "run_dir": str(run_dir(directory)),

@@ -7,8 +7,9 @@ Addresses live inside the lab's own namespaces, so every lab uses the same ones:
     10.73.0.0/24  backends    b1 = .11, …
     10.74.0.0/24  store       zk = .10
 
-The router is .1 in each. The store has a segment of its own, so that it can be cut off from everybody
-(unplug its port) or from one side (drop on the router) without touching the paths that carry traffic.
+In IPv6 they are 2001:db8:71::/64 and so on, with the same numbers. The router is .1 in each. The store has a segment of
+its own, so that it can be cut off from everybody (unplug its port) or from one side (drop on the router) without
+touching the paths that carry traffic.
 """
 
 from __future__ import annotations
@@ -17,19 +18,30 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from lbnode.lab.errors import LabError
+from lbnode.model.ids import IPAddress
 
 MTU = 1500
 MAX_HOSTS = 200
 FIRST_HOST = 10
 VIP = IPv4Address("192.0.2.10")
+VIP6 = IPv6Address("2001:db8:2::10")
 HTTP_PORT = 80
 DRILL_PORT = 7000
 CHURN_PORT = 7001
 UDP_PORT = 7002
 POOL = "web"
+POOL6 = "web6"
+"""The second pool of a lab in dual stack: the same backends, through IPv6 tunnels."""
+
+VIPS: dict[str, tuple[IPAddress, ...]] = {
+    POOL: (VIP, VIP6),
+    POOL6: (IPv4Address("192.0.2.11"), IPv6Address("2001:db8:2::11")),
+}
+"""Of a lab in dual stack: pool → addresses of both families, and so all four mixes of inner and outer packets."""
+
 ROUTER_AS = 65000
 NODE_AS = 65001
 HOLD_TIME_S = 3
@@ -56,10 +68,11 @@ class Store(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A bridge in the router's namespace and the network on it. `xdp`: hosts on it answer with XDP_TX."""
+    """A bridge in the router's namespace and the networks on it. `xdp`: hosts on it answer with XDP_TX."""
 
     name: str
     network: IPv4Network
+    network6: IPv6Network
     xdp: bool = False
 
     @property
@@ -68,16 +81,21 @@ class Segment:
         return self.network[1]
 
     @property
+    def gateway6(self) -> IPv6Address:
+        """The router's IPv6 address on this segment."""
+        return self.network6[1]
+
+    @property
     def mac(self) -> str:
         """The router's MAC on this segment: locally administered, ending in its IPv4 address."""
         return "02:ec:" + ":".join(f"{octet:02x}" for octet in self.gateway.packed)
 
 
 SEGMENTS = {
-    Role.CLIENT: Segment("clients", IPv4Network("10.71.0.0/24")),
-    Role.NODE: Segment("nodes", IPv4Network("10.72.0.0/24"), xdp=True),
-    Role.BACKEND: Segment("backends", IPv4Network("10.73.0.0/24"), xdp=True),
-    Role.STORE: Segment("store", IPv4Network("10.74.0.0/24")),
+    Role.CLIENT: Segment("clients", IPv4Network("10.71.0.0/24"), IPv6Network("2001:db8:71::/64")),
+    Role.NODE: Segment("nodes", IPv4Network("10.72.0.0/24"), IPv6Network("2001:db8:72::/64"), xdp=True),
+    Role.BACKEND: Segment("backends", IPv4Network("10.73.0.0/24"), IPv6Network("2001:db8:73::/64"), xdp=True),
+    Role.STORE: Segment("store", IPv4Network("10.74.0.0/24"), IPv6Network("2001:db8:74::/64")),
 }
 
 
@@ -98,6 +116,11 @@ class Host:
         """The segment that the host is plugged into."""
         return SEGMENTS[self.role]
 
+    @property
+    def address6(self) -> IPv6Address:
+        """The host's IPv6 address: its last group reads as the last number of the IPv4 one."""
+        return IPv6Address(f"{self.segment.network6.network_address}{self.address.packed[-1]}")
+
 
 Setting = str | int | float | bool
 
@@ -108,7 +131,8 @@ class Plan:
 
     `table` names the pool's way of building tables (empty: the product's own); `agent_settings` are added to the
     settings of every backend's agent, `pool_settings` to the pool in fleet.yaml. The first `without_agent` backends
-    have no agent but a stand-in for the kernel's gre device (`stock.bpf.c`).
+    have no agent but a stand-in for the kernel's gre device (`stock.bpf.c`). `dual_stack`: tunnel addresses
+    of both families, and all of `VIPS`.
     """
 
     lab: str
@@ -120,6 +144,7 @@ class Plan:
     agent_settings: dict[str, Setting] = field(default_factory=dict)
     pool_settings: dict[str, Setting] = field(default_factory=dict)
     without_agent: int = 0
+    dual_stack: bool = False
 
     def __post_init__(self) -> None:
         check_name(self.lab)
@@ -130,6 +155,15 @@ class Plan:
             raise LabError(
                 f"lab {self.lab}: backends without agent: {self.without_agent} is not in 0..{self.backends}"
             )
+
+    @property
+    def vips(self) -> tuple[IPAddress, ...]:
+        """The addresses that clients connect to."""
+        return tuple(vip for vips in VIPS.values() for vip in vips) if self.dual_stack else (VIP,)
+
+    def tunnel_ends(self, host: Host) -> list[str]:
+        """Where tunnels begin or end on a host."""
+        return [str(host.address), *([str(host.address6)] if self.dual_stack else [])]
 
     @property
     def router(self) -> str:

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 
 import psutil
@@ -15,6 +15,7 @@ from lbnode.lab import configs, namespaces, record
 from lbnode.lab.errors import OverdueError
 from lbnode.lab.plan import VIP, Host, Plan, Role
 from lbnode.lab.shell import inside, run
+from lbnode.model.ids import IPAddress
 from lbnode.rpc.client import FleetClient
 
 POLL_S = 0.1
@@ -46,10 +47,11 @@ class RunningLab:
         with FleetClient(configs.rpc_address(self.directory(node))) as client:
             yield client
 
-    def next_hops(self) -> set[str]:
-        """The nodes to which the router's kernel sends the VIP's packets now, by name."""
-        text = run(inside(self.plan.router, ["ip", "-j", "route", "show", f"{VIP}/32"]))
-        by_address = {host.address: host.name for host in self.nodes}
+    def next_hops(self, vip: IPAddress = VIP) -> set[str]:
+        """The nodes to which the router's kernel sends a VIP's packets now, by name."""
+        where = ["ip", "-j", f"-{vip.version}", "route", "show", f"{vip}/{vip.max_prefixlen}"]
+        text = run(inside(self.plan.router, where))
+        by_address = {end: host.name for host in self.nodes for end in (host.address, host.address6)}
         return {by_address[hop] for hop in _gateways(text) if hop in by_address}
 
     def exabgp(self, node: Host) -> list[int]:
@@ -65,13 +67,13 @@ class RunningLab:
         return found
 
 
-def _gateways(routes: str) -> set[IPv4Address]:
+def _gateways(routes: str) -> set[IPAddress]:
     """The gateways in what `ip -j route show` printed."""
-    found = set()
+    found: set[IPAddress] = set()
     for route in json.loads(routes or "[]"):
         for hop in route.get("nexthops", [route]):
             if "gateway" in hop and "linkdown" not in hop.get("flags", []):
-                found.add(IPv4Address(hop["gateway"]))
+                found.add(ip_address(hop["gateway"]))
     return found
 
 

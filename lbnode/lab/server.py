@@ -136,8 +136,8 @@ def udp_socket(address: str, port: int) -> socket.socket:
     return bound
 
 
-async def serve(name: str, http_port: int, drill_port: int, churn_port: int, host: str = "0.0.0.0") -> None:
-    """Serve all four protocols until cancelled."""
+async def serve(name: str, http_port: int, drill_port: int, churn_port: int, host: str | None = None) -> None:
+    """Serve all four protocols until cancelled; without `host` on every address of both families."""
     loop = asyncio.get_running_loop()
     http = await asyncio.start_server(HttpServer(name).serve, host, http_port, backlog=BACKLOG)
     drill = await loop.create_server(lambda: EchoServer(name), host, drill_port, backlog=BACKLOG)

@@ -60,6 +60,7 @@ def bridge_lines(segment: Segment) -> list[str]:
         f"ip link add {name} address {segment.mac} mtu {MTU} "
         "type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
         f"ip addr add {segment.gateway}/{segment.network.prefixlen} dev {name}",
+        f"ip addr add {segment.gateway6}/{segment.network6.prefixlen} dev {name} nodad",
         f"ip link set {name} up",
         f"ethtool -K {name} {NO_OFFLOAD}",
     ]
@@ -84,8 +85,10 @@ def host_lines(host: Host) -> list[str]:
         f"ethtool -K eth0 {NO_OFFLOAD}",
         "ip link set lo up",
         f"ip addr add {host.address}/{host.segment.network.prefixlen} dev eth0",
+        f"ip addr add {host.address6}/{host.segment.network6.prefixlen} dev eth0 nodad",
         "ip link set eth0 up",
         f"ip route add default via {host.segment.gateway}",
+        f"ip route add default via {host.segment.gateway6}",
     ]
 
 

@@ -101,9 +101,6 @@ def _check_vips(document: FleetDocument) -> Iterator[FleetProblem]:
         if vip.pool not in document.pools.names:
             remedy = did_you_mean(vip.pool, document.pools.names)
             yield FleetProblem(("vips", index, "pool"), f"no pool is called {vip.pool!r}; {remedy}")
-        if vip.address.version == 6:
-            what = f"{vip.address} is IPv6, which this release does not forward yet; use an IPv4 address"
-            yield FleetProblem(("vips", index, "address"), what)
         if vip.address in backends:
             what = f"{vip.address} is that of backend {backends[vip.address]}; use one that no machine has"
             yield FleetProblem(("vips", index, "address"), what)

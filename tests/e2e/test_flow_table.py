@@ -7,29 +7,24 @@ change, UDP flows that were silent while the change was on offer, and all of the
 from __future__ import annotations
 
 import socket
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from lbnode.dataplane.inspection import Inspection
 from lbnode.lab import assembly, configs, teardown
 from lbnode.lab.assembly import bring_up
-from lbnode.lab.echo import Frames, Request, pack_request, unpack_answer
-from lbnode.lab.plan import DRILL_PORT, POOL, UDP_PORT, VIP, Plan, Role
+from lbnode.lab.plan import POOL, UDP_PORT, VIP, Plan, Role
 from lbnode.lab.running import RunningLab, wait_until
-from lbnode.lab.shell import call_inside
 from lbnode.model.epoch import BackendState
 from lbnode.model.ids import BackendName, NodeName, PoolName
 from lbnode.model.requests import AddBackend, DrainBackend, DrainNode
+from tests.e2e.chat import PATIENCE_S, SOON_S, Flow, TcpFlow, chatting
 from tests.e2e.conftest import free_name
 
 FLOWS = 120
-PATIENCE_S = 5.0
 RESEND_S = 1.0
-SOON_S = 30.0
 
 
 @pytest.fixture
@@ -44,32 +39,6 @@ def lab() -> Iterator[RunningLab]:
         teardown.take_down(name)
 
 
-class TcpFlow:
-    """A connection to the drill's echo."""
-
-    def __init__(self, number: int) -> None:
-        self._number, self._asked = number, 0
-        self._frames = Frames()
-        self._socket = socket.create_connection((str(VIP), DRILL_PORT), PATIENCE_S)
-
-    def ask(self) -> str:
-        """Return the name of the server that answers; raises OSError when the flow is broken."""
-        self._asked += 1
-        self._socket.sendall(pack_request(Request(self._number, self._asked, b"x")))
-        while not (bodies := self._frames.feed(self._receive())):
-            pass
-        return unpack_answer(bodies[0]).server
-
-    def _receive(self) -> bytes:
-        data = self._socket.recv(4096)
-        if not data:
-            raise ConnectionError("closed by the server")
-        return data
-
-    def close(self) -> None:
-        self._socket.close()
-
-
 class UdpFlow:
     """Datagrams from one port."""
 
@@ -78,6 +47,9 @@ class UdpFlow:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.settimeout(RESEND_S)
         self._socket.connect((str(VIP), UDP_PORT))
+
+    def __str__(self) -> str:
+        return "UDP flow"
 
     def ask(self) -> str:
         """Return the name of the server that answers; a datagram may be lost while a node comes or goes."""
@@ -98,58 +70,9 @@ class UdpFlow:
         self._socket.close()
 
 
-Flow = TcpFlow | UdpFlow
-
-
-class Chat:
-    """Flows that all talk, one after the other, again and again. `homes`: who answered first; `moves`: who since."""
-
-    def __init__(self, flows: list[Flow]) -> None:
-        self._flows = flows
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.homes = [flow.ask() for flow in flows]
-        self.moves: list[str] = []
-        self.rounds = 0
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join()
-        for flow in self._flows:
-            flow.close()
-
-    def go_on(self) -> None:
-        """Return after every flow has talked once more, from begin to end."""
-        wanted = self.rounds + 2
-        wait_until(lambda: self.rounds >= wanted, SOON_S, "all flows to talk once more")
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            for flow, home in zip(self._flows, self.homes, strict=True):
-                try:
-                    server = flow.ask()
-                except OSError as error:
-                    server = str(error)
-                if server != home:
-                    self.moves.append(f"{type(flow).__name__} of {home}: {server}")
-            self.rounds += 1
-            self._stopping.wait(0.1)
-
-
-@contextmanager
-def chatting(lab: RunningLab) -> Iterator[Chat]:
-    def open_all() -> list[Flow]:
-        return [kind(number) for kind in (TcpFlow, UdpFlow) for number in range(FLOWS)]
-
-    chat = Chat(call_inside(lab.plan.namespace("client"), open_all))
-    chat.start()
-    try:
-        yield chat
-    finally:
-        chat.stop()
+def flows() -> list[Flow]:
+    """Open all flows, in the client's namespace."""
+    return [kind(number) for kind in (TcpFlow, UdpFlow) for number in range(FLOWS)]
 
 
 def owners(lab: RunningLab) -> set[str]:
@@ -171,7 +94,7 @@ def kept(lab: RunningLab) -> int:
 @pytest.mark.timeout(180)
 def test_udp_flows_and_flows_of_backends_without_agent_keep_their_backend(lab: RunningLab) -> None:
     """The addition is forced: those who owned buckets before all agents were up cannot tell that they hold no flow."""
-    with chatting(lab) as chat:
+    with chatting(lab, flows) as chat:
         assert set(chat.homes) == {"b1", "b2", "b3", "b4"}
 
         lab.record = assembly.add_node(lab.record)
