@@ -27,7 +27,10 @@
 #define TCP_OPTION_MSS_LEN 4
 #define TCP_OPTIONS_MAX	   40
 
-/* Largest MSS that fits, for an inner packet of each family. Set before loading. */
+/* Bytes by which an outer header of IPv6 is larger than one of IPv4. */
+#define IPV6_MORE (sizeof(struct ipv6hdr) - sizeof(struct iphdr))
+
+/* Largest MSS that fits into a tunnel of IPv4, for an inner packet of each family. Set before loading. */
 const volatile __u16 mss_ipv4 = 1432;
 const volatile __u16 mss_ipv6 = 1412;
 
@@ -86,6 +89,22 @@ static __always_inline bool is_vip(const struct segment *segment)
 				 segment->family << VIP_FAMILY_SHIFT);
 }
 
+/* Whether what clients send to this port of the VIP comes in tunnels of IPv6: its pool's table says so. */
+static __always_inline bool comes_by_ipv6(const struct segment *segment, __be16 port)
+{
+	__u32 zero = 0;
+	const struct state *state = bpf_map_lookup_elem(&node_state, &zero);
+	struct packet packet = {
+		.destination = segment->source,
+		.ports = (__u32)port << 16,
+		.protocol = IPPROTO_TCP,
+		.family = segment->family,
+	};
+	const struct vip *vip = state ? find_vip(state, &packet) : NULL;
+
+	return vip && READ_ONCE(state->pool[vip->pool & (POOL_PLACES - 1)].current) & CURRENT_TUNNEL_IPV6;
+}
+
 /* Offset of the MSS option's value in the first `size` bytes of `options`, 0 when there is none. */
 static __always_inline __u32 find_mss(const __u8 *options, __u32 size)
 {
@@ -136,6 +155,8 @@ int clamp(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	if (!is_vip(&segment))
 		return TC_ACT_UNSPEC;
+	if (comes_by_ipv6(&segment, tcp.source))
+		segment.limit -= IPV6_MORE;
 	size = (tcp.doff * 4 - sizeof(tcp)) & 0x3f;
 	if (size < TCP_OPTION_MSS_LEN || size > sizeof(options))
 		return TC_ACT_UNSPEC;

@@ -50,7 +50,7 @@ TABLE_PLACES = 1 << 19
 """Buckets of all tables together: three pools of the default size, current and next."""
 
 TUNNEL_OVERHEAD = 28
-"""Outer IPv4 header and GRE with key, which always counts (design.md §4)."""
+"""Outer IPv4 header and GRE with key, which always counts (design.md §4); the clamp knows what IPv6 takes more."""
 IPV4_TCP = 40
 IPV6_TCP = 60
 
@@ -90,7 +90,7 @@ class Snapshot:
 
 
 def clamped_mss(path_mtu: int) -> tuple[int, int]:
-    """Return the largest MSS inside a tunnel, for IPv4 and IPv6; `path_mtu` is in bytes of outer packet."""
+    """Return the largest MSS inside an IPv4 tunnel, for IPv4 and IPv6; `path_mtu` is in bytes of outer packet."""
     inner = path_mtu - TUNNEL_OVERHEAD
     return inner - IPV4_TCP, inner - IPV6_TCP
 

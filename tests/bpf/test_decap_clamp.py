@@ -43,11 +43,19 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def tcp(source: bytes, destination: bytes, flags: int, options: bytes, payload: bytes = b"") -> bytes:
+def tcp(
+    source: bytes, destination: bytes, flags: int, options: bytes, payload: bytes = b"", port: int = 80
+) -> bytes:
     """Return a TCP segment with a true checksum; options are padded to whole words."""
     options += bytes(-len(options) % 4)
     size = 20 + len(options)
-    head = bytes.fromhex("00509c400102030405060708") + bytes([size // 4 << 4, flags]) + b"\xff\xff" + bytes(4)
+    head = (
+        port.to_bytes(2, "big")
+        + bytes.fromhex("9c400102030405060708")
+        + bytes([size // 4 << 4, flags])
+        + b"\xff\xff"
+        + bytes(4)
+    )
     pseudo = source + destination + bytes([0, 6]) + (size + len(payload)).to_bytes(2, "big")
     total = checksum(pseudo + head + options + payload)
     return head[:16] + total.to_bytes(2, "big") + head[18:] + options + payload
