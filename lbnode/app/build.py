@@ -27,7 +27,7 @@ from lbnode.netdev import bpffs
 from lbnode.netdev.links import link_named
 from lbnode.netdev.netlink import Netlink
 from lbnode.rpc.listen import check_listen_address
-from lbnode.settings.node import BgpSettings, NodeSettings
+from lbnode.settings.node import BgpSettings, NeighborSettings, NodeSettings
 from lbnode.settings.source import BadSettingsError
 from lbnode.settings.store import ZooKeeperSettings
 from lbnode.store.access import Access, Party
@@ -149,16 +149,20 @@ def make_speaker(settings: NodeSettings, on_change: Callable[[], None]) -> Speak
 
 def speaker_settings(bgp: BgpSettings) -> SpeakerSettings:
     """Return the speaker's settings as `bgp` has them."""
-    neighbors = tuple(
-        Neighbor(
-            address=neighbor.address,
-            peer_as=neighbor.peer_as,
-            local_address=bgp.local_address,
-            hold_time_s=neighbor.hold_time_s,
-            next_hop=neighbor.next_hop,
-            md5_password_file=neighbor.md5_password_file,
-            ttl_hops=neighbor.ttl_hops,
-        )
-        for neighbor in bgp.neighbors
-    )
+    neighbors = tuple(_neighbor(bgp, neighbor) for neighbor in bgp.neighbors)
     return SpeakerSettings(router_id=bgp.router_id, local_as=bgp.local_as, neighbors=neighbors)
+
+
+def _neighbor(bgp: BgpSettings, neighbor: NeighborSettings) -> Neighbor:
+    """A session is of the router's family; with an address of the other one it carries the routes of both."""
+    own = next((end for end in bgp.local_address if end.version == neighbor.address.version), None)
+    other = next((end for end in bgp.local_address if end.version != neighbor.address.version), None)
+    return Neighbor(
+        address=neighbor.address,
+        peer_as=neighbor.peer_as,
+        local_address=own or bgp.local_address[0],
+        hold_time_s=neighbor.hold_time_s,
+        next_hop=neighbor.next_hop or (other if own is not None else None),
+        md5_password_file=neighbor.md5_password_file,
+        ttl_hops=neighbor.ttl_hops,
+    )

@@ -54,13 +54,12 @@ def node_config(plan: Plan, node: Host, directory: Path, store_directory: Path) 
         "bgp": {
             "local_as": NODE_AS,
             "router_id": str(node.address),
-            "local_address": str(node.address),
+            "local_address": plan.tunnel_ends(node),
             "neighbors": [
                 {
                     "address": str(SEGMENTS[Role.NODE].gateway),
                     "peer_as": ROUTER_AS,
                     "hold_time_s": HOLD_TIME_S,
-                    **({"next_hop": str(node.address6)} if plan.dual_stack else {}),
                 }
             ],
         },

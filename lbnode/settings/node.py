@@ -55,7 +55,9 @@ class NeighborSettings(BaseModel):
         None, description="a file whose first line is the TCP MD5 password"
     )
     ttl_hops: int | None = Field(None, ge=1, le=254, description="hops to the router, for TTL security")
-    next_hop: IPvAnyAddress | None = Field(None, description="this node's address of the other family")
+    next_hop: IPvAnyAddress | None = Field(
+        None, description="this node's address of the other family; when absent, that in local_address"
+    )
 
 
 class BgpSettings(BaseModel):
@@ -65,7 +67,9 @@ class BgpSettings(BaseModel):
 
     local_as: int = Field(ge=1, le=0xFFFFFFFF, description="this node's AS number")
     router_id: IPv4Address = Field(description="an IPv4 address of this node")
-    local_address: IPvAnyAddress = Field(description="the address that sessions are opened from")
+    local_address: TunnelEnds = Field(
+        description="the address that sessions are opened from, or a list of one of each family: then routes of both"
+    )
     neighbors: tuple[NeighborSettings, ...] = Field(min_length=1, description="the routers")
     adopt_s: float = Field(30.0, gt=0, description="seconds that routes outlive a dead daemon")
 

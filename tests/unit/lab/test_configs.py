@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,25 @@ def test_a_node_can_read_its_settings() -> None:
     assert settings.bgp is not None
     assert settings.bgp.neighbors[0].hold_time_s == 3
     assert settings.rpc.listen == (configs.rpc_address(HERE),)
+
+
+def test_in_dual_stack_everybody_has_both_families_and_every_pool_vips_of_both() -> None:
+    plan = Plan("demo", backends=2, dual_stack=True)
+
+    node = NodeSettings.model_validate(configs.node_config(plan, plan.host("n1"), HERE, STORE))
+    fleet = read_fleet(yaml.safe_dump(configs.fleet_config(plan)))
+
+    both = (IPv4Address("10.72.0.11"), IPv6Address("2001:db8:72::11"))
+    assert node.bgp is not None
+    assert (node.address, node.bgp.local_address) == (both, both)
+    assert [[end.version for end in backend.addresses] for backend in fleet.backends] == [[4, 6], [4, 6]]
+    tunnels = {pool.name: pool.tunnel.version for pool in fleet.pools}
+    assert {(vip.address.version, tunnels[vip.pool]) for vip in fleet.vips} == {
+        (4, 4),
+        (4, 6),
+        (6, 4),
+        (6, 6),
+    }
 
 
 def test_a_backend_can_read_its_settings() -> None:

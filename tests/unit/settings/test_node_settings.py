@@ -56,6 +56,20 @@ def test_the_tunnels_may_begin_at_an_address_of_each_family(
     assert [str(one) for one in load(NodeSettings, file).address] == ["10.0.1.9"]
 
 
+def test_sessions_may_be_opened_from_an_address_of_each_family(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(tmp_path)
+    for value, wanted in (
+        ("10.0.1.9", ["10.0.1.9"]),
+        ('["10.0.1.9", "2001:db8:1::9"]', ["10.0.1.9", "2001:db8:1::9"]),
+    ):
+        monkeypatch.setenv("EVENKEEL_BGP__LOCAL_ADDRESS", value)
+        bgp = load(NodeSettings, file).bgp
+        assert bgp is not None
+        assert [str(address) for address in bgp.local_address] == wanted
+
+
 def test_one_listening_address_needs_no_list(tmp_path: Path) -> None:
     assert load(NodeSettings, written(tmp_path, rpc={"listen": "127.0.0.1:7777"})).rpc.listen == (
         "127.0.0.1:7777",
