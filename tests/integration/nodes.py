@@ -47,8 +47,8 @@ class NodeMachine:
     def log(self) -> str:
         return (self.directory / "log").read_text()
 
-    def start(self) -> None:
-        """Run the daemon until `stop`; returns once it answers."""
+    def start(self, **changes: object) -> None:
+        """Run the daemon until `stop`, with other settings where `changes` says so; returns once it answers."""
         settings = {
             "name": "n1",
             "fleet": FLEET,
@@ -59,6 +59,7 @@ class NodeMachine:
             "metrics": {"listen": METRICS},
             "state_dir": str(self.directory / "state"),
             "run_dir": str(self.directory / "run"),
+            **changes,
         }
         (self.directory / "lbnode.yaml").write_text(yaml.safe_dump(settings))
         lbnode = str(Path(sys.executable).with_name("lbnode"))

@@ -37,7 +37,9 @@ MACS = ("02:00:00:00:0a:01", "02:00:00:00:0b:01")
 PASS = Path(__file__).resolve().parents[2] / "lbnode" / "bpf" / "build" / "pass.bpf.o"
 
 VIP, PORT = "192.0.2.10", 7000
-ETH_P_ALL, GRE, GRE_HEADERS, UDP_HEADERS = 3, 47, 24, 28
+ETH_P_ALL, GRE, PROTOCOL = 3, 47, {b"\x08\x00": 14 + 9, b"\x86\xdd": 14 + 6}
+NUMBER = {b"\x08\x00": 14 + 24 + 28, b"\x86\xdd": 14 + 44 + 28}
+"""Where a frame has its protocol, and the number behind outer header, GRE, inner header and UDP, by its type."""
 
 
 @dataclass(slots=True)
@@ -252,9 +254,10 @@ class Arrivals:
 
     def take(self, frame: bytes) -> None:
         """Look at one frame."""
-        if frame[12:14] != b"\x08\x00" or frame[14 + 9] != GRE:
+        kind = frame[12:14]
+        if kind not in PROTOCOL or frame[PROTOCOL[kind]] != GRE:
             return
-        (number,) = struct.unpack_from("!I", frame, 14 + GRE_HEADERS + UDP_HEADERS)
+        (number,) = struct.unpack_from("!I", frame, NUMBER[kind])
         self.to[number] = frame[:6].hex(":")
 
 
@@ -313,16 +316,18 @@ def node(tmp_path: Path) -> Iterator[NodeMachine]:
         yield stack.enter_context(node_machine(tmp_path))
 
 
-def test_a_gateway_whose_mac_changes_under_load_costs_no_packet(node: NodeMachine) -> None:
-    backend = {"name": "b1", "address": str(BEHIND[4][0]), "agent": False}
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_gateway_whose_mac_changes_under_load_costs_no_packet(node: NodeMachine, family: int) -> None:
+    backend = {"name": "b1", "address": str(BEHIND[family][0]), "agent": False}
+    pool = {"name": WEB, "backends": ["b1"], "tunnel": f"ipv{family}", "table_size": 251, "health": "off"}
     fleet = {
         "fleet": "demo",
         "backends": [backend],
-        "pools": [{"name": WEB, "backends": ["b1"], "table_size": 251, "health": "off"}],
+        "pools": [pool],
         "vips": [{"address": VIP, "port": PORT, "protocol": "udp", "pool": WEB}],
     }
     with hub_of(node.cable) as gateways, arriving(gateways.hub) as arrivals:
-        node.start()
+        node.start(address=["10.0.0.2", "fd00::2"])
         node.apply(fleet)
         eventually("epoch 1 is in use", lambda: node.status().agree and node.pool().current == 1)
         ip("-n", node.cable.far, "route", "add", f"{VIP}/32", "via", "10.0.0.2")
