@@ -19,8 +19,8 @@ from lbnode.model.ids import EpochNumber, PoolName
 from lbnode.model.members import Late
 from lbnode.model.view import FleetView
 
-PUNCTUAL_S = 10.0
-"""A node that goes over to an epoch within this time of its creation was not late."""
+PUNCTUAL_S = 3.0
+"""A node that goes over to an epoch within this time of its creation was not late; the leader waits 2 s for agents."""
 
 PATIENCE_WINDOWS = 4
 """A member that is gone keeps windows open for so many times their length: a machine that is gone for good and was

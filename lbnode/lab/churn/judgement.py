@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from lbnode.lab.churn.evidence import Place, owned_by, places_of
 from lbnode.lab.churn.flow import Ended, Outcome
-from lbnode.lab.churn.sightings import Sightings
+from lbnode.lab.churn.sightings import OTHER_TABLE, Sightings
 
 TOLD_WITHIN_S = 1.0
 TOLD = frozenset({Outcome.RESET, Outcome.CLOSED})
@@ -89,6 +89,15 @@ def has_outlived(broken: Broken, holder: int, window_s: float) -> bool:
             owning.discard(place.node)
         lost_at = None if owning else place.at if lost_at is None else lost_at
     return lost_at is not None and broken.flow.ended_at >= lost_at + window_s
+
+
+def is_unlisted(broken: Broken, holder: int) -> bool:
+    """True when a node's local view had given the flow to its backend `holder`, and no epoch of the fleet has that
+    backend in the bucket's list: docs/affinity.md says that such a flow does not outlive the local view.
+    """
+    is_local = any(place.epoch > OTHER_TABLE and place.backends[:1] == (holder,) for place in broken.places)
+    is_listed = any(place.epoch < OTHER_TABLE and holder in place.backends for place in broken.places)
+    return is_local and not is_listed
 
 
 def _latest(flow: Ended, cause: FailedBackend) -> float:

@@ -17,7 +17,7 @@ from lbnode.lab.churn import evidence
 from lbnode.lab.churn.crowd import Look, Order
 from lbnode.lab.churn.crowd_process import CrowdProcess
 from lbnode.lab.churn.entry import add_vip, choose_ports, is_served
-from lbnode.lab.churn.judgement import Broken, FailedBackend, has_outlived, judge
+from lbnode.lab.churn.judgement import Broken, FailedBackend, has_outlived, is_unlisted, judge
 from lbnode.lab.churn.life import LONGEST_S
 from lbnode.lab.churn.memory import Memory
 from lbnode.lab.churn.sightings import Sightings
@@ -198,7 +198,6 @@ class _Outage:
         sightings = self._watch.save(scene.lab.directory("") / "outage.npz")
         ended = scene.crowd.ended()
         judgement = judge(ended, buckets, self._failed(sightings), sightings)
-        broken, outlived = self._sort(judgement.broken)
         shares = evidence.shares(sightings.packets)
         return OutageReport(
             scope=order.scope,
@@ -208,8 +207,7 @@ class _Outage:
             lasted=sum(flow.opened_at < self._cut_at and flow.ended_at > returned_at for flow in ended),
             exchanges=sum(flow.exchanges for flow in ended),
             longest_wait_s=max((flow.longest_wait_s for flow in ended), default=0.0),
-            broken=broken,
-            outlived=outlived,
+            **self._sort(judgement.broken),
             victims=judgement.victims,
             refused=judgement.refused,
             acts=tuple(self._acts),
@@ -221,14 +219,16 @@ class _Outage:
             usage=usage,
         )
 
-    def _sort(self, broken: Sequence[Broken]) -> tuple[tuple[Broken, ...], tuple[Broken, ...]]:
-        """Tell the flows that had a promise from those whose window was over."""
-        window_s = self._order.window_s
-        late = [has_outlived(each, self._memory.id_of(each.flow.server), window_s) for each in broken]
-        sorted_out = list(zip(broken, late, strict=True))
-        return tuple(b for b, is_late in sorted_out if not is_late), tuple(
-            b for b, is_late in sorted_out if is_late
-        )
+    def _sort(self, broken: Sequence[Broken]) -> dict[str, tuple[Broken, ...]]:
+        """Tell the flows that had a promise (`broken`) from those whose window was over or that were never listed."""
+        found: dict[str, list[Broken]] = {"broken": [], "outlived": [], "unlisted": []}
+        for each in broken:
+            holder = self._memory.id_of(each.flow.server)
+            if has_outlived(each, holder, self._order.window_s):
+                found["outlived"].append(each)
+            else:
+                found["unlisted" if is_unlisted(each, holder) else "broken"].append(each)
+        return {why: tuple(flows) for why, flows in found.items()}
 
     def _failed(self, sightings: Sightings) -> list[FailedBackend]:
         found = []

@@ -50,11 +50,13 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class OutageReport:
-    """Everything. `lasted` are the flows that lived through the whole cut; `outlived` broke after their bucket's window
-    had ended, which nobody promised otherwise; `untrue` is what a status said that was
-    not so, and how often; `cut_off_share` the part of all packets that nodes carried which were cut off.
+    """Everything. `lasted` are the flows that lived through the whole cut.
 
-    `usage`: of each daemon that was not restarted, soon after the cut and at its end.
+    Nobody promised otherwise of those that broke after their bucket's window had ended (`outlived`), or that a local
+    view had opened where no epoch of the fleet has them (`unlisted`).
+
+    `untrue` is what a status said that was not so, and how often; `cut_off_share` the part of all packets that nodes
+    carried which were cut off. `usage`: of each daemon that was not restarted, soon after the cut and at its end.
     """
 
     scope: Scope
@@ -66,6 +68,7 @@ class OutageReport:
     longest_wait_s: float
     broken: tuple[Broken, ...]
     outlived: tuple[Broken, ...]
+    unlisted: tuple[Broken, ...]
     victims: int
     refused: int
     acts: tuple[ActReport, ...]
@@ -120,6 +123,7 @@ class OutageReport:
                 "broken": len(self.broken),
                 "reasons": self.reasons,
                 "outlived_window": len(self.outlived),
+                "unlisted": len(self.unlisted),
                 "victims": self.victims,
                 "refused_by_failing": self.refused,
                 "agreed_after_s": round(self.agreed_after_s, 2),
@@ -131,6 +135,7 @@ class OutageReport:
                 "usage": {name: [_usage(each) for each in pair] for name, pair in self.usage.items()},
                 "broken_flows": [_flow(each) for each in self.broken],
                 "outlived_flows": [_flow(each) for each in self.outlived],
+                "unlisted_flows": [_flow(each) for each in self.unlisted],
             }
         )
 

@@ -68,9 +68,12 @@ def closing_lines(report: OutageReport) -> Iterator[str]:
     """The drill in a few sentences."""
     yield (
         f"cut off for {report.cut_s:g} s: {report.scope}; {report.flows} connections, {report.lasted} of them longer "
-        f"than that, {report.exchanges} exchanges: {len(report.broken)} broken, {len(report.outlived)} that had "
-        f"outlived their window, {report.victims} victims of the dead backend, {report.refused} turned away by it, "
-        f"longest wait {report.longest_wait_s:.1f} s"
+        f"than that, {report.exchanges} exchanges, longest wait {report.longest_wait_s:.1f} s"
+    )
+    yield (
+        f"{len(report.broken)} broken; {report.victims} victims of the dead backend, {report.refused} turned away by "
+        f"it; without a promise: {len(report.outlived)} outlived their window, {len(report.unlisted)} were opened "
+        "where only a local view had them"
     )
     yield f"all agreed {report.agreed_after_s:.1f} s after the return; asked {report.looks} times meanwhile"
     for said, count in sorted(report.untrue.items()):

@@ -1,6 +1,6 @@
 """What happens while the store is away, in which order, and how one sees that it has happened.
 
-    cut ── a node, then an agent restarts ── a change ── a backend dies ── (a node restarts) ── return ── it recovers
+    cut ── a change ── a node, then an agent restarts ── a backend dies ── (a node restarts) ── return ── it recovers
 
 Each act begins at its part of the cut. With Scope.ONE the fleet goes on without those who are cut off: the change is
 made, and its window, although over, stays open for their sake. With Scope.ALL there is nobody to lead: the change is
@@ -68,14 +68,14 @@ def while_away(scene: Scene, played: Cast, scope: Scope) -> Iterator[Act]:
     """Yield what happens from the cut until just before the return."""
     first, last = played.nodes[0], played.nodes[-1]
     yield Act("cut", 0.0, lambda: cut(scene, played, scope), scene.is_local)
+    if scope is Scope.ONE:
+        yield from _change_elsewhere(scene, played, 0.05)
     yield _restart_node(scene, first, 0.15)
     yield _restart_agent(scene, played.agent, 0.25)
     for node in played.nodes:
         yield Act(
             f"ask {node.name} for a change: refused", 0.35, lambda: None, partial(_refuses, scene, node.name)
         )
-    if scope is Scope.ONE:
-        yield from _change_elsewhere(scene, played, 0.4)
     yield Act(
         f"{played.dying.name} dies",
         0.55,

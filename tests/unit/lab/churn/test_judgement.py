@@ -9,9 +9,9 @@ import pytest
 
 from lbnode.lab.churn.evidence import Place
 from lbnode.lab.churn.flow import Ended, Outcome
-from lbnode.lab.churn.judgement import Broken, FailedBackend, Judgement, has_outlived, judge
+from lbnode.lab.churn.judgement import Broken, FailedBackend, Judgement, has_outlived, is_unlisted, judge
 from lbnode.lab.churn.life import FlowKind
-from lbnode.lab.churn.sightings import Sightings, Switch
+from lbnode.lab.churn.sightings import OTHER_TABLE, Sightings, Switch
 
 PORT, BUCKET = 20000, 3
 FAILED_AT, LEFT_AT = 100.0, 102.0
@@ -108,3 +108,11 @@ def test_a_window_begins_when_the_last_node_has_left_the_backend() -> None:
     assert not has_outlived(broken(140.0, BEFORE, alone, AFTER), 2, 10.0)
     assert not has_outlived(broken(159.0, BEFORE, alone, AFTER, back), 2, 10.0)
     assert has_outlived(broken(160.0, BEFORE, alone, AFTER, back), 2, 10.0)
+
+
+def test_a_flow_that_only_a_local_view_had_given_to_its_backend_is_promised_nothing() -> None:
+    local = Place(80.0, "n1", OTHER_TABLE + 1, (4, 2, 0))
+
+    assert is_unlisted(broken(109.0, local, AFTER), 4)
+    assert not is_unlisted(broken(109.0, BEFORE, AFTER), 4)
+    assert not is_unlisted(broken(109.0, local, Place(90.0, "n2", 2, (3, 4, 0))), 4)

@@ -20,6 +20,7 @@ HELD = OutageReport(
     longest_wait_s=0.5,
     broken=(),
     outlived=(RESET,),
+    unlisted=(),
     victims=9,
     refused=1,
     acts=(ActReport("cut", 0.0, 4.0), ActReport("return", 30.0, 1.5)),
