@@ -70,8 +70,12 @@ class Access:
         return [ACL(permissions, Id(DIGEST, name)) for name, permissions in self._allowed(path).items()]
 
     def ancestors_acl(self) -> list[ACL]:
-        """Return what a znode above the root is made with: other fleets may have their roots beside this one."""
-        anyone = ACL(Permissions.READ | Permissions.CREATE, Id("world", "anyone"))
+        """Return what a znode above the root is made with.
+
+        Other fleets may make their roots beside this one, and delete them: a root with anything in it cannot be.
+        """
+        permissions = Permissions.READ | Permissions.CREATE | Permissions.DELETE
+        anyone = ACL(permissions, Id("world", "anyone"))
         return [ACL(Permissions.ALL, Id(DIGEST, self._id_of(Party.NODES))), anyone]
 
     def complaint(self, path: str, found: Iterable[ACL]) -> str:

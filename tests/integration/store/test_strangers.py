@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 import structlog
 from kazoo.client import KazooClient
-from kazoo.exceptions import NoAuthError
+from kazoo.exceptions import NoAuthError, NotEmptyError
 from kazoo.security import ACL, OPEN_ACL_UNSAFE, make_digest_acl
 
 from lbnode.store.access import Party
@@ -124,6 +124,8 @@ async def test_every_znode_is_closed_to_everybody_else(
                 attempt(path)
     with pytest.raises(NoAuthError):
         stranger.delete(f"/{nodes.root}/{EPOCH}")
+    with pytest.raises(NotEmptyError):
+        stranger.delete(f"/{nodes.root}")
 
 
 async def test_a_backend_says_what_agents_say_and_nothing_else(
