@@ -184,8 +184,7 @@ class Host:
             program.close()
 
     def _set_sysctls(self) -> None:
-        own_filter = f"net/ipv4/conf/{self._settings.interface}/rp_filter"
-        wanted = {**SYSCTLS, own_filter: "0"}
+        own_filter, wanted = own_rp_filter(self._settings.interface), wanted_sysctls(self._settings.interface)
         now = {name: sysctls.read(name) for name in wanted}
         known = self._changes.sysctls
         changing = {name: now[name] for name in wanted if now[name] != wanted[name] and name not in known}
@@ -213,6 +212,16 @@ def check_ipv6(*interfaces: str) -> None:
         if sysctls.read(name) != "0":
             remedy = f"sysctl -w {name.replace('/', '.')}=0 (in a container: from outside)"
             raise NetdevError(f"{interface}: IPv6 is off; {remedy}")
+
+
+def own_rp_filter(interface: str) -> str:
+    """Return the name of the interface's own filter; the larger of it and of "all" counts."""
+    return f"net/ipv4/conf/{interface}/rp_filter"
+
+
+def wanted_sysctls(interface: str) -> dict[str, str]:
+    """Return the kernel settings of a backend that takes GRE on `interface`."""
+    return {**SYSCTLS, own_rp_filter(interface): "0"}
 
 
 async def undo(settings: BackendSettings, netlink: Netlink) -> HostChanges:

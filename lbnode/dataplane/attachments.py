@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from lbnode.dataplane.errors import AttachError
+from lbnode.dataplane.errors import AttachError, RightsError
 from lbnode.dataplane.libbpf import Program, XdpLink, XdpMode, xdp_mode
 from lbnode.dataplane.pins import Pins
 from lbnode.dataplane.values import Attachment
@@ -26,10 +26,17 @@ class Attachments:
         """Let every adopted link run this process's program; returns the interfaces where it was another one."""
         replaced = []
         for ifindex, link in self._links.items():
-            if link.program_tag != self._program.tag:
+            if not self._is_ours(link):
                 link.update(self._program)
                 replaced.append(ifindex)
         return replaced
+
+    def _is_ours(self, link: XdpLink) -> bool:
+        """Whether the link runs our program: not known without CAP_SYS_ADMIN, and replacing it costs no packet."""
+        try:
+            return link.program_tag == self._program.tag
+        except RightsError:
+            return False
 
     def attach(self, name: str, mode: str) -> Attachment:
         """Put the program on the interface `name`; "auto" tries native first. Attached already: stays as it is.

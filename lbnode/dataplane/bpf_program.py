@@ -127,14 +127,18 @@ class XdpLink:
     @property
     def program_tag(self) -> str:
         """The tag of the program that the link runs now."""
-        fd = int(abi.library().bpf_prog_get_fd_by_id(self.program_id))
-        if fd < 0:
-            raise from_errno(DataPlaneError, f"open program {self.program_id}", ctypes.get_errno())
-        running = Program(fd, "running")
+        running = self.running()
         try:
             return running.tag
         finally:
             running.close()
+
+    def running(self) -> Program:
+        """Open the program that the link runs now."""
+        fd = int(abi.library().bpf_prog_get_fd_by_id(self.program_id))
+        if fd < 0:
+            raise from_errno(DataPlaneError, f"open program {self.program_id}", ctypes.get_errno())
+        return Program(fd, "running")
 
     def update(self, program: Program) -> None:
         """Let the link run `program` from the next packet on; no packet is lost."""

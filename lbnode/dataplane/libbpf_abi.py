@@ -173,6 +173,9 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_xdp_query": (c_int, (c_int, c_int, c_void_p)),
     "bpf_xdp_detach": (c_int, (c_int, c_uint32, c_void_p)),
     "libbpf_num_possible_cpus": (c_int, ()),
+    "libbpf_probe_bpf_prog_type": (c_int, (c_int, c_void_p)),
+    "libbpf_probe_bpf_map_type": (c_int, (c_int, c_void_p)),
+    "libbpf_probe_bpf_helper": (c_int, (c_int, c_int, c_void_p)),
     "libbpf_set_print": (c_void_p, (c_void_p,)),
 }
 

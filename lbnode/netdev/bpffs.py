@@ -11,6 +11,7 @@ from lbnode.netdev.errors import NetdevError
 
 BPF_FS_MAGIC = 0xCAFE4A11
 MNT_DETACH = 2
+FILE_SYSTEMS = Path("/proc/filesystems")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -41,6 +42,11 @@ def unmount(directory: Path) -> bool:
     if _libc.umount2(os.fsencode(directory), MNT_DETACH) != 0:
         raise _failure("unmount bpffs from", directory, "needs CAP_SYS_ADMIN")
     return True
+
+
+def is_known() -> bool:
+    """True when the kernel has BPF file systems at all."""
+    return any(line.split()[-1] == "bpf" for line in FILE_SYSTEMS.read_text().splitlines())
 
 
 def is_mounted(directory: Path) -> bool:

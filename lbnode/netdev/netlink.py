@@ -50,6 +50,14 @@ class Netlink:
         except NetlinkError as error:
             raise translate(what, error) from error
 
+    async def namespace_number(self, descriptor: int) -> int | None:
+        """Return the number by which this namespace knows the open one, None when it does not (or may not ask)."""
+        try:
+            answer = await self._route.get_netnsid(fd=descriptor)
+        except NetlinkError:
+            return None
+        return answer["nsid"] if answer else None
+
     async def dump(self, what: str, method: str, *words: Any, **spec: Any) -> list[Message]:
         """Return every object of a table, asked anew when the table changed half-way."""
         for _ in range(DUMP_ATTEMPTS):

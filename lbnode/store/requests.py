@@ -44,6 +44,18 @@ class Requests:
         )
         self._note(path, Entry(value, 0))
 
+    async def made_at(self, path: str) -> float:
+        """Make a record that ends with the session, and return when, by the servers' wall clock (seconds)."""
+        where = self.absolute(path)
+        _, status = await self._ask(
+            "create",
+            path,
+            lambda: self._client.create_async(
+                where, b"-", acl=self._acl(path), ephemeral=True, makepath=True, include_data=True
+            ),
+        )
+        return float(status.ctime) / 1000
+
     async def set(self, path: str, value: bytes, version: int) -> int:
         """Replace a record, whatever its version if that is -1. Raises MissingError, ConflictError."""
         where = self.absolute(path)

@@ -30,6 +30,7 @@ from lbnode.store.tree import (
     ExistsError,
     MissingError,
     Session,
+    StoreError,
     check_path,
     check_value,
     left_out,
@@ -44,6 +45,8 @@ COMPLAIN_AFTER_S = 2.0
 COMPLAIN_AGAIN_S = 60.0
 STOP_PATIENCE_S = 5.0
 CATCH_UP_S = 0.5
+CLOCK = "reports/clock"
+"""Where `now` makes a record for a moment: nodes and agents may write there, and no reader minds it."""
 
 FORGET_AFTER_SESSIONS = 2
 """After so many session timeouts without contact the client no longer asks for a server that has seen all it has."""
@@ -302,6 +305,15 @@ class ZooKeeperTree:
     async def catch_up(self) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._mirror.catch_up(), CATCH_UP_S)
+
+    async def now(self) -> float:
+        """Return the servers' wall clock, in seconds: a record is made for it, and taken away."""
+        path = f"{CLOCK}-{self._requests.session or 0:x}"
+        try:
+            return await self._requests.made_at(path)
+        finally:
+            with contextlib.suppress(StoreError):
+                await self._requests.delete(path, -1)
 
     # -- writing
 

@@ -89,6 +89,10 @@ class Member:
         assert found is not None
         return found
 
+    def unload(self) -> None:
+        """Undo all that the agent did; it must not run."""
+        subprocess.run(self._command("unload"), capture_output=True, timeout=30, check=True)
+
     def counted(self, outcome: str) -> int:
         """Packets with that outcome since the maps were made."""
         return self.snapshot().counters[outcome].packets
@@ -172,16 +176,16 @@ def segment(directory: Path, count: int) -> Iterator[Segment]:
     with ExitStack() as stack:
         tag = f"eks{os.getpid()}"
         far, hub = f"{tag}f", f"{tag}h"
-        members = [Member(n, f"{tag}b{n}", _folder(directory / f"b{n}"), stack) for n in range(1, count + 1)]
+        members = [Member(n, f"{tag}b{n}", folder(directory / f"b{n}"), stack) for n in range(1, count + 1)]
         for namespace in (far, hub, *(member.namespace for member in members)):
             ip("netns", "add", namespace)
             stack.callback(ip, "netns", "del", namespace)
             ip("-n", namespace, "link", "set", "lo", "up")
         ip("-n", hub, "link", "add", "br0", "type", "bridge")
         ip("-n", hub, "link", "set", "br0", "mtu", "1600", "up")
-        _plug(hub, far, NODE)
+        plug(hub, far, NODE)
         for member in members:
-            _plug(hub, member.namespace, member.address)
+            plug(hub, member.namespace, member.address)
             stack.callback(bpffs.unmount, member.directory / "run" / "bpf")
             ip("-n", member.namespace, "route", "add", f"{CLIENT}/32", "via", str(NODE))
             stack.enter_context(serving(member))
@@ -189,12 +193,12 @@ def segment(directory: Path, count: int) -> Iterator[Segment]:
         yield Segment(far, members, sender)
 
 
-def _folder(path: Path) -> Path:
+def folder(path: Path) -> Path:
     path.mkdir()
     return path
 
 
-def _plug(hub: str, namespace: str, address: IPv4Address) -> None:
+def plug(hub: str, namespace: str, address: IPv4Address) -> None:
     """A cable to the bridge; its far end has an XDP program, because a backend may answer with XDP_TX."""
     port = f"p{int(address) & 0xFF}"
     end = ["type", "veth", "peer", "name", "eth0", "netns", namespace, "mtu", "1600"]

@@ -1,0 +1,90 @@
+"""`lbctl doctor`: what is wrong with this machine, or with the fleet, and what mends it."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lbnode.backend.settings import BackendSettings
+from lbnode.cli import backend, node
+from lbnode.cli.ctl_session import BAD_INPUT, FAILED, fail, make_console
+from lbnode.cli.render_doctor import print_examinations
+from lbnode.doctor.backend import examine_backend
+from lbnode.doctor.findings import Examination, is_healthy
+from lbnode.doctor.node import examine_node
+from lbnode.settings.node import NodeSettings
+from lbnode.settings.source import BadSettingsError, load
+
+
+class Role(Enum):
+    """What the doctor looks at."""
+
+    NODE = "node"
+    BACKEND = "backend"
+
+
+def doctor(
+    role: Annotated[
+        Role | None, typer.Option("--role", help="What this machine is; left out: what it has settings for.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", "-c", envvar="EVENKEEL_CONFIG", help="Its settings; left out: those in /etc/evenkeel."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Examine this machine: everything that a node or a backend needs, tried for real.
+
+    Each finding says what is wrong, why it matters, and the command that mends it. Nothing is changed. Run it as
+    root: what needs rights cannot be looked at without.
+
+    \b
+    Examples:
+      sudo lbctl doctor
+      sudo lbctl doctor --role backend --config /etc/evenkeel/lbbackend.yaml
+      sudo lbctl doctor --json | jq '.examinations[].findings[] | select(.grade == "failure")'
+
+    Exit status: 0 nothing is broken · 1 something is · 2 wrong usage or bad settings
+    """
+    role = role or _role_of(config)
+    config = config or DEFAULTS[role]
+    try:
+        subject, found = _examine(role, config)
+    except BadSettingsError as error:
+        raise fail(str(error), code=BAD_INPUT) from error
+    print_examinations(make_console(), subject, found, as_json=as_json)
+    if not is_healthy(found):
+        raise typer.Exit(FAILED)
+
+
+DEFAULTS = {Role.NODE: node.DEFAULT_CONFIG, Role.BACKEND: backend.DEFAULT_CONFIG}
+
+
+def _role_of(config: Path | None) -> Role:
+    """What this machine is, by the settings that it has."""
+    if config is not None:
+        raise fail(
+            "--config without --role", "say what this machine is: --role node or --role backend", BAD_INPUT
+        )
+    for role, path in DEFAULTS.items():
+        if path.exists():
+            return role
+    paths = ", ".join(str(path) for path in DEFAULTS.values())
+    raise fail(
+        f"nothing to examine: there is none of {paths}", "name the settings: --role, --config", BAD_INPUT
+    )
+
+
+def _examine(role: Role, config: Path) -> tuple[str, tuple[Examination, ...]]:
+    """Return what was examined, and what was found."""
+    if role is Role.NODE:
+        settings = load(NodeSettings, config)
+        return f"node {settings.name}", asyncio.run(examine_node(settings))
+    agent = load(BackendSettings, config)
+    return f"backend {agent.name}", asyncio.run(examine_backend(agent))

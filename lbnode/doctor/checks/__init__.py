@@ -1,0 +1,1 @@
+"""Pure functions: facts in, examinations out. One module a place where things go wrong."""

@@ -1,0 +1,112 @@
+"""The doctor in a fleet that carries traffic: every machine is well, and then one thing after the other is not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from lbnode.model.ids import BackendName
+from lbnode.model.requests import WeighBackend
+from tests.integration.agents import VIP, serving
+from tests.integration.cable import eventually, ip
+from tests.integration.doctor.bedside import lbctl_doctor
+from tests.integration.doctor.ward import Ward, ward
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
+    with ward(tmp_path_factory.mktemp("ward")) as made:
+        yield made
+
+
+@contextmanager
+def standing_still(pid: int) -> Iterator[None]:
+    """A daemon that hangs."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_every_machine_of_a_fleet_in_service_is_well(fleet: Ward) -> None:
+    for report in (fleet.examine_node(), fleet.examine_backend("b2"), fleet.examine_backend("b3")):
+        assert [each for each in report.document["examinations"] if each["findings"]] == []
+
+
+def test_the_command_says_so_too_and_has_a_status(fleet: Ward) -> None:
+    report, status = lbctl_doctor(fleet.node.cable.near, "node", fleet.node.directory / "lbnode.yaml")
+    assert (status, report.document["healthy"]) == (0, True)
+    assert report.document["subject"] == "node n1"
+
+
+def test_a_service_that_ended_is_found_from_both_ends(fleet: Ward) -> None:
+    fleet.services["b2"].close()
+    found = fleet.examine_node().finding("probes", "to backend b2: refused")
+    assert found["grade"] == "failure"
+    assert fleet.examine_node().findings("probes") == [found]
+    assert "nobody listens" in fleet.examine_backend("b2").finding("services", str(VIP))["what"]
+    fleet.services["b2"].enter_context(serving(fleet.backends["b2"]))
+    assert fleet.examine_node().findings("probes") == []
+
+
+def test_a_backend_that_swallows_what_it_gets_is_found(fleet: Ward) -> None:
+    hub_port = f"p{int(fleet.backends['b2'].address) & 0xFF}"
+    ip("-n", fleet.hub, "link", "set", hub_port, "down")
+    report = fleet.examine_node()
+    ip("-n", fleet.hub, "link", "set", hub_port, "up")
+    assert "a SYN through the tunnel is not answered" in report.finding("probes", "to backend b2")["what"]
+    assert [each["subject"] for each in report.findings("paths")] == ["backend b2 (10.0.0.3)"]
+
+
+def test_an_agent_that_hangs_is_behind_the_fleet(fleet: Ward) -> None:
+    with standing_still(fleet.agents["b2"].pid):
+        before = fleet.node.pool().current
+        with fleet.node.client() as client:
+            client.weigh_backend(WeighBackend(BackendName("b3"), 2))
+        eventually("the change is current", lambda: fleet.node.pool().current != before)
+        found = fleet.examine_backend("b2").finding("tables", "table of pool web")
+        ip("-n", fleet.backends["b2"].namespace, "addr", "del", f"{VIP}/32", "dev", "lo")
+        lost = fleet.examine_backend("b2").finding("services", "its address is not on lo")
+    assert f"is at epoch {before}" in found["what"]
+    assert lost["grade"] == "failure"
+    eventually("it has caught up", lambda: not fleet.examine_backend("b2").findings("services"))
+    assert fleet.examine_backend("b2").findings("tables") == []
+
+
+def test_a_clamp_that_somebody_removed_is_found(fleet: Ward) -> None:
+    remove = [
+        "ip",
+        "netns",
+        "exec",
+        fleet.backends["b3"].namespace,
+        "tc",
+        "qdisc",
+        "del",
+        "dev",
+        "eth0",
+        "clsact",
+    ]
+    subprocess.run(remove, check=True, timeout=20)
+    assert fleet.examine_backend("b3").finding("services", "the MSS clamp")["grade"] == "failure"
+
+
+def test_a_dead_daemon_is_found_while_its_packets_go_on(fleet: Ward) -> None:
+    fleet.node.stop()
+    report = fleet.examine_node()
+    assert report.finding("daemon", "lbnode: does not run")["mend"] == "systemctl start lbnode"
+    assert report.findings("probes") == []
+
+
+def test_a_backend_that_was_unloaded_takes_nothing(fleet: Ward) -> None:
+    fleet.agents["b3"].kill()
+    fleet.agents["b3"].wait()
+    fleet.backends["b3"].unload()
+    found = fleet.examine_backend("b3").finding("services", "nothing takes packets out of the tunnels")
+    assert found["grade"] == "failure"
+    assert fleet.examine_node().finding("probes", "to backend b3")["grade"] == "failure"
