@@ -12,12 +12,12 @@ C_SOURCES = $(shell git ls-files '*.c' '*.h')
 # stock kernel · for the tests of the images
 PACKAGES_BUILD := python3 python3-venv gcc libc6-dev make git clang-16 llvm-16 clang-format-16 libbpf-dev linux-libc-dev
 PACKAGES_RUN := libbpf1 iproute2 util-linux
-PACKAGES_LAB := bird2 zookeeper default-jre-headless ethtool curl procps tcpdump
+PACKAGES_LAB := bird2 zookeeper default-jre-headless ethtool curl procps tcpdump systemd
 PACKAGES_INTEROP := qemu-system-x86 busybox-static cpio kmod
 PACKAGES_COMPOSE := docker.io docker-compose debootstrap nftables
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test unit compose interop lint format bench fuzz fuzz-faults pictures drill lock clean
+.PHONY: help setup build wheel demo test unit compose interop lint format bench fuzz fuzz-faults pictures drill settings lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ $(VENV)/.ready: $(VENV)/.packages pyproject.toml constraints.txt
 
 build: $(VENV)/.ready ## compile the eBPF objects, the table builder and the gRPC code (what is stale)
 	@$(BIN)/python hatch_build.py
+
+wheel: setup ## a wheel, which needs no compiler where it is installed, and a source distribution: dist/
+	@$(BIN)/python -m hatchling build -d dist
 
 demo: setup ## the main job on this machine: 3 nodes, 4 backends, 500 connections, and nodes that come and go
 	@$(BIN)/python -m lbnode.lab.demo
@@ -86,6 +89,9 @@ pictures: setup ## draw the pictures of docs/affinity.md anew (minutes)
 
 drill: setup ## the churn drill: 2,000 connections while everything comes, goes, fails and is replaced (minutes)
 	@$(BIN)/lbctl lab drill churn --flows 2000 --events 60 --seed 1
+
+settings: setup ## write docs/settings.md and docs/schema anew from the settings' models
+	@$(BIN)/python -m lbnode.cli.reference docs
 
 lock: setup ## write constraints.txt anew from what is installed
 	@deploy/lock-versions $(BIN)/pip > constraints.txt.new && mv constraints.txt.new constraints.txt

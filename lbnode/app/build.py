@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from lbnode.daemon.credentials import Credentials
 from lbnode.daemon.hops import NextHops
 from lbnode.daemon.lock import locked
 from lbnode.daemon.memory import Memory
+from lbnode.daemon.rights import keep_from_children
+from lbnode.daemon.service import ServiceManager
 from lbnode.daemon.tree import make_tree, read_access, root_of, transport_of
 from lbnode.dataplane.node import NodeDataPlane
 from lbnode.dataplane.node import unload as unload_plane
@@ -41,6 +44,7 @@ COMMAND = "lbnode"
 async def run(settings: NodeSettings) -> None:
     """Run a node until SIGTERM or SIGINT. Its program, tables and pins stay in the kernel."""
     credentials, access = check(settings)
+    keep_from_children()
     with locked(settings.run_dir, COMMAND):
         await _run(settings, credentials, access)
 
@@ -85,6 +89,7 @@ async def _run(settings: NodeSettings, credentials: Credentials | None, access: 
                 announcer=Announcer(make_speaker(settings, dirty.set)),
                 xdp={settings.interface: str(attached)},
                 dirty=dirty,
+                manager=ServiceManager.of(os.environ),
             )
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):

@@ -32,6 +32,7 @@ from lbnode.daemon.credentials import Credentials
 from lbnode.daemon.hops import NextHops
 from lbnode.daemon.memory import Memory
 from lbnode.daemon.release import RELEASE
+from lbnode.daemon.service import ServiceManager
 from lbnode.daemon.waiting import wait_at_most
 from lbnode.dataplane.node import NodeDataPlane
 from lbnode.metrics.exporter import Exporter
@@ -55,6 +56,9 @@ TICK_S = 1.0
 STOP_S = 8.0
 """How long a stop waits for the traffic to go elsewhere after the routes are withdrawn."""
 
+STOPPED_S = STOP_S + 10.0
+"""How long a stop may take altogether: sessions, copies and sockets are closed too."""
+
 
 class NodeDaemon:
     """One node. Built by `lbnode.app.build`; `run` ends after `stop` was called and traffic has gone.
@@ -73,8 +77,10 @@ class NodeDaemon:
         announcer: Announcer,
         xdp: dict[str, str],
         dirty: asyncio.Event,
+        manager: ServiceManager,
     ) -> None:
         self._settings = settings
+        self._manager = manager
         self._name = NodeName(settings.name)
         self._interface = interface
         self._memory = memory
@@ -102,6 +108,7 @@ class NodeDaemon:
 
     def stop(self) -> None:
         """Leave in good order: withdraw first, wait for the traffic to go, then end `run`."""
+        self._manager.stopping(STOPPED_S)
         self._stopping = True
         self._dirty.set()
 
@@ -150,6 +157,7 @@ class NodeDaemon:
             wake_at = await self._reconcile()
         except StoreError as error:
             log.error("store", error=str(error))
+        self._manager.alive()
         if self._presence.phase is Phase.DRAINED and self._stopping:
             return True
         if self._stopping and self._presence.stopping_s(time.monotonic()) > STOP_S:

@@ -29,6 +29,7 @@ from lbnode.backend.plan import (
 from lbnode.backend.settings import BackendSettings
 from lbnode.backend.watch import Watch
 from lbnode.daemon.release import RELEASE
+from lbnode.daemon.service import ServiceManager
 from lbnode.daemon.waiting import wait_at_most
 from lbnode.dataplane.errors import DataPlaneError
 from lbnode.model.epoch import ALGORITHM
@@ -48,6 +49,9 @@ STORE_PATIENCE_S = 3.0
 RETRY_S = 1.0
 """After a change that the kernel or the store refused."""
 
+STOPPED_S = 20.0
+"""How long a stop may take beside a drain."""
+
 LEAVING_S = 0.5
 """Between two looks at how far a leaving backend is: some of it passes by time alone."""
 
@@ -58,9 +62,15 @@ class Agent:
     """One backend's agent on an opened `host`. `run` ends when `stop` is called."""
 
     def __init__(
-        self, settings: BackendSettings, fleet: AgentFleet, host: Host, dirty: asyncio.Event
+        self,
+        settings: BackendSettings,
+        fleet: AgentFleet,
+        host: Host,
+        dirty: asyncio.Event,
+        manager: ServiceManager,
     ) -> None:
         self._settings = settings
+        self._manager = manager
         self._name = BackendName(settings.name)
         self._fleet = fleet
         self._host = host
@@ -85,8 +95,10 @@ class Agent:
         """End `run`: soon, or with `leave_on_stop` after a drain, unless called twice. The machine stays as it is."""
         if self._settings.leave_on_stop and self._departure is None:
             log.info("leaving", waits_at_most_s=self._settings.drain_s)
+            self._manager.stopping(self._settings.drain_s + STOPPED_S)
             self._departure = Departure(self._name, time.monotonic(), self._settings.drain_s)
         else:
+            self._manager.stopping(STOPPED_S)
             self._stopping = True
         self._dirty.set()
 
@@ -120,9 +132,10 @@ class Agent:
                 await self._fleet.catch_up()
             if self._has_left():
                 return
-            patience = LEAVING_S if self._departure is not None else None
+            patience = LEAVING_S if self._departure is not None else self._manager.interval_s
             if not await self._step():
                 patience = RETRY_S
+            self._manager.alive()
             await wait_at_most(self._dirty, patience)
 
     def _has_left(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 
 from lbnode.backend.agent import Agent
@@ -15,6 +16,7 @@ from lbnode.backend.settings import BackendSettings
 from lbnode.daemon.hops import NextHops
 from lbnode.daemon.lock import locked
 from lbnode.daemon.memory import Memory
+from lbnode.daemon.service import ServiceManager
 from lbnode.daemon.tree import make_tree, read_access
 from lbnode.netdev import Netlink
 from lbnode.store.access import Access, Party
@@ -46,7 +48,8 @@ async def run(settings: BackendSettings) -> None:
 async def _run(settings: BackendSettings, access: Access | None, host: Host, dirty: asyncio.Event) -> None:
     tree = make_tree(settings.store, settings.fleet, OF_AGENTS, access)
     memory = Memory(tree, DiskCopy(settings.state_dir))
-    agent = Agent(settings, AgentFleet(memory, ContactFile(settings.run_dir)), host, dirty)
+    fleet = AgentFleet(memory, ContactFile(settings.run_dir))
+    agent = Agent(settings, fleet, host, dirty, ServiceManager.of(os.environ))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, agent.stop)
     await agent.run()
