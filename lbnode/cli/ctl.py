@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from lbnode.cli import ctl_backends, ctl_certs, ctl_fleet, ctl_nodes, ctl_rollout, ctl_status, lab
+from lbnode.cli import (
+    ctl_backends,
+    ctl_certs,
+    ctl_config,
+    ctl_doctor,
+    ctl_fleet,
+    ctl_nodes,
+    ctl_rollout,
+    ctl_status,
+    ctl_systemd,
+    lab,
+)
 from lbnode.cli.ctl_session import EXIT_STATUS, Session, TlsFiles
 from lbnode.rpc.client import DEFAULT_ADDRESS
 
@@ -27,6 +38,7 @@ app = typer.Typer(
       lbctl rollout web --command 'ssh {{name}} systemctl restart app'
       lbctl node drain n2                       take a node out of service
       lbctl explain 198.51.100.7:40000 192.0.2.10:80/tcp
+      lbctl doctor                              what is wrong with this machine, and what mends it
       lbctl --node 10.0.1.1:7946 --cert me.crt --key me.key --ca ca.crt status        ask another node
       lbctl --install-completion                completion for your shell
 
@@ -41,8 +53,10 @@ app.add_typer(ctl_nodes.app, name="node")
 app.add_typer(ctl_backends.app, name="backend")
 app.command()(ctl_rollout.rollout)
 app.command()(ctl_status.explain)
-app.add_typer(ctl_fleet.config_app, name="config")
+app.command()(ctl_doctor.doctor)
+app.add_typer(ctl_config.app, name="config")
 app.add_typer(ctl_certs.app, name="certs")
+app.add_typer(ctl_systemd.app, name="systemd")
 app.add_typer(lab.app, name="lab")
 
 

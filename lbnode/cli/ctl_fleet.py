@@ -1,4 +1,4 @@
-"""`lbctl apply`, `plan`, `export`, `config check`: the operator's file and the fleet."""
+"""`lbctl apply`, `plan`, `export`: the operator's file and the fleet."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from lbnode.settings.fleet import FleetFileError, load_text, read_fleet
 STDIN = Path("-")
 
 File = Annotated[Path, typer.Option("--file", "-f", help="The fleet.yaml to use; - reads standard input.")]
-
-config_app = typer.Typer(no_args_is_help=True, help="Check files without a fleet.")
 
 
 def apply(
@@ -90,14 +88,8 @@ def export(context: typer.Context) -> None:
         typer.echo(client.export(), nl=False)
 
 
-@config_app.command("check")
-def check(file: File) -> None:
-    """Check a fleet.yaml and list everything that is wrong with it; needs no fleet.
-
-    \b
-    Example:
-      lbctl config check -f fleet.yaml
-    """
+def check_fleet(file: Path) -> None:
+    """Say what a fleet.yaml comes to, or everything that is wrong with it."""
     fleet = _read(file, _text(file))
     counts = ", ".join(
         f"{len(things)} {word}{'' if len(things) == 1 else 's'}"

@@ -6,7 +6,6 @@ finds unknown and missing keys, and all errors of an entry at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum
 from ipaddress import ip_address, ip_interface
 from math import isfinite
@@ -21,12 +20,13 @@ from pydantic import (
     WrapValidator,
 )
 
-from lbnode.core.rules import check_address, check_addresses, check_name, check_weight
+from lbnode.core.rules import NAME, NAME_LENGTH, check_address, check_addresses, check_name, check_weight
 from lbnode.model.fleet import (
     DEFAULT_AFFINITY_WINDOW_S,
     DEFAULT_TABLE_SIZE,
     DEFAULT_UDP_IDLE_S,
     MAX_SLOTS,
+    MAX_WEIGHT,
     HashAlgorithm,
     HashMode,
     Join,
@@ -38,6 +38,7 @@ from lbnode.model.fleet import (
 from lbnode.model.ids import IPAddress
 from lbnode.model.tunnel import Addresses, TunnelFamily, in_order
 from lbnode.settings.fleet_errors import show
+from lbnode.settings.reader import Reader, takes
 from ring.errors import RingError
 from ring.maglev import check_size
 
@@ -52,6 +53,7 @@ OFF = ("off", "none", False)
 """YAML reads a bare `off` as false."""
 
 
+@takes({"type": "string", "pattern": f"^{NAME.pattern}$", "maxLength": NAME_LENGTH})
 def read_name(value: object) -> str:
     """Return a name; YAML turns some words (yes, on, 1.5) into something else, which quotes prevent."""
     if not isinstance(value, str):
@@ -66,6 +68,7 @@ def read_name(value: object) -> str:
     return value
 
 
+@takes({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]})
 def read_address(value: object) -> IPAddress:
     """Return an address that a VIP or a tunnel end may have."""
     if not isinstance(value, str):
@@ -80,6 +83,14 @@ def read_address(value: object) -> IPAddress:
     return address
 
 
+@takes(
+    {
+        "anyOf": [
+            dict(read_address.schema),
+            {"type": "array", "items": dict(read_address.schema), "minItems": 1, "maxItems": 2},
+        ]
+    }
+)
 def read_addresses(value: object) -> Addresses:
     """Return where a machine takes GRE: an address, or a list of at most one of each family."""
     if not isinstance(value, list):
@@ -93,6 +104,7 @@ def read_addresses(value: object) -> Addresses:
     return addresses
 
 
+@takes({"type": "integer", "minimum": 1, "maximum": MAX_WEIGHT})
 def read_weight(value: object) -> int:
     """Return a weight, 1..65535."""
     weight = _whole(value, "1..65535")
@@ -102,6 +114,7 @@ def read_weight(value: object) -> int:
     return weight
 
 
+@takes({"type": "integer", "minimum": 2, "maximum": (1 << 24) - 1})
 def read_table_size(value: object) -> int:
     """Return a prime that a table may have as its size."""
     size = _whole(value, f"a prime such as {DEFAULT_TABLE_SIZE}")
@@ -112,9 +125,10 @@ def read_table_size(value: object) -> int:
     return size
 
 
-def whole(low: int, high: int) -> Callable[[object], int]:
+def whole(low: int, high: int) -> Reader[int]:
     """Return a reader of whole numbers from `low` to `high`."""
 
+    @takes({"type": "integer", "minimum": low, "maximum": high})
     def read(value: object) -> int:
         number = _whole(value, f"{low}..{high}")
         if not low <= number <= high:
@@ -124,10 +138,11 @@ def whole(low: int, high: int) -> Callable[[object], int]:
     return read
 
 
-def seconds(low: float, high: float, remark: str = "") -> Callable[[object], float]:
+def seconds(low: float, high: float, remark: str = "") -> Reader[float]:
     """Return a reader of times from `low` to `high` seconds; `remark` ends the message about others."""
     bounds = f"use {low:.6g}..{high:.6g}"
 
+    @takes({"type": "number", "minimum": low, "maximum": high})
     def read(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
             raise ValueError(_not_text(value, f"a number of seconds; {bounds}"))
@@ -138,6 +153,7 @@ def seconds(low: float, high: float, remark: str = "") -> Callable[[object], flo
     return read
 
 
+@takes({"type": "boolean"})
 def read_switch(value: object) -> bool:
     """Return whether something is on."""
     if not isinstance(value, bool):
@@ -145,9 +161,10 @@ def read_switch(value: object) -> bool:
     return value
 
 
-def word(words: dict[str, Word]) -> Callable[[object], Word]:
+def word(words: dict[str, Word]) -> Reader[Word]:
     """Return a reader of one of `words`."""
 
+    @takes({"enum": list(words)})
     def read(value: object) -> Word:
         if not isinstance(value, str) or value.lower() not in words:
             raise ValueError(f"{show(value)} is not known; use {' or '.join(words)}")
