@@ -38,7 +38,7 @@ from lbnode.model.fleet import (
 from lbnode.model.ids import IPAddress
 from lbnode.model.tunnel import Addresses, TunnelFamily, in_order
 from lbnode.settings.fleet_errors import show
-from lbnode.settings.reader import Reader, takes
+from lbnode.settings.reader import ADDRESS, ADDRESSES, Reader, takes
 from ring.errors import RingError
 from ring.maglev import check_size
 
@@ -68,7 +68,7 @@ def read_name(value: object) -> str:
     return value
 
 
-@takes({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]})
+@takes(ADDRESS)
 def read_address(value: object) -> IPAddress:
     """Return an address that a VIP or a tunnel end may have."""
     if not isinstance(value, str):
@@ -83,14 +83,7 @@ def read_address(value: object) -> IPAddress:
     return address
 
 
-@takes(
-    {
-        "anyOf": [
-            dict(read_address.schema),
-            {"type": "array", "items": dict(read_address.schema), "minItems": 1, "maxItems": 2},
-        ]
-    }
-)
+@takes(ADDRESSES)
 def read_addresses(value: object) -> Addresses:
     """Return where a machine takes GRE: an address, or a list of at most one of each family."""
     if not isinstance(value, list):

@@ -10,6 +10,10 @@ T = TypeVar("T")
 
 Schema = dict[str, Any]
 
+ADDRESS: Schema = {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}
+ADDRESSES: Schema = {"anyOf": [ADDRESS, {"type": "array", "items": ADDRESS, "minItems": 1, "maxItems": 2}]}
+"""One address, or one of each family."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reader(Generic[T]):

@@ -12,8 +12,10 @@ from pydantic_settings import NoDecode
 from lbnode.core.rules import check_addresses
 from lbnode.model.ids import IPAddress
 from lbnode.model.tunnel import Addresses, in_order
+from lbnode.settings.reader import ADDRESSES, takes
 
 
+@takes(ADDRESSES)
 def read_tunnel_ends(value: object) -> Addresses:
     """Return the addresses in an address, a list of at most one of each family, or the JSON of such a list."""
     if isinstance(value, str) and value.lstrip().startswith("["):

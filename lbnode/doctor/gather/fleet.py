@@ -105,13 +105,15 @@ async def routers(bgp: BgpSettings | None, live: NodeLive | None) -> Sequence[Ro
 
 
 async def _router(bgp: BgpSettings, neighbor: NeighborSettings, session: str) -> RouterFacts:
+    same = (own for own in bgp.local_address if own.version == neighbor.address.version)
+    local = next(same, bgp.local_address[0])
     return RouterFacts(
         address=neighbor.address,
         peer_as=neighbor.peer_as,
         local_as=bgp.local_as,
-        local_address=bgp.local_address,
+        local_address=local,
         session=session,
-        contact="" if session == "up" else await _contact(str(bgp.local_address), str(neighbor.address)),
+        contact="" if session == "up" else await _contact(str(local), str(neighbor.address)),
         has_password=neighbor.md5_password_file is not None,
     )
 
