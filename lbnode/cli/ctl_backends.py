@@ -23,7 +23,8 @@ from lbnode.model.requests import (
     UndrainBackend,
     WeighBackend,
 )
-from lbnode.model.status import FleetStatus, PoolStatus
+from lbnode.model.status import FleetStatus
+from lbnode.settings.fleet import read_fleet
 
 app = typer.Typer(no_args_is_help=True, help="Backends: list, add, weigh, drain, undrain, replace, remove.")
 
@@ -179,10 +180,10 @@ def replace_with(
     where = parse_addresses(addresses or ())
     request = ReplaceBackend(name, new, where, _pool(pool), force, agent=not no_agent)
     with fleet_client(context) as client, ending_in_failure():
-        pools = [one.name for one in client.status().pools if _has(one, name) and pool in ("", one.name)]
+        pools = _pools_with(client.export(), name, pool) if wait else []
         print_outcome(make_console(), client.replace_backend(request), done=True)
         progress = make_progress()
-        for one in pools if wait else ():
+        for one in pools:
             look = steadily(replaced(name, new, one), progress.clock)
             remedy = f"see why: lbctl status; to go on waiting for {name}: lbctl status --watch"
             progress.wait_until(client, f"replace {name} in pool {one}", look, timeout_s, remedy)
@@ -219,8 +220,14 @@ def _asks_to_break(status: FleetStatus, name: BackendName, pool: PoolName | None
     raise fail("nothing was changed", f"wait for them: lbctl backend drain {name} --wait")
 
 
-def _has(pool: PoolStatus, name: BackendName) -> bool:
-    return any(slot.backend == name for slot in pool.slots)
+def _pools_with(fleet_yaml: str, name: BackendName, pool: str) -> list[PoolName]:
+    """The pools that are to have a backend, whether it has taken its slot yet or not; with `pool` only that one."""
+    pools = read_fleet(fleet_yaml).pools
+    return [
+        one.name
+        for one in pools
+        if pool in ("", one.name) and name in {member.backend for member in one.members}
+    ]
 
 
 def _pool(name: str) -> PoolName | None:

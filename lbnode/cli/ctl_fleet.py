@@ -55,7 +55,9 @@ def apply(
         if sys.stdin.isatty() and not yes and not typer.confirm("Apply this?"):
             raise fail("nothing was changed", code=FAILED)
         client.apply(text, based_on=preview.version, force=force)
-        console.print("applied")
+        console.print(
+            "applied" if force else "applied; what would break flows waits: lbctl status says for whom"
+        )
 
 
 def plan(

@@ -62,6 +62,7 @@ def rollout(
     with fleet_client(context) as client:
         shown = _find_pool(client.status(), pool)
         targets, skipped = split_skipped(_order(shown, start, successors), start, successors)
+        _check(shown, targets, batch, grace_s, successors)
         progress = make_progress()
         for target in skipped:
             progress.say(f"{target.name} drains already: left alone")
@@ -71,7 +72,8 @@ def rollout(
                 progress.say(f"{number}. {', '.join(str(target) for target in group)}")
         if dry_run:
             return
-        _check(shown, targets, batch, grace_s, successors, command)
+        if successors is None and not command and not sys.stdin.isatty():
+            raise fail("nobody to ask and no command to run", "give --command or --replace-with", BAD_INPUT)
         Rollout(client, progress, PoolName(pool), command, timeout_s, grace_s).run(batches)
 
 
@@ -96,7 +98,6 @@ def _check(
     batch: int,
     grace_s: float | None,
     successors: dict[BackendName, Successor] | None,
-    command: str,
 ) -> None:
     """End the command before anything is touched when it could not be carried through."""
     deaf = [target.name for target in targets if not target.has_agent]
@@ -109,8 +110,6 @@ def _check(
     if targets and min(batch, len(targets)) >= active:
         what = f"a batch of {min(batch, len(targets))} would leave no active backend in pool {shown.name}"
         raise fail(f"{what} ({active} active now)", "use a smaller --batch, or add backends first", BAD_INPUT)
-    if not command and not sys.stdin.isatty():
-        raise fail("nobody to ask and no command to run", "give --command or --replace-with", BAD_INPUT)
 
 
 def _read_successors(path: Path) -> dict[BackendName, Successor]:

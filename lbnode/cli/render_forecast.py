@@ -25,7 +25,10 @@ def print_forecast(console: Console, forecast: Forecast, *, as_json: bool = Fals
     for warning in forecast.warnings:
         console.print(Text(f"warning: {warning}", style="bold yellow"), soft_wrap=True)
     if not forecast.differences:
-        console.print("nothing to change")
+        pending = any(pool.moved or pool.held for pool in forecast.pools)
+        console.print(
+            "nothing to change" + (" but what is wanted already and still to come:" if pending else "")
+        )
     for pool in forecast.pools:
         for line in _pool_lines(pool):
             console.print(line, soft_wrap=True)

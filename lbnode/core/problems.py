@@ -48,6 +48,7 @@ def find_problems(view: FleetView, status: FleetStatus, trouble: str = "") -> tu
         *_fleet_problems(view, status, trouble),
         *(problem for vip in status.vips for problem in _vip_problems(status, vip)),
         *(problem for pool in status.pools for problem in _pool_problems(view, pool)),
+        *(problem for pool in status.pools for problem in _successor_problems(view, pool)),
         *(problem for pool in status.pools for problem in _straggler_problems(status, pool)),
         *(problem for node in status.nodes for problem in _node_problems(status, node)),
         *_agent_problems(view),
@@ -136,6 +137,33 @@ def _pool_problems(view: FleetView, pool: PoolStatus) -> Iterator[Problem]:
                 f"{subject}, backend {slot.backend}",
                 "gets no flows before its agent is connected",
                 f"start lbbackend on {slot.address}; for a stock gre device: `agent: false` in fleet.yaml",
+            )
+
+
+def _successor_problems(view: FleetView, pool: PoolStatus) -> Iterator[Problem]:
+    """Backends that are to take over an occupied slot, and are not up."""
+    wanted = find_pool(wanted_fleet(view), pool.name)
+    seated = {slot.number: slot for slot in pool.slots if slot.backend is not None}
+    sitting = {slot.backend for slot in seated.values()}
+    awaited = awaited_agents(view)
+    for member in wanted.members if wanted is not None and view.connected else ():
+        known = view.backends.get(member.backend)
+        occupied = seated.get(member.slot) if member.slot is not None else None
+        if known is None or occupied is None or member.backend in sitting:
+            continue
+        failing = [
+            name
+            for name, live in sorted(view.live_nodes.items())
+            if live.verdicts.get(pool.name, {}).get(member.backend) is False
+        ]
+        why = [f"checks fail on {', '.join(failing)}"] if failing else []
+        why += ["its agent is not connected"] if known.id in awaited else []
+        if why:
+            yield _warning(
+                f"pool {pool.name}, slot {occupied.number}",
+                f"{member.backend} is to take over from {occupied.backend} and is not up: {' and '.join(why)}",
+                f"check {member.backend} ({describe(known.addresses)}), or let another take over: "
+                f"lbctl backend replace {member.backend} --with BACKEND --force",
             )
 
 

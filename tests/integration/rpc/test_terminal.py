@@ -76,7 +76,7 @@ def test_no_means_that_nothing_is_changed(seat: Seat) -> None:
 
 def test_yes_applies(seat: Seat) -> None:
     status, screen = seat.type("y\n", "apply", "-f", str(seat.file))
-    assert (status, screen.endswith("applied\r\n")) == (0, True)
+    assert (status, "applied" in screen) == (0, True)
     assert seat.cluster.view.desired == fleet("b1", "b2")
 
 

@@ -39,7 +39,7 @@ class TestApply:
             "- pool web, backend b3",
             "warning: backend b3 leaves pool web without a drain: its flows break when it stops; "
             "first: lbctl backend drain b3 --pool web --wait",
-            "applied",
+            "applied; what would break flows waits: lbctl status says for whom",
         ]
         assert cluster.view.desired == fleet("b1", "b2")
 

@@ -63,6 +63,12 @@ def test_in_batches_several_are_restarted_at_a_time(
     assert [line for line in out.splitlines() if line.startswith("[")] == ["[1/2] b1, b2", "[2/2] b3"]
 
 
+def test_a_dry_run_refuses_what_would_be_refused(lbctl: Lbctl, agents: MemoryCluster) -> None:
+    status, out, err = lbctl("rollout", "web", "--dry-run", "--batch", "3")
+    assert (status, out) == (2, "")
+    assert "a batch of 3 would leave no active backend in pool web (3 active now)" in err
+
+
 def test_a_dry_run_shows_the_order_and_changes_nothing(lbctl: Lbctl, agents: MemoryCluster) -> None:
     before = agents.view
     assert lbctl("rollout", "web", "--dry-run", "-n", "2") == (0, "1. b1, b2\n2. b3\n", "")

@@ -111,6 +111,16 @@ class TestReplace:
         assert out.splitlines() == ["+ backend b9: 10.0.0.9", "~ pool web, slot 1: b2 → b9", "- backend b2"]
         assert "left slot 1: b2 (10.0.0.2) in epoch 3, draining, 212 flows" in lbctl("status")[1]
 
+    def test_one_that_never_took_its_slot_is_waited_for_like_any_other(
+        self, lbctl: Lbctl, agents: MemoryCluster, hours: Hours
+    ) -> None:
+        before = agents.view
+        lbctl("backend", "replace", "b2", "--with", "b9", "10.0.0.9")
+        agents.view = replace(before, desired=agents.view.desired, backends=agents.view.backends)
+        words = ("--with", "b8", "10.0.0.8", "--force", "--wait", "--timeout", "10s")
+        status, out, _ = lbctl("backend", "replace", "b9", *words)
+        assert (status, out.splitlines()[-1]) == (0, "replace b9 in pool web: no flows left")
+
     def test_waiting_ends_when_the_leaver_holds_nothing(
         self, lbctl: Lbctl, agents: MemoryCluster, hours: Hours
     ) -> None:

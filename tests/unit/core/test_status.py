@@ -6,9 +6,9 @@ from ipaddress import ip_address
 from lbnode.core.history import seal
 from lbnode.core.status import assess
 from lbnode.model.epoch import BackendState
-from lbnode.model.fleet import Intents
+from lbnode.model.fleet import Intents, PoolMember
 from lbnode.model.flows import HeldChange, HeldChanges
-from lbnode.model.ids import BackendName, EpochNumber, NodeName
+from lbnode.model.ids import BackendId, BackendName, EpochNumber, NodeName, SlotNumber
 from lbnode.model.members import AgentLive, AgentMember, LoadedEpoch, NodeLive, NodeMember, View
 from lbnode.model.status import AgentState, FleetStatus, Severity
 from lbnode.model.view import FleetView
@@ -242,6 +242,25 @@ def test_without_the_store_only_this_node_is_known_and_its_own_tables_are_shown(
     assert status.pools[0].slots[1].state is BackendState.FAILED
     assert [one for one in said(status, Severity.ALARM) if "n2" in one] == []
     assert status.problems[0].subject == "store"
+
+
+def test_a_successor_that_is_not_up_is_a_warning_that_says_why() -> None:
+    view = well()
+    assert view.desired is not None
+    pool = view.desired.pools[0]
+    b9 = BackendName("b9")
+    members = (*(one for one in pool.members if one.backend != B1), PoolMember(b9, slot=SlotNumber(0)))
+    desired = replace(view.desired, pools=(replace(pool, members=members),))
+    known = {**view.backends, b9: replace(view.backends[B1], name=b9, id=BackendId(9))}
+    view = replace(view, desired=desired, backends=known)
+    assert not [line for line in warnings(view) if "b9" in line]
+
+    for node in (N1, N2):
+        verdicts = {WEB: {b9: False}}
+        view = with_node(view, node, verdicts=verdicts)
+    assert "pool web, slot 0: b9 is to take over from b1 and is not up: checks fail on n1, n2" in warnings(
+        view
+    )
 
 
 def test_without_the_store_nothing_is_said_of_agents_and_held_changes() -> None:
