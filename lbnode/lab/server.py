@@ -137,12 +137,15 @@ def udp_socket(address: str, port: int) -> socket.socket:
 
 
 async def serve(name: str, http_port: int, drill_port: int, churn_port: int, host: str | None = None) -> None:
-    """Serve all four protocols until cancelled; without `host` on every address of both families."""
+    """Serve all four protocols until cancelled; without `host` on every address of both families.
+
+    The port that health probes ask listens last: then all do.
+    """
     loop = asyncio.get_running_loop()
-    http = await asyncio.start_server(HttpServer(name).serve, host, http_port, backlog=BACKLOG)
     drill = await loop.create_server(lambda: EchoServer(name), host, drill_port, backlog=BACKLOG)
     churn = await loop.create_server(lambda: ChurnServer(name), host, churn_port, backlog=BACKLOG)
     await loop.create_datagram_endpoint(lambda: UdpEcho(name), sock=udp_socket(str(VIP), UDP_PORT))
+    http = await asyncio.start_server(HttpServer(name).serve, host, http_port, backlog=BACKLOG)
     async with http, drill, churn:
         await asyncio.gather(http.serve_forever(), drill.serve_forever(), churn.serve_forever())
 
