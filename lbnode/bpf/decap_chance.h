@@ -12,6 +12,7 @@
 #include "decap_gre.h"
 #include "decap_maps.h"
 #include "hash.h"
+#include "quote.h"
 #include "table.h"
 #include "vip.h"
 
@@ -98,25 +99,41 @@ static __always_inline enum decap_outcome give_chance(struct xdp_md *ctx, const 
 static __always_inline enum decap_outcome decide_portless(const struct state *state,
 							  const struct packet *inner)
 {
-	const struct directory *directory = &state->addresses[READ_ONCE(state->control.directory) & 1];
-	__u32 key = (__u32)inner->family << VIP_FAMILY_SHIFT;
+	return find_ours(state, inner) ? DECAP_delivered_portless : DECAP_drop_not_vip;
+}
 
-	return find_key(directory, &inner->destination, key) ? DECAP_delivered_portless : DECAP_drop_not_vip;
+/*
+ * An ICMP error becomes a packet of the flow that it quotes, and goes where that would go. False when it is
+ * none, or shows no ports.
+ */
+static __always_inline bool turn_error(struct xdp_md *ctx, struct packet *inner)
+{
+	struct cursor cursor = {ctx, (void *)inner->transport, (void *)(long)ctx->data_end,
+				inner->size - (inner->transport - inner->ip)};
+	const struct icmp_head *icmp;
+
+	if (inner->is_fragment || inner->protocol != icmp_of(inner->family))
+		return false;
+	icmp = take(&cursor, sizeof(*icmp));
+	if (!icmp || kind_of(inner->family, icmp->type) != ICMP_IS_ERROR)
+		return false;
+	return turn_quote(&cursor, inner) && !inner->is_fragment;
 }
 
 /* `way` is set, and its key in network byte order, when the outcome is to forward. */
 static __always_inline enum decap_outcome decide(struct xdp_md *ctx, const struct state *state,
-						 struct cpu_counts *counts, const struct tunnelled *packet,
+						 struct cpu_counts *counts, struct tunnelled *packet,
 						 struct way *way)
 {
-	const struct vip *vip = packet->inner.has_ports ? find_vip(state, &packet->inner) : NULL;
+	bool is_flow = packet->inner.has_ports || turn_error(ctx, &packet->inner);
+	const struct vip *vip = is_flow ? find_vip(state, &packet->inner) : NULL;
 	struct world world = {.state = state, .counts = counts, .vip = vip};
 	const struct agent *agent;
 	__u32 zero = 0;
 
 	if (!vip)
 		return decide_portless(state, &packet->inner);
-	if (!packet->inner.tcp)
+	if (packet->inner.protocol != IPPROTO_TCP)
 		return DECAP_delivered_udp;
 	if (!second_chance)
 		return DECAP_delivered_no_chance;

@@ -21,7 +21,7 @@
 	X(delivered_cookie)    /* it brings back a SYN cookie of this backend */                             \
 	X(delivered_time_wait) /* near the end of a flow that was closed here */                             \
 	X(delivered_udp)       /* neither SYN nor socket tells whose UDP is */                               \
-	X(delivered_portless)  /* ICMP, a fragment or a port without VIP, at a VIP's address */              \
+	X(delivered_portless)  /* a fragment, a port without VIP, ICMP about no flow, at a VIP's address */  \
 	X(delivered_no_chance) /* second chance is off: everywhere, or for this VIP */                       \
 	X(delivered_last)      /* nobody is left to be asked: the local stack answers */                     \
 	X(forwarded_syn)       /* a new flow, to its owner: this backend takes none */                       \

@@ -128,7 +128,8 @@ static __always_inline enum outcome push(struct xdp_md *ctx, const struct packet
 	__u32 size = ip_size(family) + GRE_SIZE + key_size;
 	void *outer;
 
-	if (packet->size + size > way->tunnel->mtu)
+	/* With a key or without one, the same packets fit: design.md §4. */
+	if (packet->size + ip_size(family) + GRE_SIZE + KEY_SIZE > way->tunnel->mtu)
 		return OUTCOME_drop_too_big;
 	if (bpf_xdp_adjust_head(ctx, (int)before - (int)(ETH_HLEN + size)))
 		return OUTCOME_drop_no_headroom;
@@ -151,6 +152,12 @@ static __always_inline enum outcome encapsulate_in(struct xdp_md *ctx, const str
 	/* Keeps the compiler from merging the two. */
 	asm volatile("");
 	return push(ctx, packet, before, way, source, family, 0);
+}
+
+/* The largest packet that fits, the key always counted. */
+static __always_inline __u32 find_room(const struct way *way)
+{
+	return way->tunnel->mtu - (ip_size(way->family) + GRE_SIZE + KEY_SIZE);
 }
 
 /* The outer header stands where `before` bytes stood in front of the inner packet. */

@@ -17,13 +17,20 @@
 #define OUTCOMES(X)                                                                                          \
 	X(forwarded)	     /* to a backend, GRE without key */                                             \
 	X(forwarded_keyed)   /* to a backend, GRE with key: the bucket has earlier owners */                 \
+	X(forwarded_error)   /* an ICMP error, to the backend of the flow that it quotes */                  \
+	X(answered_echo)     /* an echo request to a VIP's address, answered here */                         \
+	X(answered_too_big)  /* too big for the tunnel; its sender was told what fits */                     \
 	X(pass_not_ip)	     /* neither IPv4 nor IPv6 behind at most two tags (ARP, …): to the stack */    \
 	X(pass_not_ours)     /* for another MAC than the interface's: flooding, broadcast: to the stack */   \
 	X(pass_malformed)    /* a bad IP header: to the stack, which counts it too */                        \
 	X(pass_not_vip)	     /* the address is not ours: to the stack */                                     \
 	X(pass_wrong_port)   /* our address, no such VIP, and `wrong_port: pass` */                          \
 	X(drop_wrong_port)   /* our address, no such VIP */                                                  \
-	X(drop_icmp)	     /* ICMP, or ICMPv6 in IPv6, to a VIP's address */                               \
+	X(drop_icmp)	     /* ICMP to a VIP's address that asks nothing of it */                           \
+	X(drop_icmp_quote)   /* an ICMP error that quotes no packet of a VIP */                              \
+	X(drop_unanswerable) /* to be answered, and from or to nobody in particular (broadcast) */           \
+	X(drop_echo_limit)   /* an echo request beyond the rate at which this CPU answers */                 \
+	X(drop_error_limit)  /* too big, and beyond the rate at which this CPU says so */                    \
 	X(drop_protocol)     /* neither TCP, UDP nor ICMP to a VIP's address */                              \
 	X(drop_fragment)     /* a fragment, and the pool hashes ports */                                     \
 	X(drop_truncated)    /* the frame ends before the length or the header that the packet names */      \
@@ -31,7 +38,7 @@
 	X(drop_no_table)     /* the pool has no table yet */                                                 \
 	X(drop_no_backend)   /* the bucket's owner is none, or unknown to this node */                       \
 	X(drop_no_next_hop)  /* the way to the backend is not known (yet) */                                 \
-	X(drop_too_big)	     /* with the outer header longer than the next hop takes */                      \
+	X(drop_too_big)	     /* for the tunnel, and no packet that may be answered */                        \
 	X(drop_no_headroom)  /* the driver leaves no room for the outer header */                            \
 	X(drop_inconsistent) /* the maps contradict each other: cannot happen */                             \
 	X(flow_recorded)     /* no outcome: the flow's backend was written down */                           \

@@ -35,6 +35,7 @@
 #define IP_FRAGMENT_OFFSET 0x1fff
 #define IP_IS_FRAGMENT	   (IP_MORE_FRAGMENTS | IP_FRAGMENT_OFFSET)
 #define IP6_IS_FRAGMENT	   0xfff9 /* the same two in IPv6's fragment header */
+#define IP6_OFFSET	   0xfff8
 
 #define FRAME_MASK                                                                                           \
 	0x3fff	       /* more than all headers together: keeps an offset within what the verifier takes     \
@@ -255,6 +256,7 @@ struct chain {
 	__u32 at; /* in bytes from the frame's start */
 	__u32 left;
 	__u32 protocol; /* of what comes next */
+	__u32 fragment; /* which bits of a fragment header end the walk */
 	__u32 is_fragment;
 };
 
@@ -297,7 +299,7 @@ __noinline int walk_extensions(struct xdp_md *ctx, struct chain *chain)
 			return FAULT_TRUNCATED;
 		chain->protocol = header->next;
 		chain->is_fragment =
-			protocol == IPPROTO_FRAGMENT && header->fragment & bpf_htons(IP6_IS_FRAGMENT);
+			protocol == IPPROTO_FRAGMENT && header->fragment & bpf_htons(chain->fragment);
 		size = extension_size(header, protocol);
 		if (size > chain->left)
 			return FAULT_TRUNCATED;
@@ -309,10 +311,11 @@ __noinline int walk_extensions(struct xdp_md *ctx, struct chain *chain)
 	return is_extension(chain->protocol) ? FAULT_MANY_HEADERS : PARSED;
 }
 
-static __always_inline enum fault skip_extensions(struct cursor *cursor, struct packet *packet)
+static __always_inline enum fault skip_extensions(struct cursor *cursor, struct packet *packet,
+						  __u32 fragment)
 {
 	void *start = frame_start(cursor->ctx);
-	struct chain chain = {cursor->at - start, cursor->left, packet->protocol, false};
+	struct chain chain = {cursor->at - start, cursor->left, packet->protocol, fragment, false};
 	enum fault fault = walk_extensions(cursor->ctx, &chain);
 
 	cursor->at = start + (chain.at & FRAME_MASK);
@@ -349,7 +352,7 @@ static __always_inline enum fault parse_ipv6(struct cursor *cursor, struct packe
 	if (!narrow(cursor, payload))
 		return FAULT_TRUNCATED;
 	if (is_extension(packet->protocol)) {
-		enum fault fault = skip_extensions(cursor, packet);
+		enum fault fault = skip_extensions(cursor, packet, IP6_IS_FRAGMENT);
 
 		if (fault != PARSED)
 			return fault;

@@ -44,17 +44,12 @@ static __always_inline const struct vip *find_vip(const struct state *state, con
 	return find_key(directory, &packet->destination, key);
 }
 
-/* What becomes of a packet without a VIP: `due` if its address is ours, unless wrong ports are passed on. */
-static __always_inline enum outcome without_vip(const struct state *state, const struct packet *packet,
-						enum outcome due)
+/* The entry of a packet's destination, when that is one of our addresses. */
+static __always_inline const struct vip *find_ours(const struct state *state, const struct packet *packet)
 {
 	const struct directory *directory = &state->addresses[READ_ONCE(state->control.directory) & 1];
-	const struct vip *ours =
-		find_key(directory, &packet->destination, (__u32)packet->family << VIP_FAMILY_SHIFT);
 
-	if (!ours)
-		return OUTCOME_pass_not_vip;
-	return ours->flags & VIP_WRONG_PASS ? OUTCOME_pass_wrong_port : due;
+	return find_key(directory, &packet->destination, (__u32)packet->family << VIP_FAMILY_SHIFT);
 }
 
 #endif

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from lbnode.dataplane import icmp_model
 from lbnode.dataplane.backend_layout import MemberKind
 from lbnode.dataplane.model import AMPLE_ROOM, ETHERTYPES, Verdict, outer_header
 from lbnode.dataplane.packet_model import (
@@ -66,7 +67,10 @@ class Result:
 
 
 Sockets = Callable[[Packet], str]
-"""How this machine holds a flow ("held", "handshake", "cookie", "time_wait"), or an empty string."""
+"""How this machine holds a flow ("held", "handshake", "cookie", "time_wait"), or an empty string.
+
+Of what an error quotes (a packet that shows no head of TCP) only "held".
+"""
 
 
 class _EndError(Exception):
@@ -100,7 +104,7 @@ class BackendModel:
         """
         self.seen = []
         try:
-            packet = self._parse(frame)
+            packet = _by_its_flow(self._parse(frame))
             outcome, ids, marked = self._decide(packet, sockets)
         except _EndError as end:
             return self._left(str(end), frame)
@@ -236,7 +240,7 @@ class BackendModel:
         flags |= SETTLED if packet.marked and outcome == "forwarded_syn" else 0
         gre = struct.pack("!HH", flags, packet.kind) + key
         size = len(gre) + packet.inner.size
-        if OUTER_SIZE[table.tunnel] + size > (hop.mtu or 0xFFFF):
+        if OUTER_SIZE[table.tunnel] + GRE_SIZE + KEY_SIZE + packet.inner.size > (hop.mtu or 0xFFFF):
             return self._left("drop_too_big", frame)
         stamp = packet.stamp if outcome in ALONG_THE_LIST else table.stamp
         outer = outer_header(source, tunnel.address, size, stamp, packet.inner.dscp)
@@ -252,6 +256,13 @@ class BackendModel:
         vip = self._vip(inner)
         assert vip is not None
         return self.tables[vip.pool]
+
+
+def _by_its_flow(packet: Tunnelled) -> Tunnelled:
+    """Return an ICMP error as a packet of the flow that it quotes, if it shows the ports; all else as it is."""
+    inner = packet.inner
+    turned = icmp_model.turned(inner) if icmp_model.is_error(inner) else None
+    return packet if turned is None or turned.is_fragment else replace(packet, inner=turned)
 
 
 def _parse_gre(outer: Packet) -> Tunnelled:

@@ -14,7 +14,9 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from lbnode.dataplane import icmp_model
 from lbnode.dataplane.flow_model import Circumstances, FlowKey, FlowModel, Listed
+from lbnode.dataplane.icmp_model import ICMP_SIZE, Kind
 from lbnode.dataplane.packet_model import (
     ETHERTYPE_IPV4,
     ETHERTYPE_IPV6,
@@ -24,6 +26,7 @@ from lbnode.dataplane.packet_model import (
     Fault,
     Frame,
     Packet,
+    checksum,
     parse,
 )
 from lbnode.dataplane.values import BackendEntry, PoolTable, VipEntry
@@ -35,6 +38,8 @@ from ring.bucket import bucket_of
 TTL = 64
 DO_NOT_FRAGMENT = 0x4000
 KEY_PRESENT = 0x2000
+GRE_SIZE = 8
+"""With key."""
 AMPLE_ROOM = 192
 """Bytes before a frame that every driver with native XDP leaves."""
 ETHERTYPES = {4: ETHERTYPE_IPV4, 6: ETHERTYPE_IPV6}
@@ -55,7 +60,7 @@ class Result:
     """What becomes of a frame. `backend` and `ifindex`: to whom it goes, and by which interface.
 
     `notes`: what the flow table did. `vip` and `bucket`: whose packet it is and where its pool's table was asked,
-    also when it is dropped.
+    also when it is dropped. `pushed`: bytes that stand before where the frame began.
     """
 
     outcome: str
@@ -66,6 +71,7 @@ class Result:
     vip: VipEntry | None = None
     bucket: int | None = None
     ifindex: int = 0
+    pushed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,8 @@ class NodeModel:
     recorded: Mapping[PoolName, NDArray[np.bool_]] = field(default_factory=dict)
     flows: FlowModel = field(default_factory=FlowModel)
     unready: Sequence[PoolTable] = ()
+    answers: bool = True
+    """False when no more answers may be written for now."""
     _pools: dict[PoolName, PoolTable] = field(init=False, default_factory=dict)
     _backends: dict[BackendId, BackendEntry] = field(init=False, default_factory=dict)
 
@@ -99,6 +107,13 @@ class NodeModel:
 
         `room`: bytes that the driver leaves before it.
         """
+        result = self._judge(frame)
+        if result.pushed <= room:
+            return result
+        left = _left("drop_no_headroom", frame)
+        return replace(left, notes=result.notes, vip=result.vip, bucket=result.bucket)
+
+    def _judge(self, frame: bytes) -> Result:
         outside = Frame.parse(frame)
         if outside.kind not in ETHERTYPES.values():
             return _left("pass_not_ip", frame)
@@ -107,13 +122,12 @@ class NodeModel:
         packet = parse(outside.kind, outside.payload)
         if isinstance(packet, Fault):
             return _left("pass_malformed", frame)
+        if not packet.fault and not packet.is_fragment and packet.protocol == ICMP[packet.version]:
+            return self._treat_icmp(packet, outside)
         vip = None if packet.fault else self._vip(packet)
         if vip is None:
-            return self._without_vip(packet, frame)
-        result = self._forward(packet, vip, outside)
-        if len(result.frame) - len(frame) > room:
-            result = replace(_left("drop_no_headroom", frame), notes=result.notes, bucket=result.bucket)
-        return replace(result, vip=vip)
+            return self._without_vip(packet, _due(packet), frame)
+        return self._forward(packet, vip, outside)
 
     def _vip(self, packet: Packet) -> VipEntry | None:
         here = [
@@ -136,17 +150,51 @@ class NodeModel:
             return None
         return min(candidates, key=lambda vip: vip.port)
 
-    def _without_vip(self, packet: Packet, frame: bytes) -> Result:
+    def _without_vip(self, packet: Packet, due: str, frame: bytes) -> Result:
         here = [vip for vip in self.vips if vip.address == packet.destination]
         if not here:
             return _left("pass_not_vip", frame)
         is_passed = any(vip.wrong_port_pass for vip in here)
-        return _left("pass_wrong_port" if is_passed else _due(packet), frame)
+        return _left("pass_wrong_port" if is_passed else due, frame)
+
+    def _treat_icmp(self, packet: Packet, frame: Frame) -> Result:
+        if len(packet.transport) < ICMP_SIZE:
+            return self._without_vip(packet, "drop_truncated", frame.data)
+        kind = icmp_model.kind_of(packet.transport, packet.version)
+        turned = icmp_model.turned(packet) if kind is Kind.ERROR else None
+        vip = self._vip(turned) if turned is not None else None
+        if turned is not None and vip is not None:
+            result = self._forward(turned, vip, frame)
+            return replace(result, outcome="forwarded_error") if result.backend is not None else result
+        due = "drop_icmp_quote" if kind is Kind.ERROR else "drop_icmp"
+        refused = self._without_vip(packet, due, frame.data)
+        return self._echo(packet, frame) if kind is Kind.ECHO and refused.outcome == due else refused
+
+    def _echo(self, packet: Packet, frame: Frame) -> Result:
+        if not icmp_model.is_answerable(frame.data, packet.source):
+            return _left("drop_unanswerable", frame.data)
+        if not self.answers:
+            return _left("drop_echo_limit", frame.data)
+        reply = icmp_model.echo_reply(packet, frame.payload)
+        whole = icmp_model.sent_back(frame, reply, frame.payload[packet.size :])
+        return Result("answered_echo", Verdict.TX, whole)
+
+    def _too_big(self, packet: Packet, frame: Frame, room: int) -> Result:
+        """Tell the sender the size that fits, the key always counted (design.md §4)."""
+        if not icmp_model.may_be_quoted(frame):
+            return _left("drop_too_big", frame.data)
+        if not icmp_model.is_answerable(frame.data, packet.source):
+            return _left("drop_unanswerable", frame.data)
+        if not self.answers:
+            return _left("drop_error_limit", frame.data)
+        reply = icmp_model.too_big(packet, frame.payload, room)
+        pushed = icmp_model.HEADER_SIZE[packet.version] + ICMP_SIZE
+        return Result("answered_too_big", Verdict.TX, icmp_model.sent_back(frame, reply), pushed=pushed)
 
     def _forward(self, packet: Packet, vip: VipEntry, frame: Frame) -> Result:
         table = self._pools.get(vip.pool)
         if table is None:
-            return _left("drop_no_table", frame.data)
+            return replace(_left("drop_no_table", frame.data), vip=vip)
         bucket = self.bucket(packet, table)
         listed = Listed(int(table.owners[bucket]), int(table.first[bucket]), int(table.second[bucket]))
         notes: tuple[str, ...] = ()
@@ -154,7 +202,7 @@ class NodeModel:
         is_recorded = recorded is not None and bool(recorded[bucket])
         if table.flow_table or is_recorded:
             listed, notes = self._follow(packet, table, listed, is_recorded)
-        return replace(self._send(packet, table, bucket, listed, frame), notes=notes, bucket=bucket)
+        return replace(self._send(packet, table, bucket, listed, frame), notes=notes, vip=vip, bucket=bucket)
 
     def _send(self, packet: Packet, table: PoolTable, bucket: int, listed: Listed, frame: Frame) -> Result:
         backend = self._backends.get(BackendId(listed.owner))
@@ -169,13 +217,15 @@ class NodeModel:
         gre = struct.pack("!HH", KEY_PRESENT if key else 0, ETHERTYPES[packet.version]) + key
         size = len(gre) + packet.size
         outer = outer_header(source, tunnel.address, size, table.stamp, packet.dscp) + gre
-        if len(outer) + packet.size > (hop.mtu or 0xFFFF):
-            return _left("drop_too_big", frame.data)
+        room = (hop.mtu or 0xFFFF) - icmp_model.HEADER_SIZE[table.tunnel] - GRE_SIZE
+        if packet.size > room:
+            return self._too_big(packet, frame, room)
         ethernet = hop.destination_mac + hop.source_mac + struct.pack("!H", ETHERTYPES[table.tunnel])
         verdict = Verdict.TX if hop.ifindex == self.ingress else Verdict.REDIRECT
         outcome = "forwarded_keyed" if key else "forwarded"
         whole = ethernet + outer + frame.payload
-        return Result(outcome, verdict, whole, backend.id, ifindex=hop.ifindex)
+        pushed = len(whole) - len(frame.data)
+        return Result(outcome, verdict, whole, backend.id, ifindex=hop.ifindex, pushed=pushed)
 
     def _follow(
         self, packet: Packet, table: PoolTable, listed: Listed, is_recorded: bool
@@ -225,14 +275,6 @@ def _ipv4_header(addresses: bytes, size: int, stamp: int, tos: int) -> bytes:
     return parts[:10] + struct.pack("!H", checksum(parts)) + parts[12:]
 
 
-def checksum(header: bytes) -> int:
-    """Return the internet checksum (RFC 1071)."""
-    total: int = sum(struct.unpack(f"!{len(header) // 2}H", header))
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
 def _left(outcome: str, frame: bytes) -> Result:
     return Result(outcome, Verdict.PASS if outcome.startswith("pass") else Verdict.DROP, frame)
 
@@ -245,7 +287,7 @@ def _due(packet: Packet) -> str:
         return "drop_fragment"
     if packet.ports is not None:
         return "drop_wrong_port"
-    return "drop_icmp" if packet.protocol == ICMP[packet.version] else "drop_protocol"
+    return "drop_protocol"
 
 
 def _key(packet: Packet, listed: Listed) -> bytes:

@@ -6,6 +6,7 @@ Maps and links are pinned: closing this object, or losing the process, changes n
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +40,7 @@ from lbnode.model.ids import BackendId, IPAddress, PoolName
 
 OBJECT = Path(__file__).resolve().parent.parent / "bpf" / "build" / "node.bpf.o"
 PROGRAM = "node"
+NANOSECONDS = 1_000_000_000
 
 
 class NodeDataPlane:
@@ -73,6 +75,7 @@ class NodeDataPlane:
             adopted = _adopt(each, pins, layout, limits) if pins.exist else None
             if adopted is None:
                 _size(each, limits or Limits(), layout["TABLE_ROW"])
+            _set_rates(each, limits or Limits())
             each.load()
             maps = adopted or {name: each.map(name) for name in NODE_MAPS}
             program = each.program(PROGRAM)
@@ -214,6 +217,16 @@ def _adopt(each: BpfObject, pins: Pins, layout: Layout, limits: Limits | None) -
 
 
 _UNLOAD = "run `lbnode unload` (its traffic ends) and start again"
+
+
+def _set_rates(each: BpfObject, limits: Limits) -> None:
+    """How often the program may answer packets itself: nanoseconds an answer (enum budget)."""
+    rates = {"echoes_per_s": limits.echoes_per_s, "errors_per_s": limits.errors_per_s}
+    for name, rate in rates.items():
+        if not 0 <= rate <= NANOSECONDS:
+            raise DataPlaneError(f"{name}: {rate}: must be 0 to {NANOSECONDS}")
+    intervals = (NANOSECONDS // rate if rate else 0 for rate in rates.values())
+    each.set_constant("answer_interval", struct.pack("<2Q", *intervals))
 
 
 def _size(each: BpfObject, limits: Limits, row: int) -> None:

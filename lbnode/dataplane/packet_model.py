@@ -116,8 +116,8 @@ class Packet:
 
     @property
     def tcp(self) -> TcpHead | None:
-        """The head of TCP; None in all else, and in fragments."""
-        if self.ports is None or self.protocol != Protocol.TCP:
+        """The head of TCP; None in all else, in fragments, and in what an ICMP error quotes."""
+        if self.ports is None or self.protocol != Protocol.TCP or len(self.transport) < _TCP.size:
             return None
         return TcpHead(*_TCP.unpack_from(self.transport))
 
@@ -175,18 +175,21 @@ def _parse_ipv6(data: bytes) -> Packet | Fault:
         transport=data[IPV6_SIZE:size],
         plain=data[6] not in EXTENSIONS,
     )
-    return replace(packet, fault=Fault.TRUNCATED) if size > len(data) else _without_extensions(packet)
+    return replace(packet, fault=Fault.TRUNCATED) if size > len(data) else without_extensions(packet)
 
 
-def _without_extensions(packet: Packet) -> Packet:
-    """Return what lies behind the extension headers, or behind the fragment header of a fragment."""
+def without_extensions(packet: Packet, fragment: int = MORE_OR_OFFSET[6]) -> Packet:
+    """Return what lies behind the extension headers, or behind the fragment header of a fragment.
+
+    `fragment`: the bits of a fragment header of which one is set in what counts as a fragment.
+    """
     for _ in range(MOST_EXTENSIONS):
         if packet.protocol not in EXTENSIONS:
             return packet
         head = packet.transport
         if len(head) < EXTENSION_SIZE:
             return replace(packet, protocol=packet.protocol, fault=Fault.TRUNCATED)
-        is_fragment = packet.protocol == FRAGMENT and word(head, 2) & MORE_OR_OFFSET[6] != 0
+        is_fragment = packet.protocol == FRAGMENT and word(head, 2) & fragment != 0
         size = _extension_size(packet.protocol, head[1])
         packet = replace(packet, protocol=head[0], transport=head[size:], is_fragment=is_fragment)
         if is_fragment:
@@ -201,6 +204,14 @@ def _extension_size(protocol: int, field: int) -> int:
     if protocol == FRAGMENT:
         return EXTENSION_SIZE
     return (field + 2) * 4 if protocol == AUTHENTICATION else (field + 1) * 8
+
+
+def checksum(data: bytes) -> int:
+    """Return the internet checksum of an even number of bytes (RFC 1071)."""
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
 
 
 def word(data: bytes, offset: int) -> int:

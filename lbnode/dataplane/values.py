@@ -40,12 +40,17 @@ class Limits:
 
     `flows`: that the flow table remembers, of changing buckets alone; the least recently used makes room. `new_flows`:
     TCP flows of which only the SYN was seen, in a part of their own. 112 bytes a flow.
+
+    `echoes_per_s`, `errors_per_s`: how many answers a CPU writes, echo replies and "too big" each, after a burst of 64;
+    0: none. These count whenever the program is loaded.
     """
 
     table_places: int = 2 * MEGA
     count_buckets: bool = False
     flows: int = 1 << 16
     new_flows: int = 1 << 14
+    echoes_per_s: int = 10_000
+    errors_per_s: int = 1_000
 
 
 @dataclass(frozen=True, slots=True)

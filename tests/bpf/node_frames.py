@@ -22,6 +22,7 @@ from scapy.layers.ipsec import AH
 from scapy.layers.l2 import ARP, GRE, Ether
 from scapy.packet import Packet, Raw
 
+from tests.bpf.icmp_frames import NOBODY, messages
 from tests.bpf.node_world import (
     BY_IPV6_VIP,
     BY_IPV6_VIP6,
@@ -78,8 +79,8 @@ def odd() -> Iterator[bytes]:
         ip = _ip(chance, address)
         tcp = _tcp(chance, 80, "A")
         yield frame(ip / ICMP())
-        yield frame(ip / ICMP(type=3, code=4) / IP(dst="192.0.2.1") / UDP())
         yield frame(ip / ICMPv6EchoRequest())
+        yield from messages(address)
         yield frame(ip / GRE() / IP() / tcp)
         yield from _tags(ip / tcp)
         yield frame(ip / tcp) + bytes(10)
@@ -154,6 +155,18 @@ def _sizes(ip: Packet, tcp: Packet) -> Iterator[bytes]:
     for size in (1471, 1472, 1473, 1475, 1476, 1477, 1500, 3000):
         for less in (0, 20):
             yield frame(ip / tcp / Raw(bytes(size - less - len(ip / tcp))))
+    large = tcp / Raw(bytes(2000))
+    yield bytes(Ether(dst="03:00:00:00:00:aa") / ip / large)
+    yield from _tags(ip / large)
+    for source in NOBODY[ip.version]:
+        nobody = ip.copy()
+        nobody.src = source
+        yield frame(nobody / large)
+    for offset in (0, 7):
+        if ip.version == 6:
+            yield frame(ip / IPv6ExtHdrFragment(m=1, offset=offset) / large)
+        else:
+            yield frame(IP(src=ip.src, dst=ip.dst, flags="MF", frag=offset) / large)
 
 
 def _client(chance: random.Random) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from lbnode.dataplane.model import Verdict
 from tests.bpf import decap_world
 from tests.bpf.decap_frames import (
     AH,
+    CLIENT,
+    CLIENT6,
     DESTINATION,
     ESP,
     FRAGMENT,
@@ -58,6 +61,7 @@ from tests.bpf.decap_world import (
 )
 
 OTHER6 = IPv6Address("2001:db8::81")
+ROUTER = IPv4Address("203.0.113.1")
 SYN = 0x02
 EVENTS = ("extra_hop", "skipped_self", "skipped_unknown")
 
@@ -124,6 +128,19 @@ def bucket_source(owner: int) -> int:
         if WORLD._listed(WORLD.tables[decap_world.WEB], packet.inner)[0] == owner:
             return port
     raise AssertionError(f"no flow is owned by {owner}")
+
+
+def too_big(port: int = 80, protocol: int = TCP, client_port: int = 40000, shown: int = 8) -> bytes:
+    """An ICMP error about a flow: the start of what the VIP sent to a client."""
+    quote = ipv4(CLIENT, protocol, ports(client_port, port)[:shown], VIP, total=1500)
+    return ipv4(VIP, ICMP, struct.pack("!BBHI", 3, 4, 0, 1400) + quote, ROUTER)
+
+
+def too_big6(port: int = 80) -> bytes:
+    """The same of IPv6."""
+    sent = ipv6(CLIENT6, TCP, ports(40000, port), length=1460)
+    quote = sent[:8] + VIP6.packed + CLIENT6.packed + sent[40:]
+    return ipv6(VIP6, ICMPV6, struct.pack("!BBHI", 2, 0, 0, 1400) + quote)
 
 
 CASES: dict[str, tuple[str, bytes]] = {
@@ -229,6 +246,27 @@ CASES: dict[str, tuple[str, bytes]] = {
         WRAP.frame(ipv4(VIP, TCP, ports(80), options=bytes(40))),
     ),
     "inner ICMP": ("delivered_portless", WRAP.frame(ipv4(VIP, ICMP, bytes(8)))),
+    "an error, in sync": ("delivered_in_sync", WRAP.frame(too_big())),
+    "an error, two to ask": ("forwarded_keyed", asking(AGENT, FAR_AGENT, WRAP, too_big())),
+    "an error that shows only ports, one to ask": ("forwarded_keyless", asking(AGENT, 0, WRAP, too_big(shown=4))),
+    "an error that shows no ports": ("delivered_portless", asking(AGENT, 0, WRAP, too_big(shown=3))),
+    "an error, the sender is at another epoch": (
+        "forwarded_restarted",
+        OLD.frame(too_big(client_port=bucket_source(AGENT))),
+    ),
+    "an error, and nobody is left": ("delivered_last", asking(ME, 0, WRAP, too_big())),
+    "an error, longer than the next hop takes": ("drop_too_big", asking(SMALL_MTU, 0, WRAP, too_big(shown=34))),
+    "an error about UDP": ("delivered_udp", asking(AGENT, 0, WRAP, too_big(53, UDP))),
+    "an error about a port without VIP": ("delivered_portless", asking(AGENT, 0, WRAP, too_big(83))),
+    "an error about a VIP that nobody here listens for": (
+        "delivered_no_chance",
+        asking(AGENT, 0, WRAP, too_big(81)),
+    ),
+    "an echo reply that looks like a flow": (
+        "delivered_portless",
+        asking(AGENT, 0, WRAP, ipv4(VIP, ICMP, bytes(8) + too_big()[28:])),
+    ),
+    "IPv6, an error, one to ask": ("forwarded_keyless", asking(AGENT, 0, WRAP6, too_big6())),
     "inner first fragment": ("delivered_portless", WRAP.frame(ipv4(VIP, TCP, ports(80), fragment=0x2000))),
     "inner later fragment": ("delivered_portless", WRAP.frame(ipv4(VIP, TCP, ports(80), fragment=0x0010))),
     "a port of the VIP's address without VIP": ("delivered_portless", WRAP.frame(ipv4(VIP, TCP, ports(83)))),

@@ -13,12 +13,15 @@ from lbnode.dataplane.buckets import pack_buckets
 from lbnode.dataplane.layout import ENUMS, STRUCTURES, Layout
 from lbnode.dataplane.libbpf import BpfObject
 from lbnode.dataplane.memory import NODE_MAPS
-from lbnode.dataplane.model import checksum
 from lbnode.dataplane.node import OBJECT
+from lbnode.dataplane.packet_model import checksum
 from lbnode.dataplane.tunnels import pack_tunnel
 from lbnode.model.epoch import stamp_of
 from lbnode.model.ids import EpochNumber
 from tests.bpf.node_world import NEAR, make_table
+
+OF_THE_PROGRAM = ("budgets", "kept_packets")
+"""Neither pinned nor read: they end with it."""
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +101,15 @@ def test_packed_buckets_are_struct_bucket(layout: Layout) -> None:
 
 def test_every_enum_and_map_that_user_space_needs_is_in_the_object(node: BpfObject, btf: Btf) -> None:
     assert all(btf.enum(name) for name in ENUMS)
-    assert set(node.map_names()) == set(NODE_MAPS)
+    assert set(node.map_names()) == {*NODE_MAPS, *OF_THE_PROGRAM}
 
 
 def test_outcomes_are_counted_from_zero_without_gaps(btf: Btf, layout: Layout) -> None:
     assert list(btf.enum("outcome").values()) == list(range(len(layout.outcomes) + 1))
     assert layout.outcomes[0] == "forwarded"
-    assert all(name.startswith(("forwarded", "pass_", "drop_", "flow_")) for name in layout.outcomes)
+    assert all(
+        name.startswith(("forwarded", "answered_", "pass_", "drop_", "flow_")) for name in layout.outcomes
+    )
 
 
 def test_a_changed_structure_changes_the_digest(btf: Btf, layout: Layout) -> None:

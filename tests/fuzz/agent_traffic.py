@@ -185,6 +185,14 @@ class AgentTraffic:
         )
         return Packet(frame, 0, numbers)
 
+    def error_about_socket(self) -> Packet:
+        """An ICMP error that quotes what a flow held here sent."""
+        if not self._world.sockets:
+            return self.odd(IpTraffic.error)
+        each = self._chance.choice(self._world.sockets)
+        vip = next(vip for vip in self._tcp if (vip.address, vip.port) == (each.address, each.port))
+        return self._to(vip, self._ip.error_about(vip, (each.client.packed, each.client_port)))
+
     def inner_cut(self) -> Packet:
         """The inner packet ends anywhere, and the outer lengths know it."""
         vip = self._vip()
@@ -267,6 +275,7 @@ AIMS: tuple[tuple[Callable[[AgentTraffic], Packet], float], ...] = (
     (AgentTraffic.without_room, 5),
     (AgentTraffic.sized, 8),
     (AgentTraffic.of_socket, 20),
+    (AgentTraffic.error_about_socket, 3),
     (AgentTraffic.inner_cut, 3),
     (AgentTraffic.tagged, 6),
     (AgentTraffic.stranger, 3),

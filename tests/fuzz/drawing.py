@@ -41,7 +41,8 @@ def draw_node(chance: Random) -> NodeWorld:
     pools = (*pools[:-1], _troubled(chance, pools[-1]))
     sources = _sources(chance)
     own_mac = OWN_MAC if chance.random() < 0.9 else b""
-    return NodeWorld(pools, _vips(chance, pools), backends, sources, own_mac, chance.random() < 0.3)
+    vips = _vips(chance, pools)
+    return NodeWorld(pools, vips, backends, sources, own_mac, chance.random() < 0.3, chance.random() < 0.6)
 
 
 def draw_agent(chance: Random) -> AgentWorld:

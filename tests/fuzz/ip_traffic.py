@@ -34,6 +34,12 @@ ECHO = {4: 8, 6: 128}
 ERRORS = {4: ((3, 1), (3, 3), (3, 4), (11, 0), (12, 0)), 6: ((1, 0), (1, 4), (2, 0), (3, 0), (4, 1))}
 OTHER_MESSAGES = {4: (0, 5, 9, 13, 17, 255), 6: (0, 5, 100, 127, 129, 130, 133, 134, 135, 136, 137, 138, 255)}
 
+NOBODY = {
+    4: (bytes(4), b"\x7f\0\0\1", b"\xe0\0\0\5", b"\xff" * 4),
+    6: (bytes(16), bytes(15) + b"\1", b"\xff\2" + bytes(13) + b"\1"),
+}
+"""Sources that nobody answers."""
+
 
 class IpTraffic:
     """Draws packets, with clients of its own."""
@@ -123,15 +129,23 @@ class IpTraffic:
         if vip.address.version == 4:
             return self.to(vip, options=chance.choice(OPTIONS))
         client, port = self._flow(6)
-        kinds = tuple(chance.choice(EXTENSIONS) for _ in range(chance.choice((1, 1, 2, 3, 6, 6, 7, 7, 7, 8))))
-        return self._chained(vip, client, kinds, vip.protocol, self._transport(vip, vip.port, port))
+        return self._chained(vip, client, self._kinds(), vip.protocol, self._transport(vip, vip.port, port))
+
+    def _kinds(self) -> tuple[int, ...]:
+        chance = self._chance
+        return tuple(chance.choice(EXTENSIONS) for _ in range(chance.choice((1, 1, 2, 3, 6, 6, 7, 7, 7, 8))))
 
     def _chained(self, vip: Vip, client: bytes, kinds: tuple[int, ...], protocol: int, body: bytes) -> bytes:
         """Return an IPv6 packet with extension headers before `body`."""
-        chain, first = b"", protocol
+        payload, first = self._chain(kinds, protocol, body)
+        return self.ip(client, vip.address.packed, first, payload)
+
+    def _chain(self, kinds: tuple[int, ...], protocol: int, body: bytes) -> tuple[bytes, int]:
+        """Return extension headers and `body`, and the number of the first of them."""
+        first = protocol
         for kind in reversed(kinds):
-            chain, first = self._extension(kind, first) + chain, kind
-        return self.ip(client, vip.address.packed, first, chain + body)
+            body, first = self._extension(kind, first) + body, kind
+        return body, first
 
     def _extension(self, kind: int, following: int) -> bytes:
         chance = self._chance
@@ -162,7 +176,8 @@ class IpTraffic:
 
     def echo(self, vip: Vip) -> bytes:
         family = vip.address.version
-        return self._icmp(vip, self.client(family), ECHO[family], 0)
+        source = self._chance.choice((self.client(family), self.client(family), *NOBODY[family][:2]))
+        return self._icmp(vip, source, ECHO[family], 0)
 
     def other_message(self, vip: Vip) -> bytes:
         family = vip.address.version
@@ -170,9 +185,25 @@ class IpTraffic:
 
     def error(self, vip: Vip) -> bytes:
         """An ICMP error of some router, quoting what the VIP sent to a client, or nearly."""
+        return self.error_about(vip, self._flow(vip.address.version))
+
+    def error_about(self, vip: Vip, client: tuple[bytes, int]) -> bytes:
+        """Return an ICMP error that quotes what the VIP sent to the client and its port, or nearly."""
         chance, family = self._chance, vip.address.version
         kind, code = chance.choice(ERRORS[family])
-        return self._icmp(vip, self.client(family), kind, code, self._quote(vip))
+        quote = self._quote(vip, *client) + bytes(chance.choice((0, 0, 0, 0, 0, 1600)))
+        return self._icmp(vip, self.client(family), kind, code, quote)
+
+    def large(self, vip: Vip) -> bytes:
+        """Too big for most tunnels, as a fragment or whole, from somebody or nobody."""
+        chance, family = self._chance, vip.address.version
+        source = chance.choice((self.client(family), *NOBODY[family]))
+        segment = self._transport(vip, vip.port, chance.randrange(1 << 16), bytes(1600))
+        if family == 6:
+            kinds = chance.choice(((), (FRAGMENT,), (DESTINATION,)))
+            return self._chained(vip, source, kinds, vip.protocol, segment)
+        fragment = chance.choice((0, *FRAGMENTS))
+        return self.ip(source, vip.address.packed, vip.protocol, segment, fragment=fragment)
 
     def _icmp(self, vip: Vip, source: bytes, kind: int, code: int, body: bytes | None = None) -> bytes:
         chance = self._chance
@@ -185,17 +216,22 @@ class IpTraffic:
             message = message[: chance.randrange(8)]
         own, other = (ICMP, ICMPV6) if vip.address.version == 4 else (ICMPV6, ICMP)
         protocol = own if chance.random() < 0.95 else other
-        return self.ip(source, vip.address.packed, protocol, message)
+        if chance.random() < 0.7:
+            return self.ip(source, vip.address.packed, protocol, message)
+        if vip.address.version == 6:
+            return self._chained(vip, source, self._kinds(), protocol, message)
+        return self.ip(source, vip.address.packed, protocol, message, options=chance.choice(OPTIONS))
 
-    def _quote(self, vip: Vip) -> bytes:
+    def _quote(self, vip: Vip, client: bytes, client_port: int) -> bytes:
         """The start of a packet from the VIP to a client, cut anywhere."""
         chance, family = self._chance, vip.address.version
-        client, client_port = self._flow(family)
         port = vip.port if chance.random() < 0.9 else chance.choice(PORTS)
         head = headers.tcp(port, client_port, ACK) if vip.protocol == TCP else headers.udp(port, client_port)
-        fields = self._quote_fields(family)
         source = vip.address.packed if chance.random() < 0.9 else self.client(family)
-        packet = self.ip(source, client, vip.protocol, head, **fields)
+        first = vip.protocol
+        if family == 6 and chance.random() < 0.3:
+            head, first = self._chain(self._kinds()[:6], vip.protocol, head)
+        packet = self.ip(source, client, first, head, **self._quote_fields(family))
         return packet[: chance.choice((len(packet), len(packet), chance.randrange(len(packet) + 1)))]
 
     def _quote_fields(self, family: int) -> dict[str, Any]:
@@ -224,9 +260,10 @@ ODD_AIMS: tuple[tuple[Aim, int], ...] = (
     (IpTraffic.short_transport, 4),
     (IpTraffic.wrong_size, 4),
     (IpTraffic.wrong_start, 3),
-    (IpTraffic.echo, 2),
+    (IpTraffic.echo, 4),
     (IpTraffic.other_message, 1),
     (IpTraffic.error, 4),
+    (IpTraffic.large, 1),
 )
 """All but plain flows, and how often."""
 

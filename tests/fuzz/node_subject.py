@@ -24,13 +24,15 @@ from tests.fuzz.worlds import LOOPBACK, NodeWorld, Packet, PoolState
 
 OBJECT_NAME = OBJECT.name
 PLACES = 1 << 13
+UNLIMITED = 1_000_000_000
+"""Answers a second."""
 
 
 def model_of(world: NodeWorld) -> NodeModel:
     """Return the model of a node in this world, before its changes; corrupt pools are taken for sound ones."""
     backends = [backend_entry(each) for each in world.backends]
     vips = [vip_entry(each) for each in world.vips]
-    model = NodeModel((), backends, vips, world.sources, LOOPBACK, world.own_mac)
+    model = NodeModel((), backends, vips, world.sources, LOOPBACK, world.own_mac, answers=world.answers)
     return at_time(model, world, early=True)
 
 
@@ -129,7 +131,8 @@ class NodeSubject:
 @contextmanager
 def open_node(world: NodeWorld, directory: Path, objects: Path = OBJECT.parent) -> Iterator[NodeSubject]:
     """Load the program on fresh maps in `directory` (on bpffs, empty) and write the world into them."""
-    limits = Limits(table_places=PLACES, count_buckets=world.count_buckets, flows=1 << 14, new_flows=1 << 14)
+    rate = UNLIMITED if world.answers else 0
+    limits = Limits(PLACES, world.count_buckets, 1 << 14, 1 << 14, rate, rate)
     path = objects / OBJECT_NAME
     try:
         with NodeDataPlane.open(directory, limits, path) as node:

@@ -93,7 +93,8 @@ class NodeTraffic:
         return whole[: self._chance.randint(ETHERNET_SIZE, len(whole))]
 
     def tagged(self) -> bytes:
-        frame = self.flow() if self._chance.random() < 0.5 else self.odd(IpTraffic.options)
+        aim = self._chance.choice((IpTraffic.flow, IpTraffic.options, IpTraffic.echo, IpTraffic.large))
+        frame = self.odd(aim)
         return with_tags(self._chance, frame)
 
     def other_mac(self) -> bytes:

@@ -43,7 +43,7 @@ NODE = (
         "skip(cursor, header - sizeof(*ip));", "skip(cursor, 0);",
     ),
     Fault(
-        "frames for other MACs are taken", "node", "node.bpf.c", "return !own ||", "return own ||",
+        "frames for other MACs are taken", "node", "forward.h", "return !own ||", "return own ||",
     ),
     Fault(
         "authentication headers are counted in eights", "node", "parse.h",
@@ -69,7 +69,7 @@ NODE = (
         "pool->key[2] * from[1] +", "",
     ),
     Fault(
-        "only two outer sources are used", "node", "node.bpf.c",
+        "only two outer sources are used", "node", "forward.h",
         "bucket & state->control.source_mask[which] & (SOURCE_PLACES - 1)", "bucket & 1",
     ),
     Fault("the outer packet lives too short", "node", "encap.h", "outer->ttl = HOPS;", "outer->ttl = 63;"),
@@ -91,7 +91,7 @@ NODE = (
         "no stamp in the flow label", "node", "encap.h", "WRITE(outer->label, bpf_htons(way->stamp));", "",
     ),
     Fault(
-        "IPv6 sources are spread as IPv4's are", "node", "node.bpf.c",
+        "IPv6 sources are spread as IPv4's are", "node", "forward.h",
         "bucket & state->control.source_mask[which] &", "bucket & state->control.source_mask[0] &",
     ),
     Fault(
@@ -106,7 +106,7 @@ NODE = (
         "the outer packet may be fragmented", "node", "encap.h",
         "WRITE(outer->fragment, bpf_htons(0x4000));", "WRITE(outer->fragment, 0);",
     ),
-    Fault("no stamp", "node", "node.bpf.c", "way->stamp = current;", "way->stamp = 0;"),
+    Fault("no stamp", "node", "forward.h", "way->stamp = current;", "way->stamp = 0;"),
     Fault(
         "the stamp is not in network order", "node", "encap.h",
         "__be16 id = bpf_htons(way->stamp);", "__be16 id = way->stamp;",
@@ -124,7 +124,7 @@ NODE = (
     ),
     Fault(
         "what just fits the next hop is too big", "node", "encap.h",
-        "packet->size + size > way->tunnel->mtu", "packet->size + size >= way->tunnel->mtu",
+        "GRE_SIZE + KEY_SIZE > way->tunnel->mtu", "GRE_SIZE + KEY_SIZE >= way->tunnel->mtu",
     ),
     Fault(
         "a keyed packet is counted as keyless", "node", "encap.h",
@@ -135,7 +135,7 @@ NODE = (
         "count(counts, vip->row, bytes);", "count(counts, vip->row, 0);",
     ),
     Fault(
-        "redirected to the wrong interface", "node", "node.bpf.c",
+        "redirected to the wrong interface", "node", "forward.h",
         "bpf_redirect(ifindex, 0)", "bpf_redirect(ifindex + 1, 0)",
     ),
     Fault(
@@ -147,7 +147,7 @@ NODE = (
         "sip->v3 = rotate(sip->v3, 21) ^ sip->v0;", "sip->v3 = rotate(sip->v3, 20) ^ sip->v0;",
     ),
     Fault(
-        "wrong ports pass where they should not", "node", "vip.h",
+        "wrong ports pass where they should not", "node", "treat.h",
         "ours->flags & VIP_WRONG_PASS ?", "ours->flags | VIP_WRONG_PASS ?",
     ),
     Fault(
@@ -160,6 +160,39 @@ NODE = (
     ),
     Fault(
         "fragments of UDP are flows of their own", "node", "flow.h", "is_portless ? 0 :", "is_portless && 0 ? 0 :",
+    ),
+    Fault(
+        "an echo reply's checksum is the request's", "node", "echo.h", "icmp->checksum = fold(sum);", "(void)sum;",
+    ),
+    Fault(
+        "an echo reply keeps options and extension headers", "node", "echo.h",
+        "turn_link(ctx, header - size)", "turn_link(ctx, 0)",
+    ),
+    Fault("the loopback address is answered", "node", "answer.h", "bpf_ntohl(word[3]) <= 1", "!word[3]"),
+    Fault("an answer leaves without its tags", "node", "answer.h", "LINK_MAX - 2 * ETH_ALEN", "4"),
+    Fault(
+        "the checksum of ICMPv6 counts only the message", "node", "too_big.h",
+        "answer->source.word[i] + answer->destination.word[i]", "answer->source.word[i]",
+    ),
+    Fault(
+        "later fragments are told their size", "node", "too_big.h",
+        "|| !(ip->frag_off & bpf_htons(IP_FRAGMENT_OFFSET))", "|| true",
+    ),
+    Fault(
+        "the size told to senders does not count the key", "node", "encap.h",
+        "way->tunnel->mtu - (ip_size(way->family) + GRE_SIZE + KEY_SIZE)",
+        "way->tunnel->mtu - (ip_size(way->family) + GRE_SIZE)",
+    ),
+    Fault(
+        "an error's quote is not turned round", "node", "quote.h", "*ports >> 16 | *ports << 16", "*ports",
+    ),
+    Fault(
+        "an error may quote another address's packet", "node", "quote.h",
+        "if (!same_address(&from, &packet->destination))", "if (!from.word[0])",
+    ),
+    Fault(
+        "the quoted header's options are taken for the ports", "node", "quote.h",
+        "skip(cursor, options & OPTIONS_MASK)", "skip(cursor, 0)",
     ),
 )  # fmt: skip
 
@@ -262,7 +295,8 @@ AGENT = (
     ),
     Fault(
         "too long for the next hop, and sent", "agent", "encap.h",
-        "if (packet->size + size > way->tunnel->mtu)", "if (packet->size > way->tunnel->mtu)",
+        "if (packet->size + ip_size(family) + GRE_SIZE + KEY_SIZE > way->tunnel->mtu)",
+        "if (packet->size > way->tunnel->mtu)",
     ),
     Fault(
         "tags are lost at the end of the tunnel", "agent", "decap.bpf.c",
@@ -275,6 +309,14 @@ AGENT = (
     Fault(
         "hops from other backends are not counted", "agent", "decap.bpf.c",
         "if (*kind == MEMBER_BACKEND)", "if (*kind == MEMBER_NODE)",
+    ),
+    Fault(
+        "errors are not asked for among the sockets", "agent", "decap_chance.h",
+        "packet->inner.has_ports || turn_error(ctx, &packet->inner)", "packet->inner.has_ports",
+    ),
+    Fault(
+        "a listener holds what an error quotes", "agent", "chance_socket.h",
+        "socket->state == BPF_TCP_LISTEN || socket->state == BPF_TCP_TIME_WAIT", "socket->state == BPF_TCP_TIME_WAIT",
     ),
 )  # fmt: skip
 

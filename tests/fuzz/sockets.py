@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
-from lbnode.dataplane.model import checksum
-from lbnode.dataplane.packet_model import Packet
+from lbnode.dataplane.packet_model import Packet, checksum
 from tests.fuzz import headers
 from tests.fuzz.headers import ACK, FIN, RST, SYN
 from tests.fuzz.worlds import Address, AgentWorld, Number, Socket, SocketKind
@@ -130,7 +129,11 @@ class LiveSockets:
         """Return how the kernel holds the flow of `inner`, or an empty string (design.md §5.4)."""
         flow = inner.flow
         client = self.clients.get((flow.source, flow.source_port, flow.destination, flow.destination_port))
-        return client.socket.kind.value if client and _fits(client, inner) else ""
+        if client is None:
+            return ""
+        if inner.tcp is None:
+            return "held" if client.socket.kind in (SocketKind.HELD, SocketKind.HANDSHAKE) else ""
+        return client.socket.kind.value if _fits(client, inner) else ""
 
 
 def _wide(address: Address) -> bytes:

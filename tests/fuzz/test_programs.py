@@ -38,6 +38,7 @@ def processes() -> Iterator[Workers]:
         yield started
 
 
+@pytest.mark.timeout(400)
 def test_programs_and_models_agree_and_every_counter_is_met(processes: Workers) -> None:
     hits = {program: Counter[str]() for program in PROGRAMS}
     for report in processes.map(run_round, rounds(PROGRAMS, SEED, PACKETS)):

@@ -98,7 +98,7 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class NodeWorld:
-    """A node. `own_mac`: empty when frames for every MAC are taken."""
+    """A node. `own_mac`: empty when frames for every MAC are taken. `answers`: may it write packets itself?"""
 
     pools: tuple[Pool, ...]
     vips: tuple[Vip, ...]
@@ -106,6 +106,7 @@ class NodeWorld:
     sources: tuple[Address, ...]
     own_mac: bytes
     count_buckets: bool = False
+    answers: bool = True
 
 
 class SocketKind(Enum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import struct
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lbnode.core.history import build_table, earlier_epochs
+from lbnode.dataplane.packet_model import checksum
 from lbnode.dataplane.values import Count
 from lbnode.model.epoch import BackendState, Epoch
 from lbnode.model.fleet import Backend, DesiredFleet, Pool, PoolMember, Protocol, Vip
@@ -179,6 +181,28 @@ def test_full_segments_are_passed_on_whole(world: World) -> None:
         world.sender.aim(b2, b1, stamp=world.stamp)
         assert ask(flow, "x" * 50000) == "b1"
     assert world.counted(b2, "drop_too_big") == 0
+
+
+def test_a_router_s_word_about_the_path_reaches_the_backend_that_holds_the_flow(world: World) -> None:
+    b1, b2, _ = world.members
+    with world.connect() as flow:
+        assert ask(flow, "established") == "b1"
+        world.sender.aim(b2, b1, stamp=world.stamp)
+        world.sender.send(too_big(world.sender.last, 1300))
+        way = ("-n", b1.namespace, "route", "get", str(CLIENT))
+        eventually("b1 knows how large its packets may be", lambda: "mtu 1300" in ip(*way))
+        assert world.counted(b2, "forwarded_keyless") > 0
+        assert ask(flow, "x" * 50000) == "b1"
+
+
+def too_big(packet: bytes, mtu: int) -> bytes:
+    """Return "fragmentation needed" (RFC 1191) about what the VIP sends next, after the client's `packet`."""
+    sent = packet[:12] + packet[16:20] + packet[12:16] + packet[22:24] + packet[20:22] + packet[28:32]
+    message = struct.pack("!BBHHH", 3, 4, 0, 0, mtu) + sent
+    message = message[:2] + checksum(message).to_bytes(2, "big") + message[4:]
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(message), 0, 0, 64, socket.IPPROTO_ICMP, 0)
+    head += CLIENT.packed + VIP.packed
+    return head[:10] + checksum(head).to_bytes(2, "big") + head[12:] + message
 
 
 def test_a_node_that_is_behind_breaks_nothing(world: World) -> None:
