@@ -138,7 +138,14 @@ def open_plane(settings: NodeSettings) -> NodeDataPlane:
     """Adopt the data plane that is pinned, or load a new one."""
     plane = NodeDataPlane.open(
         bpffs_of(settings),
-        Limits(settings.table_places, settings.count_buckets, settings.flow_places, settings.new_flow_places),
+        Limits(
+            settings.table_places,
+            settings.count_buckets,
+            settings.flow_places,
+            settings.new_flow_places,
+            settings.echoes_per_s,
+            settings.errors_per_s,
+        ),
     )
     plane.set_source(settings.sources)
     return plane

@@ -16,9 +16,11 @@ from lbnode.backend.contact import Contact
 from lbnode.backend.settings import BackendSettings
 from lbnode.backend.status import BackendStatus, read_status
 from lbnode.cli.daemon import LogAsJson, configure_logging, report_failures
+from lbnode.cli.render_counters import counter_lines
 from lbnode.cli.render_flows import duration
 from lbnode.model.codec import encode
 from lbnode.model.members import View
+from lbnode.model.outcomes import AGENT_OUTCOMES
 from lbnode.settings.source import load
 
 DEFAULT_CONFIG = Path("/etc/evenkeel/lbbackend.yaml")
@@ -111,5 +113,4 @@ def _lines(found: BackendStatus) -> Iterator[str]:
         chance = "second chance" if vip.second_chance else "no second chance"
         where = "" if vip.on_lo else ", NOT on lo"
         yield f"vip {vip.vip}: pool {vip.pool}, {place}, epoch {vip.epoch}, {new}, {chance}{where}"
-    for name, packets in found.packets.items():
-        yield f"{name.replace('_', ' ')}: {packets} packets"
+    yield from counter_lines(found.packets, AGENT_OUTCOMES)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +15,10 @@ from lbnode.app.build import check as check_node
 from lbnode.app.build import protect_store
 from lbnode.app.build import run as run_node
 from lbnode.app.build import unload as unload_node
+from lbnode.app.machine import MachineStatus, read_machine
 from lbnode.cli.daemon import FAILED, LogAsJson, configure_logging, report_failures
+from lbnode.cli.render_counters import counter_lines
+from lbnode.model.outcomes import NODE_OUTCOMES
 from lbnode.settings.node import NodeSettings
 from lbnode.settings.source import load
 
@@ -29,7 +35,10 @@ app = typer.Typer(
 
       lbnode run --config /etc/evenkeel/lbnode.yaml
 
+<<<<<<< HEAD
       lbnode protect
+=======
+      lbnode status
 
       lbnode unload
 
@@ -88,6 +97,20 @@ def protect(
 
 
 @app.command()
+def status(
+    config: Config = DEFAULT_CONFIG,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Show what holds on this machine: tables, interface, what became of packets. The daemon need not run.
+
+    `lbctl status` shows the fleet.
+    """
+    with report_failures():
+        found = read_machine(load(NodeSettings, config))
+        typer.echo(json.dumps(asdict(found), indent=2) if as_json else "\n".join(_lines(found)))
+
+
+@app.command()
 def check(config: Config = DEFAULT_CONFIG) -> None:
     """Read the settings and say what they come to; nothing is changed."""
     with report_failures():
@@ -99,3 +122,12 @@ def check(config: Config = DEFAULT_CONFIG) -> None:
 def main() -> None:
     """Entry point of the `lbnode` command."""
     app()
+
+
+def _lines(found: MachineStatus) -> Iterator[str]:
+    daemon = f"running as process {found.daemon_pid}" if found.daemon_pid is not None else "not running"
+    yield f"node {found.name}: daemon {daemon}"
+    yield f"interface {found.interface}: xdp {found.xdp}"
+    for pool, epoch in found.epochs.items():
+        yield f"pool {pool}: " + (f"epoch {epoch}" if epoch else "no table yet")
+    yield from counter_lines(found.packets, NODE_OUTCOMES)

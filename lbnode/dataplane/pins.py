@@ -53,10 +53,14 @@ class Pins:
         """Where the link of an interface is pinned."""
         return self._directory / f"{_LINK}{ifindex}"
 
+    def link_paths(self) -> list[Path]:
+        """Where links are pinned, of whatever interface."""
+        return sorted(self._directory.glob(f"{_LINK}*"))
+
     def links(self) -> dict[int, XdpLink]:
         """Open the pinned links of interfaces that still exist; pins of others are removed."""
         found: dict[int, XdpLink] = {}
-        for path in sorted(self._directory.glob(f"{_LINK}*")):
+        for path in self.link_paths():
             link = XdpLink.open_pinned(path)
             if link.ifindex:
                 found[link.ifindex] = link

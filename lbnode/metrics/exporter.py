@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from lbnode.metrics.sample import Sample
+from lbnode.model.outcomes import NODE_OUTCOMES
 
 
 class MetricsError(Exception):
@@ -74,6 +75,9 @@ class Exporter:
             (pool, name): int(is_up) for pool, each in sample.verdicts.items() for name, is_up in each.items()
         }
         yield _gauge("evenkeel_backend_up", "This node's own health verdict.", up, ["pool", "backend"])
+        meanings = {(outcome, NODE_OUTCOMES[outcome]): 1 for outcome in sample.packets}
+        about = "Always 1; what an outcome of packets means is a label."
+        yield _gauge("evenkeel_outcome_info", about, meanings, ["outcome", "meaning"])
         yield _counter("evenkeel_packets", "Packets by what became of them.", sample.packets)
         yield _counter("evenkeel_bytes", "Bytes by what became of their packets.", sample.bytes)
 

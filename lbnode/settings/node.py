@@ -145,6 +145,15 @@ class NodeSettings(FileSettings):
         65536, ge=1, description="flows that pools with a flow table remember, 112 bytes each"
     )
     new_flow_places: int = Field(16384, ge=1, description="of new TCP flows, as a bound against floods")
+    echoes_per_s: int = Field(
+        10_000, ge=0, le=1_000_000_000, description="echo requests to VIPs that each CPU answers; 0: none"
+    )
+    errors_per_s: int = Field(
+        1_000,
+        ge=0,
+        le=1_000_000_000,
+        description="packets too big for a tunnel that each CPU answers; 0: none",
+    )
 
     @property
     def sources(self) -> Addresses:

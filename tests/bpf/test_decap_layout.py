@@ -21,6 +21,7 @@ from lbnode.dataplane.btf import Btf
 from lbnode.dataplane.layout import Layout
 from lbnode.dataplane.libbpf import BpfObject
 from lbnode.dataplane.node import OBJECT as NODE_OBJECT
+from lbnode.model.outcomes import AGENT_OUTCOMES
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,10 @@ def test_outcomes_stand_in_the_order_deliver_forward_drop(btf: Btf) -> None:
     kinds = [name.split("_")[0] for name in outcome_names(btf)]
     order = ["untouched", "delivered", "forwarded", "drop", "extra", "skipped"]
     assert kinds == sorted(kinds, key=order.index)
+
+
+def test_every_outcome_is_explained(btf: Btf) -> None:
+    assert list(AGENT_OUTCOMES) == list(outcome_names(btf))
 
 
 def test_the_layout_has_a_digest_that_names_its_pins(btf: Btf) -> None:

@@ -18,6 +18,7 @@ from lbnode.dataplane.packet_model import checksum
 from lbnode.dataplane.tunnels import pack_tunnel
 from lbnode.model.epoch import stamp_of
 from lbnode.model.ids import EpochNumber
+from lbnode.model.outcomes import NODE_OUTCOMES
 from tests.bpf.node_world import NEAR, make_table
 
 OF_THE_PROGRAM = ("budgets", "kept_packets")
@@ -110,6 +111,10 @@ def test_outcomes_are_counted_from_zero_without_gaps(btf: Btf, layout: Layout) -
     assert all(
         name.startswith(("forwarded", "answered_", "pass_", "drop_", "flow_")) for name in layout.outcomes
     )
+
+
+def test_every_outcome_is_explained(layout: Layout) -> None:
+    assert tuple(NODE_OUTCOMES) == layout.outcomes
 
 
 def test_a_changed_structure_changes_the_digest(btf: Btf, layout: Layout) -> None:

@@ -47,6 +47,17 @@ class NodeMachine:
     def log(self) -> str:
         return (self.directory / "log").read_text()
 
+    def run(self, verb: str, *words: str) -> str:
+        """Run a command of `lbnode` on this machine to its end, and return what it printed."""
+        return subprocess.run(
+            self._command(verb, *words), capture_output=True, text=True, timeout=30, check=True
+        ).stdout
+
+    def _command(self, verb: str, *words: str) -> list[str]:
+        lbnode = str(Path(sys.executable).with_name("lbnode"))
+        inside_near = ["nsenter", f"--net=/run/netns/{self.cable.near}"]
+        return [*inside_near, lbnode, verb, "--config", str(self.directory / "lbnode.yaml"), *words]
+
     def start(self, **changes: object) -> None:
         """Run the daemon until `stop`, with other settings where `changes` says so; returns once it answers."""
         settings = {
@@ -62,10 +73,8 @@ class NodeMachine:
             **changes,
         }
         (self.directory / "lbnode.yaml").write_text(yaml.safe_dump(settings))
-        lbnode = str(Path(sys.executable).with_name("lbnode"))
-        command = ["nsenter", f"--net=/run/netns/{self.cable.near}", lbnode, "run", "--config"]
         with (self.directory / "log").open("ab") as log:
-            self.daemon = subprocess.Popen([*command, str(self.directory / "lbnode.yaml")], stderr=log)
+            self.daemon = subprocess.Popen(self._command("run"), stderr=log)
         eventually("the node answers", self._answers)
 
     def stop(self) -> None:

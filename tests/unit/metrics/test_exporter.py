@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from lbnode.metrics.exporter import Exporter, MetricsError
 from lbnode.metrics.sample import PoolSample, Sample
 from lbnode.model.ids import BackendName, PoolName
+from lbnode.model.outcomes import NODE_OUTCOMES
 
 WEB = PoolName("web")
 
@@ -53,6 +54,13 @@ def test_counters_verdicts_and_sessions_have_their_names_as_labels(exporter: Exp
     assert now["evenkeel_backend_up", ("b1", "web")] == 0
     assert now["evenkeel_packets_total", ("forwarded",)] == 12
     assert now["evenkeel_bytes_total", ("forwarded",)] == 999
+
+
+def test_every_outcome_that_is_counted_is_explained(exporter: Exporter) -> None:
+    address = exporter.start("127.0.0.1:0")
+    exporter.sample = Sample(packets=dict.fromkeys(NODE_OUTCOMES, 0))
+    explained = {labels for name, labels in scraped(address) if name == "evenkeel_outcome_info"}
+    assert {frozenset(labels) for labels in explained} == set(map(frozenset, NODE_OUTCOMES.items()))
 
 
 @pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:99999", "203.0.113.9:1"])

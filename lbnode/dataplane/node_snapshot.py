@@ -1,0 +1,76 @@
+"""What a node's data plane holds, read from its pins: the daemon need not run, and nothing is changed."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lbnode.dataplane.errors import LayoutError
+from lbnode.dataplane.layout import Layout
+from lbnode.dataplane.libbpf import BpfObject, XdpLink, xdp_mode
+from lbnode.dataplane.memory import MAPS, NodeMemory
+from lbnode.dataplane.node import OBJECT
+from lbnode.dataplane.pins import Pins
+from lbnode.dataplane.values import Count
+from lbnode.model.ids import EpochNumber, PoolName
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSnapshot:
+    """The epoch that carries each pool's traffic (0: none), counters by outcome, the interfaces by index."""
+
+    epochs: dict[PoolName, EpochNumber]
+    counters: dict[str, Count]
+    xdp: dict[int, str]
+
+
+def read_node(directory: Path) -> NodeSnapshot | None:
+    """Return what is pinned in `directory`; None when nothing is.
+
+    Raises PinError, and LayoutError when the maps were made by a release whose structures differ.
+    """
+    pins = Pins(directory)
+    if not pins.exist:
+        return None
+    memory = _memory(pins)
+    sums = memory.counts.sum(axis=0)
+    counters = {name: Count(*map(int, sums[row])) for row, name in enumerate(memory.layout.outcomes)}
+    return NodeSnapshot(_epochs(memory), counters, _interfaces(pins))
+
+
+def _memory(pins: Pins) -> NodeMemory:
+    with BpfObject.open(OBJECT) as each:
+        layout = Layout.of(each.btf)
+    maps = pins.maps(MAPS)
+    try:
+        if maps["node_state"].value_size == layout.shapes["state"].itemsize:
+            memory = NodeMemory(maps, layout)
+            if int(memory.control["layout"]) == layout.digest:
+                return memory
+    finally:
+        for opened in maps.values():
+            opened.close()
+    raise LayoutError("read pinned maps: made by another release: ask that one's `lbnode status`")
+
+
+def _epochs(memory: NodeMemory) -> dict[PoolName, EpochNumber]:
+    found = {}
+    for number in np.flatnonzero(memory.pool_records["name"] != b""):
+        base = int(memory.current[number]) >> 32
+        record = memory.pool_records[number]
+        epochs = [int(table["epoch"]) for table in record["table"] if base and int(table["base"]) == base]
+        found[PoolName(record["name"].decode())] = EpochNumber(max(epochs, default=0))
+    return found
+
+
+def _interfaces(pins: Pins) -> dict[int, str]:
+    found = {}
+    for path in pins.link_paths():
+        with contextlib.closing(XdpLink.open_pinned(path)) as link:
+            mode = xdp_mode(link.ifindex) if link.ifindex else None
+            if mode is not None:
+                found[link.ifindex] = mode.name.lower()
+    return found

@@ -1,0 +1,81 @@
+"""`lbnode status`, and what it tells of real pings: the machine is asked, not the daemon."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lbnode.model.outcomes import NODE_OUTCOMES
+from tests.integration.agents import PASS
+from tests.integration.cable import eventually, ip
+from tests.integration.nodes import WEB, NodeMachine, node_machine
+
+VIP = "192.0.2.10"
+FLEET = {
+    "fleet": "demo",
+    "backends": [{"name": "b1", "address": "10.0.0.11", "agent": False}],
+    "pools": [{"name": WEB, "backends": ["b1"], "table_size": 251, "health": "off"}],
+    "vips": [{"address": VIP, "port": 80, "protocol": "tcp", "pool": WEB}],
+}
+PINGS = 5
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[NodeMachine]:
+    """A node that serves a VIP, for the far end as its client."""
+    with node_machine(tmp_path) as machine:
+        far = machine.cable.far
+        ip("-n", far, "link", "set", "eth0", "xdpdrv", "obj", str(PASS), "sec", "xdp")
+        ip("-n", far, "route", "add", f"{VIP}/32", "via", "10.0.0.2")
+        machine.start()
+        machine.apply(FLEET)
+        eventually("epoch 1 is in use", lambda: machine.status().agree and machine.pool().current == 1)
+        yield machine
+
+
+def status(node: NodeMachine) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(node.run("status", "--json"))
+    return found
+
+
+def ping(node: NodeMachine, address: str, size: int = 56) -> None:
+    """Send a few echo requests; each must be answered."""
+    command = ["ping", "-q", "-c", str(PINGS), "-i", "0.01", "-W", "2", "-s", str(size), address]
+    inside_far = ["nsenter", f"--net=/run/netns/{node.cable.far}"]
+    ended = subprocess.run([*inside_far, *command], capture_output=True, text=True, timeout=30, check=False)
+    assert f"{PINGS} received" in ended.stdout, ended.stdout + ended.stderr
+
+
+def test_a_vip_answers_every_ping_of_any_size(node: NodeMachine) -> None:
+    for size in (0, 56, 1400):
+        ping(node, VIP, size)
+    assert status(node)["packets"]["answered_echo"] == 3 * PINGS
+
+
+def test_status_tells_what_the_kernel_holds_whether_or_not_the_daemon_runs(node: NodeMachine) -> None:
+    ping(node, VIP)
+    running = status(node)
+    assert node.daemon is not None
+    assert (running["daemon_pid"], running["xdp"]) == (node.daemon.pid, "native")
+    assert running["epochs"] == {WEB: 1}
+    assert list(running["packets"]) == list(NODE_OUTCOMES)
+
+    node.stop()
+    ping(node, VIP)
+    alone = status(node)
+    assert (alone["daemon_pid"], alone["epochs"]) == (None, {WEB: 1})
+    assert alone["packets"]["answered_echo"] == 2 * PINGS
+    said = node.run("status")
+    assert "daemon not running" in said
+    assert f"{2 * PINGS} answered_echo" in said
+    assert NODE_OUTCOMES["answered_echo"] in said
+    assert "drop_" not in said
+
+    node.run("unload")
+    gone = status(node)
+    assert (gone["xdp"], gone["epochs"], gone["packets"]) == ("detached", {}, {})
