@@ -143,9 +143,10 @@ class Sender:
 
 @dataclass(slots=True)
 class Segment:
-    """The client's and nodes' namespace (`far`), the backends, and the sender."""
+    """The client's and nodes' namespace (`far`), the bridge's (`hub`), the backends, and the sender."""
 
     far: str
+    hub: str
     members: list[Member]
     sender: Sender
 
@@ -190,7 +191,7 @@ def segment(directory: Path, count: int) -> Iterator[Segment]:
             ip("-n", member.namespace, "route", "add", f"{CLIENT}/32", "via", str(NODE))
             stack.enter_context(serving(member))
         sender = stack.enter_context(_sending(far, members[0]))
-        yield Segment(far, members, sender)
+        yield Segment(far, hub, members, sender)
 
 
 def folder(path: Path) -> Path:

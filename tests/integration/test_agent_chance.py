@@ -143,7 +143,7 @@ async def found(store: FleetStore, world: World) -> None:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     directory = tmp_path_factory.mktemp("agents")
     with agents.segment(directory, 3) as made:
-        world = World(made.far, made.members, made.sender)
+        world = World(made.far, made.hub, made.members, made.sender)
         world.store, world.stamp, world.ports = directory / "store", EPOCH, iter(range(21000, 30000))
         in_store(world.store, lambda store: found(store, world))
         world.processes = [member.start(world.store) for member in world.members]
