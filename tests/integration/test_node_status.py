@@ -12,26 +12,31 @@ import pytest
 
 from lbnode.model.outcomes import NODE_OUTCOMES
 from tests.integration.agents import PASS
-from tests.integration.cable import eventually, ip
+from tests.integration.cable import eventually, ip, ip_json
 from tests.integration.nodes import WEB, NodeMachine, node_machine
 
-VIP = "192.0.2.10"
+VIP, VIP6 = "192.0.2.10", "2001:db8::10"
+CLIENT6 = "2001:db8:c::1"
 FLEET = {
     "fleet": "demo",
     "backends": [{"name": "b1", "address": "10.0.0.11", "agent": False}],
     "pools": [{"name": WEB, "backends": ["b1"], "table_size": 251, "health": "off"}],
-    "vips": [{"address": VIP, "port": 80, "protocol": "tcp", "pool": WEB}],
+    "vips": [{"address": each, "port": 80, "protocol": "tcp", "pool": WEB} for each in (VIP, VIP6)],
 }
 PINGS = 5
 
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[NodeMachine]:
-    """A node that serves a VIP, for the far end as its client."""
+    """A node that serves a VIP of each family, for the far end as its client."""
     with node_machine(tmp_path) as machine:
         far = machine.cable.far
         ip("-n", far, "link", "set", "eth0", "xdpdrv", "obj", str(PASS), "sec", "xdp")
         ip("-n", far, "route", "add", f"{VIP}/32", "via", "10.0.0.2")
+        ip("-n", far, "addr", "add", f"{CLIENT6}/64", "dev", "eth0", "nodad")
+        (near,) = ip_json("-n", machine.cable.near, "link", "show", "eth0")
+        ip("-n", far, "neigh", "add", "fe80::2", "lladdr", near["address"], "dev", "eth0")
+        ip("-n", far, "route", "add", f"{VIP6}/128", "via", "fe80::2", "dev", "eth0", "src", CLIENT6)
         machine.start()
         machine.apply(FLEET)
         eventually("epoch 1 is in use", lambda: machine.status().agree and machine.pool().current == 1)
@@ -52,9 +57,10 @@ def ping(node: NodeMachine, address: str, size: int = 56) -> None:
 
 
 def test_a_vip_answers_every_ping_of_any_size(node: NodeMachine) -> None:
-    for size in (0, 56, 1400):
-        ping(node, VIP, size)
-    assert status(node)["packets"]["answered_echo"] == 3 * PINGS
+    for address in (VIP, VIP6):
+        for size in (0, 56, 1400):
+            ping(node, address, size)
+    assert status(node)["packets"]["answered_echo"] == 6 * PINGS
 
 
 def test_status_tells_what_the_kernel_holds_whether_or_not_the_daemon_runs(node: NodeMachine) -> None:
