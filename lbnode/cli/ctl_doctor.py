@@ -11,10 +11,13 @@ import typer
 
 from lbnode.backend.settings import BackendSettings
 from lbnode.cli import backend, node
-from lbnode.cli.ctl_session import BAD_INPUT, FAILED, fail, make_console
+from lbnode.cli.ctl_session import BAD_INPUT, FAILED, fail, fleet_client, make_console
 from lbnode.cli.render_doctor import print_examinations
 from lbnode.doctor.backend import examine_backend
+from lbnode.doctor.checks.fleet import check_fleet
+from lbnode.doctor.checks.store import check_clock
 from lbnode.doctor.findings import Examination, is_healthy
+from lbnode.doctor.gather.memory import own_clock
 from lbnode.doctor.node import examine_node
 from lbnode.settings.node import NodeSettings
 from lbnode.settings.source import BadSettingsError, load
@@ -25,11 +28,16 @@ class Role(Enum):
 
     NODE = "node"
     BACKEND = "backend"
+    OPERATOR = "operator"
 
 
 def doctor(
+    context: typer.Context,
     role: Annotated[
-        Role | None, typer.Option("--role", help="What this machine is; left out: what it has settings for.")
+        Role | None,
+        typer.Option(
+            "--role", help="What this machine is; left out: what it has settings for, else an operator's."
+        ),
     ] = None,
     config: Annotated[
         Path | None,
@@ -39,7 +47,7 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Examine this machine: everything that a node or a backend needs, tried for real.
+    """Examine this machine: everything that a node or a backend needs, tried for real; elsewhere, ask the fleet.
 
     Each finding says what is wrong, why it matters, and the command that mends it. Nothing is changed. Run it as
     root: what needs rights cannot be looked at without.
@@ -48,14 +56,14 @@ def doctor(
     Examples:
       sudo lbctl doctor
       sudo lbctl doctor --role backend --config /etc/evenkeel/lbbackend.yaml
+      lbctl --node 10.0.1.11:7946 --cert me.crt --key me.key --ca ca.crt doctor
       sudo lbctl doctor --json | jq '.examinations[].findings[] | select(.grade == "failure")'
 
-    Exit status: 0 nothing is broken · 1 something is · 2 wrong usage or bad settings
+    Exit status: 0 nothing is broken · 1 something is · 2 wrong usage or bad settings · 3 no answer from the fleet
     """
     role = role or _role_of(config)
-    config = config or DEFAULTS[role]
     try:
-        subject, found = _examine(role, config)
+        subject, found = _ask(context) if role is Role.OPERATOR else _examine(role, config or DEFAULTS[role])
     except BadSettingsError as error:
         raise fail(str(error), code=BAD_INPUT) from error
     print_examinations(make_console(), subject, found, as_json=as_json)
@@ -72,13 +80,14 @@ def _role_of(config: Path | None) -> Role:
         raise fail(
             "--config without --role", "say what this machine is: --role node or --role backend", BAD_INPUT
         )
-    for role, path in DEFAULTS.items():
-        if path.exists():
-            return role
-    paths = ", ".join(str(path) for path in DEFAULTS.values())
-    raise fail(
-        f"nothing to examine: there is none of {paths}", "name the settings: --role, --config", BAD_INPUT
-    )
+    return next((role for role, path in DEFAULTS.items() if path.exists()), Role.OPERATOR)
+
+
+def _ask(context: typer.Context) -> tuple[str, tuple[Examination, ...]]:
+    """Ask the node that the global options name."""
+    with fleet_client(context) as client:
+        status = client.status()
+    return f"fleet {status.fleet}", (check_clock(own_clock()), check_fleet(status))
 
 
 def _examine(role: Role, config: Path) -> tuple[str, tuple[Examination, ...]]:

@@ -105,14 +105,19 @@ async def clock(memory: Memory, now: Callable[[], float] = time.time) -> ClockFa
     if not isinstance(tree, ZooKeeperTree):
         return ClockFacts("this machine alone", 0.0, 0.0, True)
     if memory.trouble:
-        return ClockFacts("", None, 0.0, is_synchronised())
+        return own_clock()
     before = now()
     try:
         there = await tree.now()
     except StoreError:
-        return ClockFacts("", None, 0.0, is_synchronised())
+        return own_clock()
     after = now()
     return ClockFacts("ZooKeeper", (before + after) / 2 - there, (after - before) / 2, is_synchronised())
+
+
+def own_clock() -> ClockFacts:
+    """Look at this machine's clock, with nothing to compare it with."""
+    return ClockFacts("", None, 0.0, is_synchronised())
 
 
 def is_synchronised() -> bool:
