@@ -64,7 +64,7 @@ async def daemon(own_zookeeper: ZooKeeperServer, tmp_path: Path) -> AsyncIterato
 
 
 def fleet(name: str) -> DesiredFleet:
-    return DesiredFleet("demo", backends=(Backend(BackendName(name), ip_address("10.0.0.1")),))
+    return DesiredFleet("demo", backends=(Backend(BackendName(name), (ip_address("10.0.0.1"),)),))
 
 
 async def test_a_zookeeper_that_was_wiped_is_refused_by_who_runs(
@@ -73,7 +73,7 @@ async def test_a_zookeeper_that_was_wiped_is_refused_by_who_runs(
     await daemon.write(fleet("b1"))
     own_zookeeper.stop()
     own_zookeeper.wipe()
-    own_zookeeper.start()
+    await asyncio.to_thread(own_zookeeper.start)
 
     await daemon.until(lambda: daemon.refuses("holds no fleet"))
     assert daemon.memory.view().desired == fleet("b1")
@@ -86,20 +86,20 @@ async def test_an_old_backup_is_refused_by_who_runs_until_newer_data_are_brought
     await daemon.write(fleet("b1"))
     own_zookeeper.stop()
     own_zookeeper.backup(tmp_path / "old")
-    own_zookeeper.start()
+    await asyncio.to_thread(own_zookeeper.start)
     await daemon.until(lambda: daemon.memory.view().connected)
     await daemon.write(fleet("b2"))
     own_zookeeper.stop()
     own_zookeeper.backup(tmp_path / "new")
     own_zookeeper.restore(tmp_path / "old")
-    own_zookeeper.start()
+    await asyncio.to_thread(own_zookeeper.start)
 
     await daemon.until(lambda: daemon.refuses("old backup"))
     assert daemon.memory.view().desired == fleet("b2")
 
     own_zookeeper.stop()
     own_zookeeper.restore(tmp_path / "new")
-    own_zookeeper.start()
+    await asyncio.to_thread(own_zookeeper.start)
     await daemon.until(lambda: daemon.memory.view().connected)
     assert daemon.memory.problem == ""
     assert daemon.memory.view().desired == fleet("b2")

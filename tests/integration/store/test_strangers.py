@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from kazoo.security import ACL, OPEN_ACL_UNSAFE, make_digest_acl
 from lbnode.store.access import Party
 from lbnode.store.protection import protect
 from lbnode.store.tree import MissingError, Session, StoreError
+from lbnode.store.zookeeper import ZooKeeperTree
 from tests.integration.store.backing import Backing
 from tests.integration.store.conftest import Open
 from tests.zookeeper import ZooKeeperServer
@@ -133,6 +135,8 @@ async def test_a_backend_says_what_agents_say_and_nothing_else(
 ) -> None:
     await at_work(nodes, agents, open_tree)
     agent = await open_tree(agents)
+    assert isinstance(agent.tree, ZooKeeperTree)
+    assert abs(await agent.tree.now() - time.time()) < 5
     await agent.tree.put("agents/b1", b"again")
     await agent.tree.delete("agents/b1")
     for path in ("desired", "nodes/n1", EPOCH, "current/web"):
