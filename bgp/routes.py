@@ -51,8 +51,8 @@ class Route:
     communities: frozenset[Community] = frozenset()
 
     @classmethod
-    def to(cls, address: IPv4Address | IPv6Address, communities: Iterable[Community] = ()) -> Self:
-        """Return the host route (/32 or /128) to one address."""
+    def to(cls, address: IPv4Address | IPv6Address | Prefix, communities: Iterable[Community] = ()) -> Self:
+        """Return the route to a prefix, or the host route (/32 or /128) to one address."""
         return cls(ip_network(address), frozenset(communities))
 
     def __str__(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from ipaddress import ip_address
 
 import structlog
 
@@ -12,7 +11,7 @@ from bgp.errors import SpeakerError
 from bgp.routes import GRACEFUL_SHUTDOWN, Route, RouteSet
 from bgp.speaker import Speaker
 from lbnode.core.announce import Announcement
-from lbnode.model.ids import IPAddress
+from lbnode.model.vip import VipAddress, vip_address
 
 log = structlog.get_logger()
 
@@ -24,7 +23,7 @@ class Announcer:
         self._speaker = speaker
         self._wanted: RouteSet | None = None
         self._task: asyncio.Task[None] | None = None
-        self._withheld: dict[IPAddress, str] = {}
+        self._withheld: dict[VipAddress, str] = {}
 
     async def start(self) -> None:
         """Adopt or start the speaker. Without one (no `bgp` in the settings) nothing is ever announced."""
@@ -32,18 +31,18 @@ class Announcer:
             await self._speaker.start()
 
     @property
-    def announced(self) -> tuple[IPAddress, ...]:
-        """The addresses that the speaker has acknowledged."""
+    def announced(self) -> tuple[VipAddress, ...]:
+        """The addresses and prefixes that the speaker has acknowledged."""
         if self._speaker is None:
             return ()
-        return tuple(ip_address(route.prefix.network_address) for route in self._speaker.announced)
+        return tuple(vip_address(route.prefix) for route in self._speaker.announced)
 
     def serves(self, loaded: bool) -> bool:
         """Whether clients are sent here: by an announcement, or by static routes where there is no speaker."""
         return bool(self.announced) if self._speaker is not None else loaded
 
     @property
-    def withheld(self) -> dict[IPAddress, str]:
+    def withheld(self) -> dict[VipAddress, str]:
         """The addresses that are not announced, and why."""
         return self._withheld
 
@@ -87,7 +86,7 @@ class Announcer:
         except SpeakerError as error:
             log.error("routes not announced", error=str(error))
 
-    def _tell(self, withheld: Mapping[IPAddress, str]) -> None:
+    def _tell(self, withheld: Mapping[VipAddress, str]) -> None:
         for address, reason in withheld.items():
             if self._withheld.get(address) != reason:
                 log.info("not announced", address=str(address), reason=reason)

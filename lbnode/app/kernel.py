@@ -30,10 +30,11 @@ from lbnode.dataplane.errors import DataPlaneError
 from lbnode.dataplane.node import NodeDataPlane
 from lbnode.dataplane.values import BackendEntry, VipEntry
 from lbnode.model.fleet import Vip, WrongPort
-from lbnode.model.ids import BackendName, IPAddress, PoolName
+from lbnode.model.ids import BackendName, PoolName
 from lbnode.model.members import LoadedEpoch
 from lbnode.model.tunnel import Addresses, families_of
 from lbnode.model.view import FleetView
+from lbnode.model.vip import VipAddress
 
 log = structlog.get_logger()
 
@@ -78,7 +79,7 @@ class Kernel:
         view: FleetView,
         by_own: bool,
         verdicts: Mapping[PoolName, Mapping[BackendName, bool]],
-        announced: Collection[IPAddress],
+        announced: Collection[VipAddress],
     ) -> None:
         """Bring the kernel to `view`, for which it is prepared. `announced`: what routers still send for."""
         try:
@@ -103,7 +104,7 @@ class Kernel:
         view: FleetView,
         by_own: bool,
         verdicts: Mapping[PoolName, Mapping[BackendName, bool]],
-        announced: Collection[IPAddress],
+        announced: Collection[VipAddress],
     ) -> None:
         before = dict(self._forwarding.pools)
         in_use = {vip.pool for vip in self._vips or ()}
@@ -157,7 +158,7 @@ class Kernel:
             self._plane.set_backends(entries)
             self._backends = entries
 
-    def _next_vips(self, view: FleetView, announced: Collection[IPAddress]) -> tuple[Vip, ...]:
+    def _next_vips(self, view: FleetView, announced: Collection[VipAddress]) -> tuple[Vip, ...]:
         """The VIPs to hold: those whose tables are in use, and leavers whose address is still announced."""
         ready = vips_ready(view, self.pools)
         kept = {vip.address for vip in ready}

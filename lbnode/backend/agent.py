@@ -37,7 +37,7 @@ from lbnode.model.ids import BackendName, PoolName
 from lbnode.model.members import AgentLive, AgentMember
 from lbnode.model.view import FleetView
 from lbnode.netdev import NetdevError
-from lbnode.netdev.events import Event
+from lbnode.netdev.events import Change, Event
 from lbnode.netdev.watcher import Group, Watcher
 from lbnode.store.tree import StoreError
 
@@ -55,7 +55,7 @@ STOPPED_S = 20.0
 LEAVING_S = 0.5
 """Between two looks at how far a leaving backend is: some of it passes by time alone."""
 
-WATCHED = Group.LINK | Group.IPV4_ADDRESS | Group.IPV6_ADDRESS
+WATCHED = Group.LINK | Group.IPV4_ADDRESS | Group.IPV6_ADDRESS | Group.IPV4_ROUTE | Group.IPV6_ROUTE
 
 
 class Agent:
@@ -264,6 +264,8 @@ class Agent:
             await self._fleet.announce(live)
             self._announced = live
 
-    def _kernel_changed(self, _event: Event) -> None:
-        self._host.look_again()
-        self._dirty.set()
+    def _kernel_changed(self, event: Event) -> None:
+        """Routes are of interest where a whole prefix is served: it stands among them."""
+        if event.change is not Change.ROUTE or self._host.holds_prefix:
+            self._host.look_again()
+            self._dirty.set()

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from lbnode.backend.plan import ServedVip
 from lbnode.model.epoch import Epoch
-from lbnode.model.fleet import HashAlgorithm, Protocol
+from lbnode.model.fleet import HashAlgorithm
 from lbnode.model.ids import PoolName
 from lbnode.model.members import FleetIdentity
+from lbnode.model.vip import Protocol
 from lbnode.netdev.sockets import Flows, Listener
 from ring.bucket import WORDS, Flow, bucket_of, buckets_of, derive_keys
 
@@ -22,19 +23,28 @@ NO_LISTENER = "nobody listens in this network namespace (a published container p
 
 
 def hearing(vips: Iterable[ServedVip], listeners: Iterable[Listener]) -> frozenset[ServedVip]:
-    """Return the TCP VIPs that somebody here listens for."""
+    """Return the TCP VIPs that somebody here listens for, be it on one of many ports or addresses."""
     known = tuple(listeners)
     return frozenset(
         vip
         for vip in vips
-        if vip.protocol is Protocol.TCP and any(each.hears(vip.address, vip.port) for each in known)
+        if vip.protocol is Protocol.TCP and any(each.hears(vip.key.network, vip.key.ports) for each in known)
     )
 
 
 def flows_of(pool: PoolName, vips: Iterable[ServedVip], flows: Flows) -> list[Flows]:
     """Return the flows of `pool`: those to its TCP VIPs."""
-    wanted = [vip for vip in vips if vip.pool == pool and vip.protocol is Protocol.TCP]
-    return [flows.to(vip.address, vip.port) for vip in wanted]
+    served = [vip for vip in vips if vip.protocol is Protocol.TCP]
+    return [_flows_of_vip(vip, served, flows) for vip in served if vip.pool == pool]
+
+
+def _flows_of_vip(vip: ServedVip, served: Iterable[ServedVip], flows: Flows) -> Flows:
+    """Those to its addresses and ports, but for what VIPs take that go before it."""
+    mine = flows.to(vip.key.network, vip.key.ports)
+    for other in served:
+        if other.key.precedence > vip.key.precedence and other.key.overlaps(vip.key):
+            mine = mine.but_to(other.key.network, other.key.ports)
+    return mine
 
 
 def totals(pools: Iterable[PoolName], vips: Iterable[ServedVip], flows: Flows) -> Mapping[PoolName, int]:

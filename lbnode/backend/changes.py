@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lbnode.backend.errors import BackendError
 from lbnode.model.codec import CorruptRecordError, decode, encode
-from lbnode.model.ids import IPAddress
+from lbnode.model.vip import VipAddress
 
 FILE_NAME = "changes.json"
 
@@ -20,11 +20,12 @@ FILE_NAME = "changes.json"
 class HostChanges:
     """`interface` is the one that the programs hang on, empty when none is.
 
-    `addresses` are VIPs that were not on lo before; `sysctls` has the values from before the first change.
+    `addresses` are VIPs' addresses and prefixes that were not on lo before; `sysctls` has the values from before
+    the first change.
     """
 
     interface: str = ""
-    addresses: tuple[IPAddress, ...] = ()
+    addresses: tuple[VipAddress, ...] = ()
     sysctls: dict[str, str] = field(default_factory=dict)
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import structlog
 
+from lbnode.backend import loopback
 from lbnode.backend.changes import ChangesFile, HostChanges
 from lbnode.backend.loading import LoadTable
 from lbnode.backend.plan import Accept, Serve, ServedVip
@@ -23,11 +25,10 @@ from lbnode.dataplane import backend as dataplane
 from lbnode.dataplane.backend import Attachment, AttachMode, BackendDataPlane
 from lbnode.dataplane.backend_layout import MemberKind
 from lbnode.dataplane.values import BackendEntry, LoadedTable, VipEntry
-from lbnode.dataplane.vips import VipKey
 from lbnode.model.ids import IPAddress, PoolName
 from lbnode.model.members import BackendMember
+from lbnode.model.vip import VipAddress, VipKey
 from lbnode.netdev import Netlink, bpffs, filters, sysctls
-from lbnode.netdev.addresses import add_address, addresses, remove_address
 from lbnode.netdev.errors import InterfaceMissingError, NetdevError, ReadOnlyError
 from lbnode.netdev.links import link_named
 from lbnode.netdev.seen import Seen
@@ -35,7 +36,6 @@ from lbnode.store.copy import DiskCopy
 
 log = structlog.get_logger()
 
-LOOPBACK = "lo"
 CLAMP_NAME = "evenkeel-clamp"
 
 SYSCTLS = {
@@ -70,7 +70,7 @@ class Host:
         self._attached: Attached | None = None
         self._peers: tuple[BackendEntry, ...] | None = None
         self._link = Seen(lambda: link_named(netlink, settings.interface))
-        self._on_lo = Seen(lambda: addresses(netlink, LOOPBACK))
+        self._on_lo = Seen(lambda: loopback.held(netlink))
 
     @classmethod
     async def open(cls, settings: BackendSettings, netlink: Netlink, hops: NextHops) -> Host:
@@ -91,32 +91,37 @@ class Host:
         return self._attached
 
     @property
-    def owned(self) -> tuple[IPAddress, ...]:
+    def owned(self) -> tuple[VipAddress, ...]:
         """The VIPs that agents put on lo."""
         return self._changes.addresses
+
+    @property
+    def holds_prefix(self) -> bool:
+        """Whether agents put a whole prefix on lo: it stands among the routes."""
+        return any(isinstance(address, IPv4Network | IPv6Network) for address in self.owned)
 
     def look_again(self) -> None:
         """Links or addresses may have changed: the kernel has said so, or this host did it."""
         self._link.forget()
         self._on_lo.forget()
 
-    async def on_lo(self) -> frozenset[IPAddress]:
-        """The addresses that lo has: as last seen, unless there is reason to look again."""
+    async def on_lo(self) -> frozenset[VipAddress]:
+        """The addresses and prefixes that lo has: as last seen, unless there is reason to look again."""
         return await self._on_lo.get()
 
-    async def add(self, address: IPAddress) -> None:
+    async def add(self, address: VipAddress) -> None:
         """Put a VIP on lo. Raises NetdevError also where its packets would find nobody: IPv6 may be off."""
         if address.version == 6:
-            check_ipv6(LOOPBACK, self._settings.interface)
+            check_ipv6(loopback.LOOPBACK, self._settings.interface)
         if address not in self._changes.addresses and address not in await self.on_lo():
             self._keep(replace(self._changes, addresses=(*self._changes.addresses, address)))
         self.look_again()
-        await add_address(self._netlink, LOOPBACK, address)
+        await loopback.hold(self._netlink, address)
 
-    async def remove(self, address: IPAddress) -> None:
+    async def remove(self, address: VipAddress) -> None:
         """Take a VIP off lo that an agent put there."""
         self.look_again()
-        await remove_address(self._netlink, LOOPBACK, address)
+        await loopback.release(self._netlink, address)
         left = tuple(kept for kept in self._changes.addresses if kept != address)
         self._keep(replace(self._changes, addresses=left))
 
@@ -151,7 +156,7 @@ class Host:
         """Take inner packets for exactly these VIPs, with a second chance for those that are `heard`."""
         self._plane.set_self(wanted.self_id)
         self._plane.set_takes_new(wanted.takes_new)
-        self._plane.set_vips([_entry(vip) for vip in wanted.vips], [vip_key(vip) for vip in heard])
+        self._plane.set_vips([_entry(vip) for vip in wanted.vips], [vip.key for vip in heard])
 
     def drop_pool(self, pool: PoolName) -> None:
         """Forget a pool's table."""
@@ -230,7 +235,7 @@ async def undo(settings: BackendSettings, netlink: Netlink) -> HostChanges:
     changes = file.read()
     await _detach(netlink, changes.interface or settings.interface, settings.bpf_dir)
     for address in changes.addresses:
-        await remove_address(netlink, LOOPBACK, address)
+        await loopback.release(netlink, address)
     sysctls.write_all({name: value for name, value in changes.sysctls.items() if sysctls.exists(name)})
     file.forget()
     DiskCopy(settings.state_dir).path.unlink(missing_ok=True)
@@ -246,11 +251,6 @@ async def _detach(netlink: Netlink, interface: str, bpf_dir: Path) -> None:
         dataplane.unload(bpf_dir)
         bpffs.unmount(bpf_dir)
         bpf_dir.rmdir()
-
-
-def vip_key(vip: ServedVip) -> VipKey:
-    """Return what the data plane knows a VIP by."""
-    return vip.address, vip.protocol, vip.port
 
 
 def _entry(vip: ServedVip) -> VipEntry:

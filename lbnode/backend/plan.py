@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from lbnode.backend.loading import DropPool, Loading, LoadTable
 from lbnode.core.joining import wanted_fleet
 from lbnode.model.epoch import BackendState, Epoch
-from lbnode.model.fleet import DesiredFleet, Protocol
+from lbnode.model.fleet import DesiredFleet
 from lbnode.model.ids import BackendId, BackendName, EpochNumber, IPAddress, NodeName, PoolName
 from lbnode.model.members import BackendMember
 from lbnode.model.view import FleetView
+from lbnode.model.vip import Protocol, VipAddress, VipKey, VipPort, address_order
 
 TAKES_NEW = frozenset({BackendState.ACTIVE, BackendState.FAILED})
 """A failed backend is sent no new flow; one that comes all the same is answered here (design.md §5.3)."""
@@ -29,10 +30,15 @@ TAKES_NEW = frozenset({BackendState.ACTIVE, BackendState.FAILED})
 class ServedVip:
     """A VIP that this backend answers for."""
 
-    address: IPAddress
+    address: VipAddress
     protocol: Protocol
-    port: int
+    port: VipPort
     pool: PoolName
+
+    @property
+    def key(self) -> VipKey:
+        """What makes a packet one of this VIP's."""
+        return VipKey(self.address, self.protocol, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +58,23 @@ class HostState:
     leaves: frozenset[PoolName] = frozenset()
 
     @property
-    def addresses(self) -> frozenset[IPAddress]:
-        """The VIPs' addresses: what `lo` must hold."""
+    def addresses(self) -> frozenset[VipAddress]:
+        """The VIPs' addresses and prefixes: what `lo` must hold."""
         return frozenset(vip.address for vip in self.vips)
 
 
 @dataclass(frozen=True, slots=True)
 class AddAddress:
-    """Put a VIP's address on lo."""
+    """Put a VIP's address or prefix on lo."""
 
-    address: IPAddress
+    address: VipAddress
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveAddress:
-    """Take a VIP's address off lo, if it was this agent that put it there."""
+    """Take a VIP's address or prefix off lo, if it was this agent that put it there."""
 
-    address: IPAddress
+    address: VipAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,7 @@ class Plan:
     acknowledged: Acknowledge | None = None
 
     def handle(
-        self, view: FleetView, on_lo: Iterable[IPAddress], owned: Iterable[IPAddress]
+        self, view: FleetView, on_lo: Iterable[VipAddress], owned: Iterable[VipAddress]
     ) -> list[Command]:
         """Return what to do, in order: all of it, or the caller calls `forget` and hands the view in again.
 
@@ -221,5 +227,5 @@ def _promised(desired: DesiredFleet | None, name: BackendName) -> set[PoolName]:
     return {pool.name for pool in pools if any(member.backend == name for member in pool.members)}
 
 
-def _in_order(addresses: Iterable[IPAddress]) -> list[IPAddress]:
-    return sorted(addresses, key=lambda address: (address.version, int(address)))
+def _in_order(addresses: Iterable[VipAddress]) -> list[VipAddress]:
+    return sorted(addresses, key=address_order)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lbnode.backend import loopback
 from lbnode.backend.changes import ChangesFile
 from lbnode.backend.contact import Contact, ContactFile
-from lbnode.backend.host import LOOPBACK
 from lbnode.backend.instance import COMMAND
 from lbnode.backend.settings import BackendSettings
 from lbnode.daemon.lock import running_pid
 from lbnode.dataplane.backend import BackendDataPlane, Snapshot
 from lbnode.dataplane.backend_layout import MemberKind
+from lbnode.model.vip import VipAddress
 from lbnode.netdev import Netlink, bpffs, filters
-from lbnode.netdev.addresses import addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ async def read_status(settings: BackendSettings) -> BackendStatus:
     pinned = BackendDataPlane.read(settings.bpf_dir) if bpffs.is_mounted(settings.bpf_dir) else None
     interface = ChangesFile(settings.state_dir).read().interface or settings.interface
     async with Netlink() as netlink:
-        here = {str(address) for address in await addresses(netlink, LOOPBACK)}
+        here = await loopback.held(netlink)
         clamp = await filters.attached_egress(netlink, interface)
     agent_pid = running_pid(settings.run_dir, COMMAND)
     return BackendStatus(
@@ -79,17 +79,17 @@ def _members(pinned: Snapshot | None, kind: MemberKind) -> tuple[str, ...]:
     return tuple(sorted(str(address) for address, found in members if found is kind))
 
 
-def _vips(pinned: Snapshot, here: set[str]) -> tuple[ServiceStatus, ...]:
+def _vips(pinned: Snapshot, here: frozenset[VipAddress]) -> tuple[ServiceStatus, ...]:
     epochs = {pool: held.current.epoch for pool, held in pinned.tables.items() if held.current}
     found = [
         ServiceStatus(
-            vip=f"{vip.address}:{vip.port}/{vip.protocol.name.lower()}",
+            vip=str(vip.key),
             pool=vip.pool,
             epoch=epochs.get(vip.pool, 0),
             self_id=pinned.self_id or 0,
             takes_new=vip.pool in pinned.takes_new,
-            second_chance=(vip.address, vip.protocol, vip.port) in pinned.heard,
-            on_lo=str(vip.address) in here,
+            second_chance=vip.key in pinned.heard,
+            on_lo=vip.address in here,
         )
         for vip in pinned.vips
     ]

@@ -14,14 +14,13 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 import structlog
 
 from lbnode.backend import census
-from lbnode.backend.host import vip_key
 from lbnode.backend.plan import HostState, ServedVip
 from lbnode.daemon.waiting import wait_at_most
-from lbnode.dataplane.vips import VipKey
 from lbnode.model.fleet import Protocol
 from lbnode.model.flows import FlowQuestion, FlowReport
 from lbnode.model.ids import BackendName, EpochNumber, PoolName
 from lbnode.model.view import FleetView
+from lbnode.model.vip import VipKey
 from lbnode.netdev import NetdevError, sockets
 from lbnode.netdev.sockets import Flows
 from lbnode.store.tree import StoreError
@@ -108,7 +107,7 @@ class Watch:
 
     async def listen(self, vips: Collection[ServedVip]) -> None:
         """Find out who of `vips` has a listener, before packets for them are taken."""
-        known = {vip for vip in vips if vip in self._heard or vip_key(vip) in self._heard_before}
+        known = {vip for vip in vips if vip in self._heard or vip.key in self._heard_before}
         try:
             found = await asyncio.to_thread(sockets.listeners)
         except NetdevError as error:

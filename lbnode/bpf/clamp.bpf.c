@@ -18,7 +18,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "maps.h"
-#include "vip.h"
+#include "prefix.h"
 
 #define FAMILY_IP6	   6
 #define TCP_OPTION_END	   0
@@ -85,8 +85,8 @@ static __always_inline bool is_vip(const struct segment *segment)
 	__u32 zero = 0;
 	const struct state *state = bpf_map_lookup_elem(&node_state, &zero);
 
-	return state && find_key(&state->addresses[READ_ONCE(state->control.directory) & 1], &segment->source,
-				 segment->family << VIP_FAMILY_SHIFT);
+	return state &&
+	       find_longest(&segment->source, segment->family, READ_ONCE(state->control.directory) & 1);
 }
 
 /* Whether what clients send to this port of the VIP comes in tunnels of IPv6: its pool's table says so. */

@@ -122,7 +122,7 @@ int decap(struct xdp_md *ctx)
 	struct cpu_counts *counts = own_counts();
 	struct tunnelled packet;
 	enum decap_outcome outcome;
-	struct way way;
+	struct way way = {}; /* or else the verifier sees a register that nobody has set */
 
 	if (!state || !counts)
 		return XDP_DROP;

@@ -12,9 +12,9 @@
 #include "decap_gre.h"
 #include "decap_maps.h"
 #include "hash.h"
+#include "prefix.h"
 #include "quote.h"
 #include "table.h"
-#include "vip.h"
 
 /* All that a decision looks at besides the packet. */
 struct world {
@@ -95,13 +95,6 @@ static __always_inline enum decap_outcome give_chance(struct xdp_md *ctx, const 
 									 : DECAP_delivered_last;
 }
 
-/* What is for a VIP's address, but for none of its VIPs. */
-static __always_inline enum decap_outcome decide_portless(const struct state *state,
-							  const struct packet *inner)
-{
-	return find_ours(state, inner) ? DECAP_delivered_portless : DECAP_drop_not_vip;
-}
-
 /*
  * An ICMP error becomes a packet of the flow that it quotes, and goes where that would go. False when it is
  * none, or shows no ports.
@@ -120,19 +113,40 @@ static __always_inline bool turn_error(struct xdp_md *ctx, struct packet *inner)
 	return turn_quote(&cursor, inner) && !inner->is_fragment;
 }
 
+/*
+ * Whose the packet is: DECAP_PARSED when a VIP is found, and `vip` set; or what becomes of a packet that none
+ * takes. `is_flow`: it shows ports.
+ */
+static __always_inline enum decap_outcome find_any(const struct state *state, struct packet *inner,
+						   bool is_flow, const struct vip **vip)
+{
+	__u32 half = READ_ONCE(state->control.directory) & 1;
+	const struct vip *prefix;
+
+	*vip = is_flow ? find_exact(&state->vips[half], inner) : NULL;
+	if (*vip)
+		return DECAP_PARSED;
+	prefix = find_prefix(state, half, &inner->destination, inner->family);
+	if (!prefix)
+		return DECAP_drop_not_vip;
+	*vip = is_flow ? find_wide(state, half, prefix, inner) : NULL;
+	return *vip ? DECAP_PARSED : DECAP_delivered_portless;
+}
+
 /* `way` is set, and its key in network byte order, when the outcome is to forward. */
 static __always_inline enum decap_outcome decide(struct xdp_md *ctx, const struct state *state,
 						 struct cpu_counts *counts, struct tunnelled *packet,
 						 struct way *way)
 {
+	const struct vip *vip = NULL;
 	bool is_flow = packet->inner.has_ports || turn_error(ctx, &packet->inner);
-	const struct vip *vip = is_flow ? find_vip(state, &packet->inner) : NULL;
+	enum decap_outcome outcome = find_any(state, &packet->inner, is_flow, &vip);
 	struct world world = {.state = state, .counts = counts, .vip = vip};
 	const struct agent *agent;
 	__u32 zero = 0;
 
-	if (!vip)
-		return decide_portless(state, &packet->inner);
+	if (outcome != DECAP_PARSED || !vip)
+		return outcome;
 	if (packet->inner.protocol != IPPROTO_TCP)
 		return DECAP_delivered_udp;
 	if (!second_chance)

@@ -18,8 +18,8 @@ static __always_inline __u64 hash_multiply(const struct vip *vip, const struct p
 {
 	const __u32 *from = packet->source.word;
 
-	return vip->hash + pool->key[1] * from[0] + pool->key[2] * from[1] + pool->key[3] * from[2] +
-	       vip->sources * from[3] + vip->ports * packet->ports;
+	return vip->hash + packet->hash + pool->key[1] * from[0] + pool->key[2] * from[1] +
+	       pool->key[3] * from[2] + vip->sources * from[3] + vip->ports * packet->ports;
 }
 
 /* A bijection, so universality stays; without it, flows that differ alike land equally far apart. */

@@ -54,7 +54,9 @@ enum outcome {
 /* Capacities fixed in the object. That of the tables is set when it is loaded. */
 enum capacity {
 	VIP_PLACES = 4096,
-	TABLE_ROW = 1 << 19, /* places in one element of `tables`: 4 MiB, the most that older kernels take */
+	PREFIX_LENGTHS = 128, /* of one family: as many as there are */
+	STRETCHES = 8192,     /* of ports, all prefixes together */
+	TABLE_ROW = 1 << 19,  /* places in one element of `tables`: 4 MiB, the most that older kernels take */
 	POOL_PLACES = 1024,
 	SOURCE_PLACES = 256,
 	INTERFACE_PLACES = 256,
@@ -97,9 +99,10 @@ enum vip_key {
 };
 
 /*
- * One entry of a directory. VIPs: address, port and protocol; or address, VIP_FRAGMENTS and protocol: that
- * takes the fragments, when all VIPs of the two are hashed by source into one pool. Addresses: no port, no
- * protocol.
+ * One entry of a directory. VIPs of one address and port: address, port and protocol; or address,
+ * VIP_FRAGMENTS and protocol: that takes the fragments, when all VIPs of the two are hashed by source into
+ * one pool. Prefixes (an address is one, too): no protocol, and for the port the prefix's length; `row` is
+ * the first of their stretches, `size` how many they have.
  */
 struct vip {
 	struct address address;
@@ -112,7 +115,10 @@ struct vip {
 	__u64 hash;    /* the part of the hash that all packets for this VIP share */
 	__u64 sources; /* key of the last word of the source */
 	__u64 ports;   /* key of the ports; 0 when hashed by source */
-	__u64 unused;
+	/* Of a VIP of many addresses or ports, for user space alone: which. */
+	__u16 first_port;
+	__u16 last_port;
+	__u32 prefix_length;
 };
 
 /* Hash and displace: collision-free, so that one look tells. Seeds are chosen by user space until all keys
@@ -124,6 +130,39 @@ struct directory {
 	__u64 unused;
 	__u16 displacement[VIP_PLACES];
 	struct vip place[VIP_PLACES];
+};
+
+/* A prefix length that is in use: what it leaves of an address, and the key of its prefixes. */
+struct prefix_length {
+	struct address mask;
+	__u32 key; /* 0: no more of this family */
+	__u32 unused[3];
+};
+
+enum stretch_key {
+	STRETCH_PROTOCOL_SHIFT = 16,
+	STRETCH_FRAGMENTS = 1 << 30, /* and no port */
+};
+
+/* Consecutive ports of a prefix and whose they are: the number in `vip`. */
+struct stretch {
+	__u32 first; /* protocol and port */
+	__u32 last;
+	__u32 vip;
+	__u32 unused;
+};
+
+/*
+ * All that is ours, asked for what is for no VIP of one address and port: the prefixes, and the VIPs that
+ * have many addresses or ports (prefix.h). A prefix's stretches lie
+ * side by side, sorted; those of shorter prefixes are among them.
+ */
+struct prefixes {
+	struct prefix_length ipv4[PREFIX_LENGTHS]; /* the longest first */
+	struct prefix_length ipv6[PREFIX_LENGTHS];
+	struct directory directory;
+	struct stretch stretch[STRETCHES];
+	struct vip vip[VIP_PLACES];
 };
 
 enum pool_flags {
@@ -203,7 +242,7 @@ struct state {
 	struct control control;
 	struct address source[2][SOURCE_PLACES]; /* of the outer header: IPv4, IPv6 */
 	struct directory vips[2];
-	struct directory addresses[2]; /* asked only for what is for no VIP */
+	struct prefixes prefixes[2];
 	struct pool pool[POOL_PLACES];
 	/* By the interface's index, modulo: its MAC in the upper 48 bits; 0: every MAC is taken. */
 	__u64 own_mac[INTERFACE_PLACES];
@@ -249,6 +288,7 @@ struct vocabulary {
 	enum outcome outcome;
 	enum capacity capacity;
 	enum vip_key vip_key;
+	enum stretch_key stretch_key;
 	enum vip_flags vip_flags;
 	enum stamp_bits stamp_bits;
 	enum current_bits current_bits;
@@ -261,6 +301,8 @@ struct vocabulary {
 _Static_assert(sizeof(struct control) == 64, "control");
 _Static_assert(sizeof(struct vip) == 64, "vip");
 _Static_assert(sizeof(struct directory) == 64 + (2 + 64) * VIP_PLACES, "directory");
+_Static_assert(sizeof(struct prefix_length) == 32, "prefix_length");
+_Static_assert(sizeof(struct stretch) == 16, "stretch");
 _Static_assert(sizeof(struct pool) == 128, "pool");
 _Static_assert(sizeof(struct bucket) == 8, "bucket");
 _Static_assert(sizeof(struct tunnel) == 64, "tunnel");

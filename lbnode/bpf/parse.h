@@ -87,6 +87,7 @@ struct packet {
 	__u32 ports;		    /* source and destination port; 0 when the packet shows none */
 	__u32 protocol;		    /* of the transport */
 	__u32 size;		    /* of the IP packet, in bytes */
+	__u64 hash;		    /* what the destination adds to the hash of a VIP of many addresses */
 	__u8 family;
 	__u8 dscp; /* upper six bits of the type of service, of the traffic class */
 	bool is_fragment;
@@ -364,6 +365,7 @@ static __always_inline enum fault parse_ipv6(struct cursor *cursor, struct packe
 static __always_inline enum fault parse_ip(struct cursor *cursor, __u8 family, struct packet *packet)
 {
 	packet->family = family;
+	packet->hash = 0;
 	packet->tcp = NULL;
 	packet->ports = 0;
 	packet->has_ports = false;

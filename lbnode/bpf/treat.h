@@ -9,6 +9,7 @@
 
 #include "echo.h"
 #include "forward.h"
+#include "prefix.h"
 #include "quote.h"
 #include "too_big.h"
 #include "vip.h"
@@ -29,6 +30,8 @@ enum treatment {
 struct kept {
 	struct packet packet; /* without its pointers */
 	__u64 before;	      /* bytes in front of the IP header */
+	__u32 half;	      /* of the directories: lest a packet see half of a change */
+	__u32 prefix;	      /* which of that half's it is for */
 	__u16 due;	      /* what becomes of it if no VIP takes it */
 	__u16 is_error;
 };
@@ -130,6 +133,7 @@ static __always_inline enum outcome judge_frame(struct xdp_md *ctx, const struct
 	const struct vip *ours;
 	enum outcome outcome;
 	enum fault fault;
+	__u32 place;
 
 	if (!family)
 		return OUTCOME_pass_not_ip;
@@ -138,9 +142,12 @@ static __always_inline enum outcome judge_frame(struct xdp_md *ctx, const struct
 	fault = parse_ip(&cursor, family, &packet);
 	if (fault == FAULT_CUT || fault == FAULT_MALFORMED)
 		return OUTCOME_pass_malformed;
-	ours = find_ours(state, &packet);
-	if (!ours)
+	kept->half = READ_ONCE(state->control.directory) & 1;
+	place = find_longest(&packet.destination, family, kept->half);
+	if (!place)
 		return OUTCOME_pass_not_vip;
+	kept->prefix = place - 1;
+	ours = prefix_at(state, kept->half, kept->prefix);
 	kept->before = packet.ip - frame_start(ctx);
 	outcome = judge_packet(&cursor, fault, &packet, ours, treatment, kept);
 	packet.ip = packet.transport = packet.tcp = NULL;
@@ -167,12 +174,20 @@ __noinline int look_anew(struct xdp_md *ctx)
 	return verdict_of(outcome);
 }
 
+static __always_inline const struct vip *find_kept_vip(const struct state *state, struct kept *kept)
+{
+	__u32 half = kept->half & 1;
+	const struct vip *vip = find_exact(&state->vips[half], &kept->packet);
+
+	return vip ? vip : find_wide(state, half, prefix_at(state, half, kept->prefix), &kept->packet);
+}
+
 /* A verdict, or one that is_too_big(). */
 __noinline int serve_kept(struct xdp_md *ctx)
 {
 	__u32 zero = 0, bytes = frame_size(ctx);
 	const struct state *state = bpf_map_lookup_elem(&node_state, &zero);
-	const struct kept *kept = bpf_map_lookup_elem(&kept_packets, &zero);
+	struct kept *kept = bpf_map_lookup_elem(&kept_packets, &zero);
 	struct cpu_counts *counts = own_counts();
 	const struct vip *vip;
 	enum outcome outcome;
@@ -180,7 +195,7 @@ __noinline int serve_kept(struct xdp_md *ctx)
 
 	if (!state || !counts || !kept)
 		return XDP_DROP;
-	vip = find_vip(state, &kept->packet);
+	vip = find_kept_vip(state, kept);
 	if (!vip) {
 		count(counts, kept->due, bytes);
 		return verdict_of(kept->due);

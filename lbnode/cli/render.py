@@ -38,6 +38,7 @@ def print_explanation(
     mode = "the source address" if found.hash_mode.value == "source" else "the whole flow"
     rows = [
         ("flow", _describe_flow(question)),
+        ("vip", found.vip),
         ("pool", f"{found.pool}, epoch {found.epoch} (stamp {found.stamp})"),
         ("bucket", f"{found.bucket} of {found.table_size}: {found.hash_algorithm.value} over {mode}"),
         ("home", _describe_home(found)),

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lbnode.cli.render import endpoint
 from lbnode.cli.render_flows import count_flows, describe_held, duration, pool_notes
 from lbnode.model.codec import encode
 from lbnode.model.epoch import BackendState
@@ -168,8 +167,7 @@ def _vips_table(vips: Iterable[VipStatus]) -> Table:
         announcing = (
             Text(", ".join(vip.announced_by)) if vip.announced_by else Text("nobody", style="bold red")
         )
-        name = f"{endpoint(vip.address, vip.port)}/{vip.protocol.name.lower()}"
-        table.add_row(Text(name), Text(vip.pool), Text(vip.wrong_port.value), announcing)
+        table.add_row(Text(str(vip.key)), Text(vip.pool), Text(vip.wrong_port.value), announcing)
     return table
 
 

@@ -1,7 +1,7 @@
-"""Which addresses a node tells the routers, and with which communities.
+"""Which addresses and prefixes a node tells the routers, and with which communities.
 
-Decides: a VIP's address is announced while all its tables are in use in this node's kernel and at least one of
-its pools can serve; never before the connected agents accept this node's GRE; on drain first with
+Decides: a VIP's address (its prefix as it is) is announced while all its tables are in use in this node's kernel
+and at least one of its pools can serve; never before the connected agents accept this node's GRE; on drain first with
 GRACEFUL_SHUTDOWN (RFC 8326), then not at all. Does not decide how routers are told (`bgp`).
 """
 
@@ -13,8 +13,9 @@ from enum import Enum
 
 from lbnode.core.epochs import can_serve
 from lbnode.core.forwarding import PoolInKernel
-from lbnode.model.ids import IPAddress, NodeName, PoolName
+from lbnode.model.ids import NodeName, PoolName
 from lbnode.model.view import FleetView
+from lbnode.model.vip import VipAddress, address_order
 
 AGENTS_S = 5.0
 """How long a node waits for connected agents to accept its GRE before it announces all the same, with an alarm."""
@@ -37,23 +38,23 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """The whole set of addresses to announce, and why others are not: address → reason."""
+    """The whole set of addresses and prefixes to announce, and why others are not: address → reason."""
 
-    addresses: tuple[IPAddress, ...]
+    addresses: tuple[VipAddress, ...]
     graceful_shutdown: bool
-    withheld: Mapping[IPAddress, str]
+    withheld: Mapping[VipAddress, str]
 
 
 def serviceable(
     view: FleetView, pools: Mapping[PoolName, PoolInKernel]
-) -> tuple[list[IPAddress], dict[IPAddress, str]]:
+) -> tuple[list[VipAddress], dict[VipAddress, str]]:
     """Return the addresses that this node can carry, and for each other VIP address the reason against it."""
-    by_address: dict[IPAddress, list[PoolName]] = {}
+    by_address: dict[VipAddress, list[PoolName]] = {}
     for vip in view.desired.vips if view.desired is not None else ():
         by_address.setdefault(vip.address, []).append(vip.pool)
-    ready: list[IPAddress] = []
-    withheld: dict[IPAddress, str] = {}
-    for address, names in sorted(by_address.items(), key=lambda item: (item[0].version, int(item[0]))):
+    ready: list[VipAddress] = []
+    withheld: dict[VipAddress, str] = {}
+    for address, names in sorted(by_address.items(), key=lambda item: address_order(item[0])):
         reason = _objection(names, pools)
         if reason:
             withheld[address] = reason
@@ -81,7 +82,7 @@ def decide(
     view: FleetView,
     pools: Mapping[PoolName, PoolInKernel],
     node: NodeName,
-    announced: Collection[IPAddress],
+    announced: Collection[VipAddress],
     waited_s: float,
     draining_s: float | None,
 ) -> Announcement:

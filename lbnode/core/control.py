@@ -16,9 +16,10 @@ from lbnode.core.control_members import add_backend, remove_backend
 from lbnode.core.control_nodes import drain_node, remove_node, undrain_node
 from lbnode.core.control_pools import let_go
 from lbnode.core.control_replace import replace_backend
-from lbnode.core.difference import compare, describe_vip, fixed_changes
+from lbnode.core.difference import compare, fixed_changes
 from lbnode.core.joining import drained, wanted_fleet
 from lbnode.core.plan import Decision, Plan
+from lbnode.core.vips import lost_flows
 from lbnode.model.fleet import DesiredFleet, Intents
 from lbnode.model.requests import (
     AddBackend,
@@ -141,10 +142,5 @@ def _warnings(view: FleetView, old: DesiredFleet, new: DesiredFleet) -> Iterator
                     f"it stops; first: lbctl backend drain {member.backend} --pool {pool.name} --wait"
                 )
     yield from control_tunnels.warnings(old, new)
-    kept = {(vip.address, vip.protocol, vip.port): vip for vip in new.vips}
-    for vip in old.vips:
-        same = kept.get((vip.address, vip.protocol, vip.port))
-        if same is None:
-            yield f"vip {describe_vip(vip)} ends: so do the flows that clients have to it"
-        elif same.pool != vip.pool:
-            yield f"vip {describe_vip(vip)} changes pool: flows that it has may break"
+    for vip, what in lost_flows(old, new):
+        yield f"vip {vip.key} {what}: flows that clients have there may break"

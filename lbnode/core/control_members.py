@@ -33,6 +33,7 @@ from lbnode.model.requests import (
 )
 from lbnode.model.tunnel import Addresses, describe, in_order, tunnel_end
 from lbnode.model.view import FleetView
+from lbnode.model.vip import lying_in
 
 
 def add_backend(view: FleetView, request: AddBackend) -> Decision:
@@ -161,7 +162,8 @@ def _newcomer_objection(desired: DesiredFleet, name: BackendName, addresses: Add
         for backend in desired.backends
         for address in backend.addresses
     }
-    owners |= {vip.address: "a VIP" for vip in desired.vips}
+    for vip in desired.vips:
+        owners |= dict.fromkeys(lying_in(vip.address, addresses), f"that of VIP {vip.key}")
     for address in addresses:
         problem = check_address(address)
         if problem is not None:

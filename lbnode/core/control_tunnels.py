@@ -10,23 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lbnode.core.difference import describe_vip
 from lbnode.model.fleet import DesiredFleet, Join, Pool
 from lbnode.model.ids import BackendName, PoolName
 from lbnode.model.requests import Refusal, RefusalKind
 from lbnode.model.tunnel import TunnelFamily, tunnel_end
 from lbnode.model.view import FleetView
+from lbnode.model.vip import lying_in
 
 
 def conflict(view: FleetView, new: DesiredFleet) -> Refusal | None:
     """Return why a VIP cannot have its address: a node's tunnels begin there."""
     sources = {address: node.name for node in view.nodes.values() for address in node.sources}
     for vip in new.vips:
-        if vip.address in sources:
+        for address in lying_in(vip.address, sources):
             return Refusal(
                 RefusalKind.INVALID,
-                f"vip {describe_vip(vip)}: the address is a tunnel address of node {sources[vip.address]}",
-                "use an address that no machine has",
+                f"vip {vip.key}: {address} is a tunnel address of node {sources[address]}",
+                "use addresses that no machine has",
             )
     return None
 

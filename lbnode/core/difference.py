@@ -51,12 +51,6 @@ def fixed_changes(old: DesiredFleet, new: DesiredFleet) -> Refusal | None:
     return Refusal(RefusalKind.INVALID, "\n".join(reasons), remedy)
 
 
-def describe_vip(vip: Vip) -> str:
-    """Return a VIP as operators write it: `192.0.2.10:80/tcp`, `[2001:db8::1]:443/udp`."""
-    host = f"[{vip.address}]" if vip.address.version == 6 else str(vip.address)
-    return f"{host}:{vip.port}/{vip.protocol.name.lower()}"
-
-
 def describe_backend(backend: Backend) -> str:
     """Return where a backend is, and what is special about it."""
     where = describe(backend.addresses)
@@ -126,8 +120,8 @@ def _compare_member(subject: str, old: PoolMember | None, new: PoolMember | None
 
 
 def _compare_vips(old: DesiredFleet, new: DesiredFleet) -> Iterator[Difference]:
-    olds = {describe_vip(vip): vip for vip in old.vips}
-    news = {describe_vip(vip): vip for vip in new.vips}
+    olds = {str(vip.key): vip for vip in old.vips}
+    news = {str(vip.key): vip for vip in new.vips}
     for name, before, after in _pairs(olds, news):
         subject = f"vip {name}"
         if before is None and after is not None:

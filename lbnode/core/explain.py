@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lbnode.core.difference import describe_vip
 from lbnode.core.history import MissingEpochError, earlier_epochs, living, ring_slots
 from lbnode.model.epoch import BackendState, Epoch
 from lbnode.model.explanation import Explanation, FlowQuestion, Holder
@@ -17,6 +16,7 @@ from lbnode.model.members import BackendMember
 from lbnode.model.requests import Refusal, RefusalKind
 from lbnode.model.tunnel import TunnelFamily, tunnel_end
 from lbnode.model.view import FleetView
+from lbnode.model.vip import VipKey, choose
 from ring import bucket, table
 
 
@@ -45,7 +45,7 @@ def explain(
         earlier = earlier_epochs(view.epochs.get(vip.pool, {}), epoch)
     except MissingEpochError as error:
         return Refusal(RefusalKind.STATE, str(error), "lbctl status says what is wrong with the store")
-    return _explain(view, epoch, earlier, _bucket(bytes.fromhex(secret), epoch, question))
+    return _explain(view, vip, epoch, earlier, _bucket(bytes.fromhex(secret), epoch, question))
 
 
 def _bucket(secret: bytes, epoch: Epoch, question: FlowQuestion) -> int:
@@ -57,7 +57,7 @@ def _bucket(secret: bytes, epoch: Epoch, question: FlowQuestion) -> int:
     return bucket.bucket_of(keys, algorithm, mode, flow, epoch.table_size)
 
 
-def _explain(view: FleetView, epoch: Epoch, earlier: tuple[Epoch, ...], number: int) -> Explanation:
+def _explain(view: FleetView, vip: Vip, epoch: Epoch, earlier: tuple[Epoch, ...], number: int) -> Explanation:
     alive = living(epoch)
     found = table.explain(
         number,
@@ -71,6 +71,7 @@ def _explain(view: FleetView, epoch: Epoch, earlier: tuple[Epoch, ...], number: 
     )
     members = {member.id: member for member in view.backends.values()}
     return Explanation(
+        vip=str(vip.key),
         pool=epoch.pool,
         epoch=epoch.number,
         hash_mode=epoch.hash_mode,
@@ -88,13 +89,13 @@ def _explain(view: FleetView, epoch: Epoch, earlier: tuple[Epoch, ...], number: 
 
 
 def _find_vip(view: FleetView, question: FlowQuestion) -> Vip | Refusal:
-    vips = view.desired.vips if view.desired is not None else ()
-    for vip in vips:
-        if (vip.address, vip.protocol, vip.port) == (question.vip, question.protocol, question.vip_port):
-            return vip
-    asked = describe_vip(Vip(question.vip, question.protocol, question.vip_port, PoolName("")))
-    same_address = [describe_vip(vip) for vip in vips if vip.address == question.vip]
-    known = ", ".join(same_address or [describe_vip(vip) for vip in vips][:8])
+    vips = {vip.key: vip for vip in (view.desired.vips if view.desired is not None else ())}
+    found = choose(vips, question.vip, question.protocol, question.vip_port)
+    if found is not None:
+        return vips[found]
+    asked = VipKey(question.vip, question.protocol, question.vip_port)
+    same_address = [str(key) for key in vips if question.vip in key.network]
+    known = ", ".join(same_address or [str(key) for key in vips][:8])
     return Refusal(
         RefusalKind.UNKNOWN, f"no VIP {asked}", f"known: {known}" if known else "there are none yet"
     )

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from lbnode.core.control import decide
-from lbnode.core.difference import describe_vip
 from lbnode.core.epochs import Inputs
 from lbnode.core.flows import answered, names_by_id
 from lbnode.core.forecast_pool import foresee_pool
@@ -20,6 +19,7 @@ from lbnode.core.health import majority
 from lbnode.core.history import MissingEpochError
 from lbnode.core.joining import drained, wanted_fleet
 from lbnode.core.registration import register
+from lbnode.core.vips import lost_flows
 from lbnode.core.writes import PutBackend, PutIds
 from lbnode.model.fleet import DesiredFleet, Pool
 from lbnode.model.forecast import Broken, Forecast, PoolForecast
@@ -110,12 +110,9 @@ def _ended_pools(view: FleetView, desired: DesiredFleet) -> Iterator[PoolForecas
 
 def _moved_away(view: FleetView, desired: DesiredFleet, pool: PoolName) -> Iterator[Broken]:
     """Flows that lose their VIP, its pool, or the machine behind their backend's name."""
-    vips = {(vip.address, vip.protocol, vip.port): vip for vip in desired.vips}
-    for vip in view.desired.vips if view.desired is not None else ():
-        same = vips.get((vip.address, vip.protocol, vip.port))
-        if vip.pool == pool and (same is None or same.pool != pool):
-            what = "ends" if same is None else f"moves to pool {same.pool}"
-            yield from _all_flows(view, pool, f"vip {describe_vip(vip)} {what}")
+    for vip, what in lost_flows(view.desired, desired) if view.desired is not None else ():
+        if vip.pool == pool:
+            yield from _all_flows(view, pool, f"vip {vip.key} {what}")
     addresses = {backend.name: backend.addresses for backend in desired.backends}
     wanted = find_pool(desired, pool)
     for broken in _all_flows(

@@ -17,6 +17,7 @@ from lbnode.model.ids import BackendName, IPAddress, PoolName
 from lbnode.model.members import AgentMember
 from lbnode.model.tunnel import tunnel_end
 from lbnode.model.view import FleetView
+from lbnode.model.vip import lying_in
 
 NOT_REGISTERED = 1 << 16
 """Sorts backends that have no id yet behind all that have one: they came last."""
@@ -76,10 +77,11 @@ def void_registrations(view: FleetView) -> Iterator[BackendName]:
 
 def _joiners(view: FleetView, desired: DesiredFleet) -> Iterator[AgentMember]:
     """Registered agents that may come in, those that came first in front; of several at one address the last."""
-    taken: set[IPAddress] = {vip.address for vip in desired.vips}
+    asking = _in_order(view)
+    addresses = {address for agent in asking for address in agent.addresses}
+    taken: set[IPAddress] = {one for vip in desired.vips for one in lying_in(vip.address, addresses)}
     taken |= {address for backend in desired.backends for address in backend.addresses}
     listed = {backend.name for backend in desired.backends}
-    asking = _in_order(view)
     last_at = {
         address: agent.name for agent in asking if agent.name not in listed for address in agent.addresses
     }

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lbnode.core.difference import describe_vip
 from lbnode.core.forwarding import find_pool
 from lbnode.core.joining import is_reachable, wanted_fleet
 from lbnode.core.leader import missing_acknowledgements
 from lbnode.core.registration import awaited_agents
 from lbnode.model.epoch import BackendState
-from lbnode.model.fleet import Join, Vip
+from lbnode.model.fleet import Join
 from lbnode.model.members import View
 from lbnode.model.status import (
     AgentState,
@@ -106,7 +105,7 @@ def _fleet_problems(view: FleetView, status: FleetStatus, trouble: str) -> Itera
 def _vip_problems(status: FleetStatus, vip: VipStatus) -> Iterator[Problem]:
     if status.view is View.LOCAL:
         return
-    subject = f"vip {describe_vip(Vip(vip.address, vip.protocol, vip.port, vip.pool))}"
+    subject = f"vip {vip.key}"
     expected = [node.name for node in status.nodes if node.connected and not node.drained]
     missing = [name for name in expected if name not in vip.announced_by]
     if not vip.announced_by:

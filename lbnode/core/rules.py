@@ -11,10 +11,12 @@ from difflib import get_close_matches
 from ipaddress import IPv6Address
 
 from lbnode.model.fleet import MAX_WEIGHT
-from lbnode.model.ids import IPAddress
+from lbnode.model.ids import IPAddress, IPNetwork
 from lbnode.model.tunnel import TunnelFamily
 
 NAME_LENGTH = 63
+SHORTEST_PREFIX = {4: 8, 6: 32}
+"""By IP version: a VIP with a shorter one is a slip."""
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 """Names become paths in the store and in the file system, and labels of metrics."""
 
@@ -56,6 +58,14 @@ def check_addresses(addresses: Collection[IPAddress]) -> str | None:
         if len(same) > 1:
             return f"{' and '.join(same)} are both {family.title}; give at most one address of each family"
     return None
+
+
+def check_prefix(network: IPNetwork) -> str | None:
+    """A VIP's prefix consists of addresses that VIPs may have."""
+    shortest = SHORTEST_PREFIX[network.version]
+    if network.prefixlen < shortest:
+        return f"is more than a VIP can be; use /{shortest} or longer"
+    return check_address(network.network_address) or check_address(network.broadcast_address)
 
 
 def _unusable_kind(address: IPAddress) -> str | None:

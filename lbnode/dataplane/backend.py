@@ -38,9 +38,9 @@ from lbnode.dataplane.values import (
     PoolTables,
     VipEntry,
 )
-from lbnode.dataplane.vips import VipKey
 from lbnode.model.ids import BackendId, PoolName
 from lbnode.model.tunnel import IPVersion, version_of
+from lbnode.model.vip import VipKey
 
 OBJECTS = Path(__file__).resolve().parent.parent / "bpf" / "build"
 DECAP_OBJECT = OBJECTS / "decap.bpf.o"

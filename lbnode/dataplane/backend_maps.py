@@ -22,8 +22,9 @@ from lbnode.dataplane.rows import CounterRows
 from lbnode.dataplane.tables import Tables
 from lbnode.dataplane.tunnels import Backends
 from lbnode.dataplane.values import Count
-from lbnode.dataplane.vips import VipKey, Vips
+from lbnode.dataplane.vips import Vips
 from lbnode.model.ids import BackendId, PoolName
+from lbnode.model.vip import VipKey
 
 
 class BackendMemory:

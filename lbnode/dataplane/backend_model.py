@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from lbnode.dataplane import icmp_model
 from lbnode.dataplane.backend_layout import MemberKind
-from lbnode.dataplane.model import AMPLE_ROOM, ETHERTYPES, Verdict, outer_header
+from lbnode.dataplane.model import AMPLE_ROOM, ETHERTYPES, Verdict, outer_header, particular
 from lbnode.dataplane.packet_model import (
     GRE,
     IPV4_SIZE,
@@ -138,7 +138,7 @@ class BackendModel:
         inner = packet.inner
         vip = self._vip(inner)
         if vip is None:
-            ours = any(vip.address == inner.destination for vip in self.vips)
+            ours = any(inner.destination in vip.key.network for vip in self.vips)
             return ("delivered_portless" if ours else "drop_not_vip"), [], False
         if inner.protocol != Protocol.TCP:
             return "delivered_udp", [], False
@@ -157,8 +157,8 @@ class BackendModel:
     def _vip(self, inner: Packet) -> VipEntry | None:
         if inner.ports is None:
             return None
-        key = (inner.destination, inner.protocol, inner.ports[1])
-        return {(vip.address, int(vip.protocol), vip.port): vip for vip in self.vips}.get(key)
+        place = inner.destination, inner.protocol, inner.ports[1]
+        return max((vip for vip in self.vips if vip.key.takes(*place)), key=particular, default=None)
 
     def _place_new(self, packet: Tunnelled, vip: VipEntry, table: PoolTable) -> tuple[str, list[int], bool]:
         behind = 0x4000 <= (packet.stamp - table.epoch) & 0x7FFF < 0x7FFF

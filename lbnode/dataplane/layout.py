@@ -12,7 +12,8 @@ from lbnode.dataplane.btf import Btf
 
 STRUCTURES = ("state", "cpu_counts", "pool_record", "table_row", "tunnels")
 ENUMS = (
-    "outcome", "capacity", "vip_key", "vip_flags", "stamp_bits", "current_bits", "pool_flags", "bucket_flags",
+    "outcome", "capacity", "vip_key", "stretch_key", "vip_flags", "stamp_bits", "current_bits", "pool_flags",
+    "bucket_flags",
     "tunnel_flags", "text_size",
 )  # fmt: skip
 

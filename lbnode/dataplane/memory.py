@@ -35,7 +35,7 @@ class NodeMemory:
         self.control: Any = whole["control"]
         self.sources: Records = whole["source"]
         self.vips: Records = whole["vips"]
-        self.addresses: Records = whole["addresses"]
+        self.prefixes: Records = whole["prefixes"]
         self.pools: Records = whole["pool"]
         self.current = self._column(words, ("pool", "current"), layout["POOL_PLACES"])
         self.own_macs = self._column(words, ("own_mac",), layout["INTERFACE_PLACES"])

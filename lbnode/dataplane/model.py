@@ -33,6 +33,7 @@ from lbnode.dataplane.values import BackendEntry, PoolTable, VipEntry
 from lbnode.model.fleet import HashMode, Protocol
 from lbnode.model.ids import BackendId, IPAddress, PoolName
 from lbnode.model.tunnel import IPVersion
+from lbnode.model.vip import ANY_PORT
 from ring.bucket import bucket_of
 
 TTL = 64
@@ -131,14 +132,16 @@ class NodeModel:
 
     def _vip(self, packet: Packet) -> VipEntry | None:
         here = [
-            vip for vip in self.vips if (vip.address, vip.protocol) == (packet.destination, packet.protocol)
+            vip
+            for vip in self.vips
+            if vip.protocol == packet.protocol and packet.destination in vip.key.network
         ]
         if packet.is_fragment:
             return self._vip_of_fragments(here)
         if packet.ports is None:
             return None
         port = packet.ports[1]
-        return next((vip for vip in here if vip.port == port), None)
+        return max((vip for vip in here if port in vip.key.ports), key=particular, default=None)
 
     def _vip_of_fragments(self, candidates: Sequence[VipEntry]) -> VipEntry | None:
         """A fragment may name no port: its VIP is known when all candidates agree without one."""
@@ -148,14 +151,15 @@ class NodeModel:
         known = [*self.tables, *self.unready]
         if not any(table.pool in pools and table.mode is HashMode.SOURCE for table in known):
             return None
-        return min(candidates, key=lambda vip: vip.port)
+        return max(candidates, key=lambda vip: (*particular(vip), -vip.key.ports.first))
 
     def _without_vip(self, packet: Packet, due: str, frame: bytes) -> Result:
-        here = [vip for vip in self.vips if vip.address == packet.destination]
+        here = [vip for vip in self.vips if packet.destination in vip.key.network]
         if not here:
             return _left("pass_not_vip", frame)
-        is_passed = any(vip.wrong_port_pass for vip in here)
-        return _left("pass_wrong_port" if is_passed else due, frame)
+        longest = max(vip.key.network.prefixlen for vip in here)
+        passes = any(vip.wrong_port_pass for vip in here if vip.key.network.prefixlen == longest)
+        return _left("pass_wrong_port" if passes else due, frame)
 
     def _treat_icmp(self, packet: Packet, frame: Frame) -> Result:
         if len(packet.transport) < ICMP_SIZE:
@@ -277,6 +281,11 @@ def _ipv4_header(addresses: bytes, size: int, stamp: int, tos: int) -> bytes:
 
 def _left(outcome: str, frame: bytes) -> Result:
     return Result(outcome, Verdict.PASS if outcome.startswith("pass") else Verdict.DROP, frame)
+
+
+def particular(vip: VipEntry) -> tuple[int, bool, bool]:
+    """Return a VIP's place among those that take a packet: the longer prefix, then one port, a range, any."""
+    return vip.key.network.prefixlen, isinstance(vip.port, int), vip.port != ANY_PORT
 
 
 def _due(packet: Packet) -> str:

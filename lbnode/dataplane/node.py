@@ -35,8 +35,9 @@ from lbnode.dataplane.values import (
     PoolTables,
     VipEntry,
 )
-from lbnode.dataplane.vips import VipKey, Vips
+from lbnode.dataplane.vips import Vips
 from lbnode.model.ids import BackendId, IPAddress, PoolName
+from lbnode.model.vip import VipKey
 
 OBJECT = Path(__file__).resolve().parent.parent / "bpf" / "build" / "node.bpf.o"
 PROGRAM = "node"

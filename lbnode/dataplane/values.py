@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lbnode.model.epoch import stamp_of
-from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
+from lbnode.model.fleet import HashAlgorithm, HashMode
 from lbnode.model.ids import BackendId, EpochNumber, IPAddress, PoolName
 from lbnode.model.nexthop import NextHop
 from lbnode.model.tunnel import IPVersion
+from lbnode.model.vip import Protocol, VipAddress, VipKey, VipPort
 from ring.bucket import BucketKeys
 
 __all__ = [
@@ -88,13 +89,18 @@ class PoolTable:
 
 @dataclass(frozen=True, slots=True)
 class VipEntry:
-    """A VIP of this node. `wrong_port_pass` of any VIP of an address holds for the address."""
+    """A VIP of this node. `wrong_port_pass` of any VIP of an address or prefix holds for all of it."""
 
-    address: IPAddress
+    address: VipAddress
     protocol: Protocol
-    port: int
+    port: VipPort
     pool: PoolName
     wrong_port_pass: bool = False
+
+    @property
+    def key(self) -> VipKey:
+        """What makes a packet one of this VIP's."""
+        return VipKey(self.address, self.protocol, self.port)
 
 
 @dataclass(frozen=True, slots=True)

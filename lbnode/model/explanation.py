@@ -36,10 +36,12 @@ class Holder:
 class Explanation:
     """What the data plane does with the flow in the pool's current epoch.
 
+    `vip` is the one that the flow belongs to, as operators write it.
     `home_state` is None when nobody sits in the home slot. `owner` is None when no backend takes new flows.
     `key` is the GRE key of the flow's packets; None when they carry none.
     """
 
+    vip: str
     pool: PoolName
     epoch: EpochNumber
     hash_mode: HashMode

@@ -6,10 +6,13 @@ These are values. Reading and checking the file is `lbnode.settings`; deriving e
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum, IntEnum
+from enum import Enum
 
-from lbnode.model.ids import BackendName, IPAddress, NodeName, PoolName, SlotNumber
+from lbnode.model.ids import BackendName, NodeName, PoolName, SlotNumber
 from lbnode.model.tunnel import Addresses, TunnelFamily
+from lbnode.model.vip import Protocol as Protocol
+from lbnode.model.vip import Vip as Vip
+from lbnode.model.vip import WrongPort as WrongPort
 
 DEFAULT_TABLE_SIZE = 65537
 DEFAULT_AFFINITY_WINDOW_S = 3600.0
@@ -18,13 +21,6 @@ DEFAULT_UDP_IDLE_S = 30.0
 """With a flow table: how long a planned change stays offered while nodes record flows."""
 MAX_WEIGHT = 65535
 MAX_SLOTS = 65535
-
-
-class Protocol(IntEnum):
-    """IP protocol numbers of the protocols that a VIP can have."""
-
-    TCP = 6
-    UDP = 17
 
 
 class HashMode(Enum):
@@ -39,13 +35,6 @@ class HashAlgorithm(Enum):
 
     MULTIPLY = "multiply"
     SIPHASH = "siphash"
-
-
-class WrongPort(Enum):
-    """What becomes of a packet to a VIP's address on a port where no VIP is."""
-
-    DROP = "drop"
-    PASS = "pass"
 
 
 class TableKind(Enum):
@@ -67,17 +56,6 @@ class Join(Enum):
 
     LISTED = "listed"
     AUTO = "auto"
-
-
-@dataclass(frozen=True, slots=True)
-class Vip:
-    """A virtual address, protocol and port that clients connect to; it points at a pool."""
-
-    address: IPAddress
-    protocol: Protocol
-    port: int
-    pool: PoolName
-    wrong_port: WrongPort = WrongPort.DROP
 
 
 @dataclass(frozen=True, slots=True)

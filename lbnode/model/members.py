@@ -11,6 +11,7 @@ from uuid import UUID
 
 from lbnode.model.ids import BackendId, BackendName, EpochNumber, IPAddress, NodeName, PoolName
 from lbnode.model.tunnel import Addresses
+from lbnode.model.vip import VipAddress
 
 
 class View(Enum):
@@ -99,7 +100,7 @@ class NodeLive:
     started_at: float
     rpc_address: str
     pools: dict[PoolName, LoadedEpoch] = field(default_factory=dict)
-    announced: tuple[IPAddress, ...] = ()
+    announced: tuple[VipAddress, ...] = ()
     routers: dict[str, str] = field(default_factory=dict)
     """BGP neighbour address → session state ("up", "down")."""
     verdicts: dict[PoolName, dict[BackendName, bool]] = field(default_factory=dict)

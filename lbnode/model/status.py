@@ -7,11 +7,12 @@ from enum import Enum
 from uuid import UUID
 
 from lbnode.model.epoch import BackendState
-from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol, WrongPort
+from lbnode.model.fleet import HashAlgorithm, HashMode
 from lbnode.model.flows import HeldChange
 from lbnode.model.ids import BackendId, BackendName, EpochNumber, IPAddress, NodeName, PoolName, SlotNumber
 from lbnode.model.members import View
 from lbnode.model.tunnel import TunnelFamily
+from lbnode.model.vip import Protocol, VipAddress, VipKey, VipPort, WrongPort
 
 
 class Severity(Enum):
@@ -59,7 +60,7 @@ class NodeStatus:
     uptime_s: float = 0.0
     rpc_address: str = ""
     sources: tuple[IPAddress, ...] = ()
-    announced: tuple[IPAddress, ...] = ()
+    announced: tuple[VipAddress, ...] = ()
     routers: dict[str, str] = field(default_factory=dict)
     xdp: dict[str, str] = field(default_factory=dict)
     pools: tuple[NodePool, ...] = ()
@@ -152,12 +153,17 @@ class PoolStatus:
 class VipStatus:
     """A VIP and the connected nodes that announce its address."""
 
-    address: IPAddress
+    address: VipAddress
     protocol: Protocol
-    port: int
+    port: VipPort
     pool: PoolName
     wrong_port: WrongPort
     announced_by: tuple[NodeName, ...]
+
+    @property
+    def key(self) -> VipKey:
+        """What makes a packet one of this VIP's."""
+        return VipKey(self.address, self.protocol, self.port)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lbnode.model.ids import IPNetwork
+from lbnode.model.vip import PortRange
 from lbnode.netdev.errors import NetdevError
 
 NETLINK_SOCK_DIAG = 4
@@ -58,13 +60,13 @@ class Listener:
     address: Address
     port: int
 
-    def hears(self, address: Address, port: int) -> bool:
-        """True when a connection to `address` and `port` would reach this socket."""
-        if port != self.port:
+    def hears(self, network: IPNetwork, ports: PortRange) -> bool:
+        """True when some connection to an address of `network` and one of `ports` would reach this socket."""
+        if self.port not in ports:
             return False
-        if self.address == address:
+        if self.address in network:
             return True
-        return int(self.address) == 0 and self.address.version >= address.version
+        return int(self.address) == 0 and self.address.version >= network.version
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,11 +84,23 @@ class Flows:
     def __len__(self) -> int:
         return len(self.ports)
 
-    def to(self, address: Address, port: int) -> Flows:
-        """Return the flows to one address and port of this machine."""
-        words = np.frombuffer(address.packed.rjust(16, b"\0"), dtype="<u4")
-        wanted = int.from_bytes(port.to_bytes(2, "big"), "little")
-        chosen = (self.ports >> 16 == wanted) & (self.local == words).all(axis=1)
+    def to(self, network: IPNetwork, ports: PortRange) -> Flows:
+        """Return the flows to these addresses and ports of this machine."""
+        return self._where(self._are_to(network, ports))
+
+    def but_to(self, network: IPNetwork, ports: PortRange) -> Flows:
+        """Return all but the flows to these addresses and ports of this machine."""
+        return self._where(~self._are_to(network, ports))
+
+    def _are_to(self, network: IPNetwork, ports: PortRange) -> NDArray[np.bool_]:
+        words = np.frombuffer(network.network_address.packed.rjust(16, b"\0"), dtype="<u4")
+        mask = np.frombuffer(network.netmask.packed.rjust(16, b"\xff"), dtype="<u4")
+        port = (self.ports >> np.uint32(16)).astype(np.uint16).byteswap()
+        is_port = (ports.first <= port) & (port <= ports.last)
+        chosen: NDArray[np.bool_] = is_port & ((self.local & mask) == words).all(axis=1)
+        return chosen
+
+    def _where(self, chosen: NDArray[np.bool_]) -> Flows:
         return Flows(self.remote[chosen], self.local[chosen], self.ports[chosen])
 
 

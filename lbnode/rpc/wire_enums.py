@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Generic, TypeVar
 
 from lbnode.api.v1 import control_pb2, status_pb2
 from lbnode.model import epoch, fleet, members, requests, status, tunnel
 from lbnode.model.ids import EpochNumber, IPAddress
+from lbnode.model.vip import VipAddress, vip_address
 from lbnode.rpc.errors import WireError
 
 Value = TypeVar("Value", bound=Enum)
@@ -115,6 +116,14 @@ def unpack_address(name: str, text: str) -> IPAddress:
 def unpack_addresses(name: str, texts: Iterable[str]) -> tuple[IPAddress, ...]:
     """Return the addresses in `texts`, in order."""
     return tuple(unpack_address(name, text) for text in texts)
+
+
+def unpack_vip_address(name: str, text: str) -> VipAddress:
+    """Return the address or prefix in `text`; WireError, naming the field, when there is none."""
+    try:
+        return vip_address(ip_network(text))
+    except ValueError:
+        raise WireError(f"{name}: {text!r} is no IP address and no prefix") from None
 
 
 def unpack_port(name: str, number: int) -> int:

@@ -41,6 +41,7 @@ def pack_explanation(explanation: Explanation) -> pb.ExplainResponse:
     """Return the message that says `explanation`."""
     state = explanation.home_state
     return pb.ExplainResponse(
+        vip=explanation.vip,
         pool=explanation.pool,
         epoch=explanation.epoch,
         hash_mode=HASH_MODES.pack(explanation.hash_mode),
@@ -60,6 +61,7 @@ def pack_explanation(explanation: Explanation) -> pb.ExplainResponse:
 def unpack_explanation(message: pb.ExplainResponse) -> Explanation:
     """Return the explanation that `message` says; WireError for a message that says none."""
     return Explanation(
+        vip=message.vip,
         pool=PoolName(message.pool),
         epoch=EpochNumber(message.epoch),
         hash_mode=HASH_MODES.unpack(message.hash_mode),

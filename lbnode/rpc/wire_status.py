@@ -13,15 +13,16 @@ from lbnode.model.status import (
     Problem,
     VipStatus,
 )
+from lbnode.model.vip import PortRange
 from lbnode.rpc.errors import WireError
 from lbnode.rpc.wire_enums import (
     PROTOCOLS,
     SEVERITIES,
     VIEWS,
     WRONG_PORTS,
-    unpack_address,
     unpack_addresses,
     unpack_epoch,
+    unpack_vip_address,
 )
 from lbnode.rpc.wire_pools import pack_pool, unpack_pool
 
@@ -113,7 +114,7 @@ def _unpack_node(message: pb.Node) -> NodeStatus:
         uptime_s=message.uptime_s,
         rpc_address=message.rpc_address,
         sources=unpack_addresses("sources", list(message.sources)),
-        announced=unpack_addresses("announced", list(message.announced)),
+        announced=tuple(unpack_vip_address("announced", text) for text in message.announced),
         routers=dict(message.routers),
         xdp=dict(message.xdp),
         pools=tuple(_unpack_node_pool(pool) for pool in message.pools),
@@ -148,7 +149,8 @@ def _pack_vip(vip: VipStatus) -> pb.Vip:
     return pb.Vip(
         address=str(vip.address),
         protocol=PROTOCOLS.pack(vip.protocol),
-        port=vip.port,
+        port=vip.key.ports.first,
+        last_port=0 if isinstance(vip.port, int) else vip.port.last,
         pool=vip.pool,
         wrong_port=WRONG_PORTS.pack(vip.wrong_port),
         announced_by=vip.announced_by,
@@ -157,9 +159,9 @@ def _pack_vip(vip: VipStatus) -> pb.Vip:
 
 def _unpack_vip(message: pb.Vip) -> VipStatus:
     return VipStatus(
-        address=unpack_address("vip", message.address),
+        address=unpack_vip_address("vip", message.address),
         protocol=PROTOCOLS.unpack(message.protocol),
-        port=message.port,
+        port=PortRange(message.port, message.last_port) if message.last_port else message.port,
         pool=PoolName(message.pool),
         wrong_port=WRONG_PORTS.unpack(message.wrong_port),
         announced_by=tuple(NodeName(name) for name in message.announced_by),

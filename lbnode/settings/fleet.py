@@ -95,12 +95,12 @@ def _build_pool(entry: PoolEntry, vips: tuple[Vip, ...]) -> Pool:
 
 
 def _build_health(entry: PoolEntry, vips: tuple[Vip, ...]) -> HealthCheck | None:
-    """The check that the file gives; else a TCP connect to the port of the pool's first TCP VIP, if any."""
+    """The check that the file gives; else a TCP connect to the port of the pool's first TCP VIP that has one."""
     if "health" in entry.model_fields_set:
         given = entry.health
         return _convert_health(given) if given is not None else None
     for vip in vips:
-        if vip.pool == entry.name and vip.protocol is Protocol.TCP:
+        if vip.pool == entry.name and vip.protocol is Protocol.TCP and isinstance(vip.port, int):
             return HealthCheck(vip.port)
     return None
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator
 
 from lbnode.core.rules import did_you_mean
-from lbnode.model.fleet import MAX_SLOTS, Join, WrongPort
-from lbnode.model.ids import IPAddress
+from lbnode.model.fleet import MAX_SLOTS, Join
 from lbnode.model.tunnel import tunnel_end
+from lbnode.model.vip import Protocol, VipAddress, WrongPort, lying_in
 from lbnode.settings.fleet_document import FleetDocument
 from lbnode.settings.fleet_entries import PoolEntry
 from lbnode.settings.fleet_errors import FleetProblem, Path, format_path
+from lbnode.settings.fleet_vips import VipEntry, check_overlaps
 
 
 def check_document(document: FleetDocument) -> Iterator[FleetProblem]:
@@ -23,10 +24,11 @@ def check_document(document: FleetDocument) -> Iterator[FleetProblem]:
         yield from _check_pool(document, ("pools", index), pool)
     yield from _check_vips(document)
     yield from _check_wrong_ports(document)
+    yield from _check_health(document)
 
 
 def _check_unique(document: FleetDocument) -> Iterator[FleetProblem]:
-    backends, vips = document.backends.entries, document.vips.entries
+    backends = document.backends.entries
     for key, named in (("backends", document.backends.named), ("pools", document.pools.named)):
         names = (((key, index, "name"), name) for index, name in named.items())
         yield from _repeated(names, "use another name")
@@ -36,11 +38,7 @@ def _check_unique(document: FleetDocument) -> Iterator[FleetProblem]:
         for address in entry.address
     )
     yield from _repeated(addresses, "each backend has its own tunnel addresses")
-    triples = (
-        (("vips", index), f"{entry.address}:{entry.port}/{entry.protocol.name.lower()}")
-        for index, entry in vips.items()
-    )
-    yield from _repeated(triples, "a VIP points at one pool; remove one of the two")
+    yield from check_overlaps(document.vips.entries)
 
 
 def _repeated(values: Iterable[tuple[Path, Hashable]], remedy: str) -> Iterator[FleetProblem]:
@@ -101,16 +99,31 @@ def _check_vips(document: FleetDocument) -> Iterator[FleetProblem]:
         if vip.pool not in document.pools.names:
             remedy = did_you_mean(vip.pool, document.pools.names)
             yield FleetProblem(("vips", index, "pool"), f"no pool is called {vip.pool!r}; {remedy}")
-        if vip.address in backends:
-            what = f"{vip.address} is that of backend {backends[vip.address]}; use one that no machine has"
+        for address in lying_in(vip.address, backends):
+            what = f"{address} is that of backend {backends[address]}; use one that no machine has"
             yield FleetProblem(("vips", index, "address"), what)
 
 
 def _check_wrong_ports(document: FleetDocument) -> Iterator[FleetProblem]:
-    """`wrong_port` is about an address: all VIPs of one address must say the same."""
-    said: dict[IPAddress, tuple[int, WrongPort]] = {}
+    """`wrong_port` is about an address or a prefix: all VIPs of one must say the same."""
+    said: dict[VipAddress, tuple[int, WrongPort]] = {}
     for index, vip in document.vips.entries.items():
         first, word = said.setdefault(vip.address, (index, vip.wrong_port))
         if word is not vip.wrong_port:
             what = f"{vip.wrong_port.value} for {vip.address}, but vips[{first}] has {word.value}"
             yield FleetProblem(("vips", index, "wrong_port"), f"{what}; say the same in both")
+
+
+def _check_health(document: FleetDocument) -> Iterator[FleetProblem]:
+    """Health that nobody spelled out needs a VIP with one port: which of many to try, nobody knows."""
+    for index, pool in document.pools.entries.items():
+        mine = [vip.port for vip in document.vips.entries.values() if _is_tcp_of(pool, vip)]
+        if "health" not in pool.model_fields_set and mine and not any(isinstance(port, int) for port in mine):
+            what = (
+                "is missing; no VIP of the pool has one port, so say which to try, health: {port: 80}, or off"
+            )
+            yield FleetProblem(("pools", index, "health"), what)
+
+
+def _is_tcp_of(pool: PoolEntry, vip: VipEntry) -> bool:
+    return vip.pool == pool.name and vip.protocol is Protocol.TCP

@@ -19,10 +19,10 @@ from lbnode.settings.fleet_entries import (
     HealthEntry,
     MemberEntry,
     PoolEntry,
-    VipEntry,
     read_name,
 )
 from lbnode.settings.fleet_errors import FleetProblem, Path, show
+from lbnode.settings.fleet_vips import VipEntry
 
 E = TypeVar("E", bound=Entry)
 

@@ -31,9 +31,7 @@ from lbnode.model.fleet import (
     HashMode,
     Join,
     OnAllFailed,
-    Protocol,
     TableKind,
-    WrongPort,
 )
 from lbnode.model.ids import IPAddress
 from lbnode.model.tunnel import Addresses, TunnelFamily, in_order
@@ -166,7 +164,8 @@ def word(words: dict[str, Word]) -> Reader[Word]:
     return read
 
 
-def _words(kind: type[Word]) -> Any:
+def words(kind: type[Word]) -> Any:
+    """Return the validator of a word that is one of `kind`."""
     return PlainValidator(word({member.value: member for member in kind}))
 
 
@@ -260,25 +259,15 @@ class HealthEntry(Entry):
 class PoolEntry(Entry):
     name: Name
     backends: list[Annotated[MemberEntry, BeforeValidator(_member)]] = []
-    join: Annotated[Join, _words(Join)] = Join.LISTED
+    join: Annotated[Join, words(Join)] = Join.LISTED
     table_size: Annotated[int, PlainValidator(read_table_size)] = DEFAULT_TABLE_SIZE
-    hash: Annotated[HashMode, _words(HashMode)] = HashMode.FLOW
-    hash_algorithm: Annotated[HashAlgorithm, _words(HashAlgorithm)] = HashAlgorithm.MULTIPLY
+    hash: Annotated[HashMode, words(HashMode)] = HashMode.FLOW
+    hash_algorithm: Annotated[HashAlgorithm, words(HashAlgorithm)] = HashAlgorithm.MULTIPLY
     health: Annotated[HealthEntry | None, WrapValidator(_health)] = None
     health_cap_percent: Annotated[int, PlainValidator(whole(0, 100))] = 50
-    on_all_failed: Annotated[OnAllFailed, _words(OnAllFailed)] = OnAllFailed.WITHDRAW
+    on_all_failed: Annotated[OnAllFailed, words(OnAllFailed)] = OnAllFailed.WITHDRAW
     affinity_window_s: Window = DEFAULT_AFFINITY_WINDOW_S
     flow_table: Annotated[bool, PlainValidator(read_switch)] = False
     udp_idle_s: UdpIdle = DEFAULT_UDP_IDLE_S
-    table: Annotated[TableKind, _words(TableKind)] = TableKind.HOME
-    tunnel: Annotated[TunnelFamily, _words(TunnelFamily)] = TunnelFamily.IPV4
-
-
-class VipEntry(Entry):
-    address: Address
-    port: Port
-    protocol: Annotated[Protocol, PlainValidator(word({one.name.lower(): one for one in Protocol}))] = (
-        Protocol.TCP
-    )
-    pool: Name
-    wrong_port: Annotated[WrongPort, _words(WrongPort)] = WrongPort.DROP
+    table: Annotated[TableKind, words(TableKind)] = TableKind.HOME
+    tunnel: Annotated[TunnelFamily, words(TunnelFamily)] = TunnelFamily.IPV4

@@ -71,7 +71,7 @@ def _health(health: HealthCheck) -> dict[str, Any]:
 def _vip(vip: Vip) -> dict[str, Any]:
     written: dict[str, Any] = {
         "address": str(vip.address),
-        "port": vip.port,
+        "port": vip.port if isinstance(vip.port, int) else str(vip.port),
         "protocol": vip.protocol.name.lower(),
         "pool": str(vip.pool),
     }

@@ -26,14 +26,18 @@ from tests.bpf.icmp_frames import NOBODY, messages
 from tests.bpf.node_world import (
     BY_IPV6_VIP,
     BY_IPV6_VIP6,
+    BY_SOURCE_PREFIX,
     BY_SOURCE_VIP,
     BY_SOURCE_VIP6,
     LIKE_VIP,
+    LONGER_PREFIX,
     NO_VIP,
     NO_VIP6,
     OPEN_VIP,
     OPEN_VIP6,
     OWN_MAC,
+    PREFIX,
+    PREFIX6,
     SIP_VIP,
     SIP_VIP6,
     UNREADY_VIP,
@@ -53,6 +57,17 @@ SMALLEST_FRAME = 14
 """BPF_PROG_TEST_RUN takes nothing shorter."""
 ADDRESSES = (VIP, BY_SOURCE_VIP, SIP_VIP, OPEN_VIP, UNREADY_VIP, BY_IPV6_VIP, NO_VIP)
 ADDRESSES6 = (VIP6, BY_SOURCE_VIP6, SIP_VIP6, OPEN_VIP6, BY_IPV6_VIP6, NO_VIP6, LIKE_VIP)
+IN_PREFIXES = (
+    PREFIX[0],
+    PREFIX[-1],
+    *LONGER_PREFIX,
+    BY_SOURCE_PREFIX[0],
+    BY_SOURCE_PREFIX[9],
+    PREFIX[-1] + 1,
+)
+IN_PREFIXES6 = (PREFIX6[0], PREFIX6[1 << 63], PREFIX6[-1], PREFIX6[-1] + 1)
+EDGES = (0, 21, 22, 79, 80, 82, 399, 400, 443, 500, 501, 999, 1000, 1999, 7999, 8000, 8050, 8099, 8100, 65535)
+"""Where one VIP's ports end and another's begin."""
 
 
 def frame(packet: Packet) -> bytes:
@@ -70,6 +85,21 @@ def proper() -> Iterator[bytes]:
             yield frame(_ip(chance, address) / _tcp(chance, port, flags))
     for address, port, _ in product(ADDRESSES + ADDRESSES6, (53, 80), range(15)):
         yield frame(_ip(chance, address) / UDP(sport=chance.randrange(65536), dport=port) / Raw(b"query"))
+
+
+def of_many() -> Iterator[bytes]:
+    """To VIPs of many addresses and ports, around their edges; and fragments, which name no port."""
+    chance = random.Random(5)
+    for address, port in product((VIP, SIP_VIP, *IN_PREFIXES, *IN_PREFIXES6), EDGES):
+        for flags in ("S", "A"):
+            yield frame(_ip(chance, address) / _tcp(chance, port, flags))
+        yield frame(_ip(chance, address) / UDP(sport=chance.randrange(65536), dport=port) / Raw(b"query"))
+    for address in IN_PREFIXES:
+        yield from _fragments(chance, str(address), _tcp(chance, 80, "A"))
+        yield frame(IP(src=_client(chance), dst=str(address), flags=1) / UDP(dport=53) / Raw(bytes(64)))
+        yield frame(_ip(chance, address) / ICMP())
+    for address in IN_PREFIXES6:
+        yield from _fragments6(chance, address)
 
 
 def odd() -> Iterator[bytes]:

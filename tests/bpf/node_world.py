@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +15,7 @@ from lbnode.dataplane.node import NodeDataPlane
 from lbnode.dataplane.values import BackendEntry, Limits, NextHop, PoolTable, Tunnel, VipEntry
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, PoolName
+from lbnode.model.vip import ANY_PORT, PortRange
 from lbnode.netdev import bpffs
 from ring.bucket import derive_keys
 
@@ -45,6 +46,11 @@ BY_IPV6_VIP6 = IPv6Address("2001:db8::60")
 NO_VIP6 = IPv6Address("2001:db8::99")
 LIKE_VIP = IPv6Address("::192.0.2.10")
 """The bytes of VIP: another address all the same."""
+PREFIX = IPv4Network("203.0.113.0/28")
+LONGER_PREFIX = IPv4Network("203.0.113.8/30")
+BY_SOURCE_PREFIX = IPv4Network("203.0.112.0/22")
+"""Holds the other two."""
+PREFIX6 = IPv6Network("2001:db8:1::/64")
 SOURCES = (
     IPv4Address("10.255.0.1"),
     IPv6Address("2001:db8:255::1"),
@@ -97,6 +103,23 @@ VIPS = (
     VipEntry(BY_IPV6_VIP, Protocol.UDP, 53, PoolName("six")),
     VipEntry(BY_IPV6_VIP6, Protocol.TCP, 80, PoolName("six")),
     VipEntry(BY_IPV6_VIP6, Protocol.UDP, 53, PoolName("six")),
+    # Of many ports: a range before any, one port before both.
+    VipEntry(VIP, Protocol.TCP, PortRange(8000, 8099), PoolName("sticky")),
+    VipEntry(VIP, Protocol.TCP, PortRange(1000, 1999), PoolName("sip")),
+    VipEntry(SIP_VIP, Protocol.TCP, ANY_PORT, PoolName("web")),
+    VipEntry(SIP_VIP, Protocol.TCP, PortRange(400, 500), PoolName("sipsticky")),
+    # Of many addresses, one in the other.
+    VipEntry(PREFIX, Protocol.TCP, ANY_PORT, PoolName("web")),
+    VipEntry(PREFIX, Protocol.TCP, 443, PoolName("sip")),
+    VipEntry(PREFIX, Protocol.UDP, ANY_PORT, PoolName("sticky")),
+    VipEntry(LONGER_PREFIX, Protocol.TCP, PortRange(80, 81), PoolName("sticky"), wrong_port_pass=True),
+    VipEntry(LONGER_PREFIX[1], Protocol.TCP, 22, PoolName("web")),
+    VipEntry(LONGER_PREFIX[1], Protocol.UDP, 53, PoolName("web")),
+    VipEntry(BY_SOURCE_PREFIX, Protocol.TCP, ANY_PORT, PoolName("sipsticky")),
+    VipEntry(BY_SOURCE_PREFIX[9], Protocol.TCP, 80, PoolName("sipsticky")),
+    VipEntry(PREFIX6, Protocol.TCP, PortRange(8000, 8099), PoolName("sip")),
+    VipEntry(PREFIX6, Protocol.UDP, ANY_PORT, PoolName("sticky")),
+    VipEntry(PREFIX6[1 << 63], Protocol.TCP, ANY_PORT, PoolName("web")),
 )
 
 MODES = {

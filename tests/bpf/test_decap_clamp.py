@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import random
-import struct
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import pytest
 
 from lbnode.dataplane.backend import CLAMP_OBJECT
-from lbnode.dataplane.directory import build
 from lbnode.dataplane.layout import Layout
 from lbnode.dataplane.libbpf import BpfObject, Program
 from lbnode.dataplane.memory import MAPS, NodeMemory
+from lbnode.dataplane.prefixes import Prefix
+from lbnode.dataplane.vip_records import VipRecords, write_directory
 from tests.bpf.decap_frames import IPV6, UDP, ethernet, ipv4, ipv6
 
 VIP = IPv4Address("192.0.2.80")
@@ -79,25 +79,23 @@ def clamp() -> Iterator[Program]:
     with BpfObject.open(CLAMP_OBJECT) as loaded:
         layout = Layout.of(loaded.btf)
         loaded.load()
-        know(NodeMemory({name: loaded.map(name) for name in MAPS}, layout), VIP, VIP6)
+        know(
+            NodeMemory({name: loaded.map(name) for name in MAPS}, layout),
+            f"{VIP}/32",
+            f"{VIP6}/128",
+            "203.0.113.0/28",
+        )
         yield loaded.program("clamp")
 
 
-def know(memory: NodeMemory, *addresses: IPv4Address | IPv6Address) -> None:
-    """Write the directory of our own addresses, of both families (`Vips` knows IPv4 alone as yet)."""
-    shift = memory.layout["VIP_FAMILY_SHIFT"]
-    keys = [
-        (*struct.unpack("<4I", address.packed.rjust(16, b"\0")), address.version << shift)
-        for address in addresses
-    ]
-    built = build(keys, memory.layout["VIP_PLACES"])
-    record = memory.addresses[int(memory.chosen_directory[0])]
-    record["seed"], record["mask"] = built.seed, built.mask
-    for group, displacement in built.displacement.items():
-        record["displacement"][group] = displacement
-    for place, words in zip(built.places, keys, strict=True):
-        record["place"][place]["address"]["word"] = words[:4]
-        record["place"][place]["key"] = words[4]
+def know(memory: NodeMemory, *networks: str) -> None:
+    """Write which addresses are ours, of both families (`Vips` knows IPv4 alone as yet)."""
+    records = VipRecords(memory.layout.constants)
+    prefixes = [Prefix(ip_network(network), False, (), {}) for network in networks]
+    places, _ = records.prefixes(prefixes)
+    record = memory.prefixes[int(memory.chosen_directory[0])]
+    write_directory(record["directory"], records.directory(places), places)
+    records.write_lengths(record, prefixes)
 
 
 def passed(clamp: Program, data: bytes) -> bytes:
@@ -110,6 +108,14 @@ def passed(clamp: Program, data: bytes) -> bytes:
 @pytest.mark.parametrize("before", [b"", b"\x01", b"\x01\x01", b"\x04\x02", b"\x01" * 36])
 def test_a_larger_mss_is_lowered_wherever_it_stands(clamp: Program, flags: int, before: bytes) -> None:
     assert passed(clamp, frame(flags, before + mss(1460))) == frame(flags, before + mss(LIMIT))
+
+
+@pytest.mark.parametrize(
+    ("address", "limit"), [("203.0.113.0", LIMIT), ("203.0.113.15", LIMIT), ("203.0.113.16", 1460)]
+)
+def test_every_address_of_a_prefix_is_a_vips(clamp: Program, address: str, limit: int) -> None:
+    source = IPv4Address(address)
+    assert passed(clamp, frame(SYN_ACK, mss(1460), source)) == frame(SYN_ACK, mss(limit), source)
 
 
 def test_the_options_of_a_linux_syn_ack_are_kept(clamp: Program) -> None:

@@ -60,6 +60,14 @@ def test_kernel_and_model_agree_on_proper_and_odd_frames_and_every_outcome_is_me
     }
 
 
+def test_kernel_and_model_agree_on_vips_of_many_addresses_and_ports(
+    node: NodeDataPlane, model: NodeModel
+) -> None:
+    outcomes = assert_agree(node, model, frames.of_many())
+    served = {"forwarded", "forwarded_keyed"}
+    assert served | {"drop_wrong_port", "pass_wrong_port", "drop_fragment", "drop_icmp"} <= set(outcomes)
+
+
 def test_kernel_and_model_agree_on_every_prefix_of_a_frame(node: NodeDataPlane, model: NodeModel) -> None:
     whole = [
         frame

@@ -26,6 +26,7 @@ from tests.fuzz.ip_traffic import (
     IpTraffic,
     beside,
     of_nobody,
+    spot,
 )
 from tests.fuzz.mutation import LARGEST, mutate
 from tests.fuzz.node_traffic import OTHER_KINDS, OUTER_SIZES, kind_of, with_tags
@@ -83,10 +84,10 @@ class AgentTraffic:
         return self._chance.choice(ROOMS) if self._chance.random() < 0.04 else 0
 
     def _vip(self) -> Vip:
-        return self._chance.choice(self._world.vips)
+        return spot(self._chance.choice(self._world.vips), self._chance)
 
     def _tcp_vip(self) -> Vip:
-        return self._chance.choice(self._tcp)
+        return spot(self._chance.choice(self._tcp), self._chance)
 
     # -- how it is wrapped
 

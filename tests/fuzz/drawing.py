@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address, ip_address, ip_network
 from random import Random
 
 from tests.fuzz.headers import TCP, UDP
@@ -29,6 +29,8 @@ ELSEWHERE = (7, 77, 4000)
 """Interfaces that there are not: their redirections can be watched."""
 MTUS = (0, 120, 576, 1400, 1500, 1500, 1600, 9000)
 SIZES = (1, 2, 3, 7, 31, 101, 257)
+RANGES = ((1, 65535), (1, 79), (80, 400), (8000, 8100), (65000, 65535))
+"""Any port, and ranges that have no port in common."""
 UNKNOWN = 999
 """An id that no backend has."""
 
@@ -174,12 +176,27 @@ def _vips(chance: Random, pools: tuple[Pool, ...]) -> tuple[Vip, ...]:
             protocol, port = chance.choice((TCP, TCP, UDP)), chance.choice(PORTS)
             heard = chance.random() < 0.85
             vips[address, protocol, port] = Vip(address, protocol, port, pool.name, passes, heard)
-    return tuple(vips.values())
+    wide = [_widened(chance, vip) for vip in vips.values() if chance.random() < 0.4]
+    of_many = {(vip.address, vip.length, vip.protocol, vip.port, vip.last_port): vip for vip in wide}
+    return (*vips.values(), *of_many.values())
+
+
+def _widened(chance: Random, vip: Vip) -> Vip:
+    """A VIP around this one, of more ports or of more addresses."""
+    first, last = chance.choice(RANGES)
+    if chance.random() < 0.4:
+        return replace(vip, port=first, last_port=last)
+    length = vip.address.max_prefixlen - chance.choice((1, 3, 8, 8, 16))
+    network = ip_network((vip.address, length), strict=False)
+    port, end = chance.choice(((first, last), (vip.port, None)))
+    return replace(vip, address=network.network_address, length=length, port=port, last_port=end)
 
 
 def _sockets(chance: Random, vips: tuple[Vip, ...]) -> tuple[Socket, ...]:
     heard = [
-        vip for vip in vips if vip.protocol == TCP and vip.heard and isinstance(vip.address, IPv4Address)
+        vip
+        for vip in vips
+        if vip.protocol == TCP and vip.heard and vip.is_one and isinstance(vip.address, IPv4Address)
     ]
     if not heard:
         return ()

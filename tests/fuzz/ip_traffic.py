@@ -41,6 +41,19 @@ NOBODY = {
 """Sources that nobody answers."""
 
 
+def spot(vip: Vip, chance: Random) -> Vip:
+    """Return one address and port of a VIP, at its edges or between them; now and then just outside."""
+    address, port = vip.address, vip.port
+    if vip.length is not None:
+        size = 1 << vip.address.max_prefixlen - vip.length
+        address += chance.choice((0, size - 1, size // 2, chance.randrange(size)))
+    if vip.last_port is not None:
+        port = chance.choice(
+            (port, vip.last_port, min(vip.last_port + 1, 65535), chance.randint(port, vip.last_port))
+        )
+    return replace(vip, address=address, port=port, length=None, last_port=None)
+
+
 class IpTraffic:
     """Draws packets, with clients of its own."""
 

@@ -8,7 +8,7 @@ from random import Random
 
 from tests.fuzz import headers
 from tests.fuzz.headers import ETHERNET_SIZE, IPV4, IPV6, OUTER_VLAN, UDP, VLAN
-from tests.fuzz.ip_traffic import ODD_AIMS, Aim, IpTraffic, of_nobody
+from tests.fuzz.ip_traffic import ODD_AIMS, Aim, IpTraffic, of_nobody, spot
 from tests.fuzz.mutation import LARGEST, mutate
 from tests.fuzz.worlds import NodeWorld, Packet, Vip
 
@@ -59,7 +59,7 @@ class NodeTraffic:
         return self._chance.choice(ROOMS) if self._chance.random() < 0.03 else 0
 
     def _vip(self) -> Vip:
-        return self._chance.choice(self._world.vips)
+        return spot(self._chance.choice(self._world.vips), self._chance)
 
     def _frame(self, packet: bytes, kind: int) -> bytes:
         return headers.ethernet(packet, kind, self._world.own_mac or b"\x02\0\0\0\0\xbb")

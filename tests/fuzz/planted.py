@@ -151,6 +151,18 @@ NODE = (
         "ours->flags & VIP_WRONG_PASS ?", "ours->flags | VIP_WRONG_PASS ?",
     ),
     Fault(
+        "the last port of a range is not its", "node", "prefix.h",
+        "key <= stretch->last", "key < stretch->last",
+    ),
+    Fault(
+        "shorter prefixes are not looked for", "node", "prefix.h",
+        "for (int i = 0; i < PREFIX_LENGTHS &&", "for (int i = 0; i < 1 &&",
+    ),
+    Fault(
+        "the destination in a prefix is not hashed", "node", "prefix.h",
+        "pool->key[8] * to->word[3];", "0;",
+    ),
+    Fault(
         "flows of a failed second alternate stay with it", "node", "flow.h",
         "!(unfit & BUCKET_SECOND_FAILED)", "!(unfit & BUCKET_FIRST_FAILED)",
     ),
@@ -197,6 +209,10 @@ NODE = (
 )  # fmt: skip
 
 AGENT = (
+    Fault(
+        "prefixes are no VIPs of an agent's", "agent", "decap_chance.h",
+        "find_prefix(state, half, &inner->destination", "find_prefix(state, half, &inner->source",
+    ),
     Fault(
         "strangers are passed on to the stack as they came", "agent", "decap.bpf.c",
         "return DECAP_drop_stranger;", "return DECAP_untouched;",

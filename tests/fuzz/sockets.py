@@ -177,7 +177,7 @@ def _listened(world: AgentWorld) -> Iterable[tuple[Address, int]]:
     heard = [
         (vip.address, vip.port)
         for vip in world.vips
-        if vip.heard and vip.protocol == headers.TCP and isinstance(vip.address, IPv4Address)
+        if vip.heard and vip.protocol == headers.TCP and vip.is_one and isinstance(vip.address, IPv4Address)
     ]
     return dict.fromkeys([*heard, *((each.address, each.port) for each in world.sockets)])
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 import numpy as np
 
 from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, Tunnel, VipEntry
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, PoolName
+from lbnode.model.vip import PortRange, vip_address
 from ring.bucket import derive_keys
 from tests.fuzz.worlds import Backend, Pool, PoolState, Row, Vip, Way
 
@@ -31,7 +33,11 @@ def table_of(pool: Pool, rows: Sequence[Row], epoch: int) -> PoolTable:
 
 
 def vip_entry(vip: Vip) -> VipEntry:
-    return VipEntry(vip.address, Protocol(vip.protocol), vip.port, PoolName(vip.pool), vip.wrong_port_pass)
+    """Return the VIP, whatever it is of."""
+    network = ip_network((vip.address, vip.length if vip.length is not None else vip.address.max_prefixlen))
+    port = vip.port if vip.last_port in (None, vip.port) else PortRange(vip.port, vip.last_port or vip.port)
+    protocol, pool = Protocol(vip.protocol), PoolName(vip.pool)
+    return VipEntry(vip_address(network), protocol, port, pool, vip.wrong_port_pass)
 
 
 def backend_entry(backend: Backend) -> BackendEntry:

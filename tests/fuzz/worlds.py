@@ -62,7 +62,10 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Vip:
-    """A VIP; `heard` is for agents: a listener was seen there."""
+    """A VIP; `heard` is for agents: a listener was seen there.
+
+    `length`: of a prefix that begins at `address`. `last_port`: of a range that begins at `port`.
+    """
 
     address: Address
     protocol: int
@@ -70,6 +73,13 @@ class Vip:
     pool: str
     wrong_port_pass: bool = False
     heard: bool = True
+    length: int | None = None
+    last_port: int | None = None
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it is of one address and port."""
+        return self.length is None and self.last_port is None
 
 
 @dataclass(frozen=True, slots=True)

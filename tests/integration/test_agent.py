@@ -13,7 +13,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import yaml
 from lbnode.model.ids import EpochNumber, NodeName, PoolName
 from lbnode.model.members import NodeMember
 from lbnode.model.view import FleetView
+from lbnode.model.vip import ANY_PORT, Protocol, Vip
 from lbnode.netdev import bpffs
 from lbnode.store.files import FileTree
 from lbnode.store.fleet import FleetStore
@@ -33,6 +34,7 @@ from tests.integration.tunnel import BACKEND, NODE, Node
 from tests.unit.backend import fleets
 
 VIP = IPv4Address("192.0.2.80")
+PREFIX = IPv4Network("203.0.113.0/28")
 PORT = 80
 STRANGER = IPv4Address("10.0.0.66")
 WEB = PoolName("web")
@@ -213,9 +215,9 @@ def server(cable: Cable) -> Iterator[None]:
         yield
 
 
-def connect(cable: Cable, timeout_s: float = TIMEOUT_S) -> socket.socket:
+def connect(cable: Cable, timeout_s: float = TIMEOUT_S, address: IPv4Address = VIP) -> socket.socket:
     """Return a connection from the client to the VIP."""
-    return inside(cable.far, lambda: socket.create_connection((str(VIP), PORT), timeout=timeout_s))
+    return inside(cable.far, lambda: socket.create_connection((str(address), PORT), timeout=timeout_s))
 
 
 def exchange(connection: socket.socket, data: bytes = BLOCK) -> None:
@@ -362,6 +364,33 @@ def test_a_vip_follows_the_fleet(backend: Backend) -> None:
     in_store(backend.directory, lambda store: drop(store, replace(desired, vips=())))
     eventually("the VIP leaves lo", lambda: VIP not in on_lo(backend.cable))
     assert backend.status()["vips"] == []
+
+
+def test_a_whole_prefix_is_served_on_every_address_and_port_and_leaves_no_trace(
+    backend: Backend, node: Node, server: None
+) -> None:
+    agent = backend.serve()
+    desired = fleets.view(fleets.epoch(3, fleets.ID1)).desired
+    assert desired is not None
+    wanted = replace(desired, vips=(*desired.vips, Vip(PREFIX, Protocol.TCP, ANY_PORT, WEB)))
+    in_store(backend.directory, lambda store: drop(store, wanted))
+    eventually("the prefix is local", lambda: str(PREFIX) in local_prefixes(backend.cable))
+    ip("-n", backend.cable.near, "route", "del", "local", str(PREFIX), "dev", "lo")
+    eventually("the prefix is back", lambda: str(PREFIX) in local_prefixes(backend.cable))
+    ip("-n", backend.cable.far, "route", "add", str(PREFIX), "dev", "tunnel", "src", str(tunnel.CLIENT))
+    for address in (PREFIX[0], PREFIX[-1]):
+        with connect(backend.cable, address=address) as connection:
+            exchange(connection)
+    (vip,) = (vip for vip in backend.status()["vips"] if vip["vip"] == f"{PREFIX}:any/tcp")
+    assert (vip["on_lo"], vip["second_chance"]) == (True, True)
+    agent.kill()
+    agent.wait()
+    assert f"{PREFIX} is off lo" in backend.run("unload").stdout
+    assert str(PREFIX) not in local_prefixes(backend.cable)
+
+
+def local_prefixes(cable: Cable) -> str:
+    return ip("-n", cable.near, "route", "show", "table", "local", "dev", "lo")
 
 
 async def drop(store: FleetStore, desired: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from lbnode.netdev import InterfaceMissingError, NetdevError, Netlink, bpffs, fi
 from lbnode.netdev.addresses import add_address, addresses, remove_address
 from lbnode.netdev.events import Change, Event
 from lbnode.netdev.links import link_named, links
+from lbnode.netdev.local_routes import add_local_route, local_routes, remove_local_route
 from lbnode.netdev.next_hops import resolve
 from lbnode.netdev.watcher import Watcher
 from tests.integration import cable as cables
@@ -86,6 +87,23 @@ def test_adding_and_removing_an_address_twice_is_no_error(cable: Cable, address:
             False,
         ]
         assert vip not in await addresses(netlink, "lo")
+
+    near(cable, work)
+
+
+@pytest.mark.parametrize("text", ["203.0.113.0/28", "2001:db8:5::/64"])
+def test_every_address_of_a_local_prefix_is_this_machines_until_it_is_taken_away(
+    cable: Cable, text: str
+) -> None:
+    network = ip_network(text)
+
+    async def work(netlink: Netlink) -> None:
+        for change, states in ((add_local_route, [True, False]), (remove_local_route, [True, False])):
+            is_added = change is add_local_route
+            assert [await change(netlink, "lo", network) for _ in states] == states
+            assert (network in await local_routes(netlink, "lo")) is is_added
+            route = ip_json("-n", cable.near, "route", "get", str(network[-1]))[0] if is_added else {}
+            assert route.get("dev", "lo") == "lo"
 
     near(cable, work)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import numpy as np
 import pytest
@@ -12,11 +12,15 @@ from lbnode.backend import census
 from lbnode.backend.plan import ServedVip
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.flows import FlowQuestion, FlowReport
+from lbnode.model.ids import PoolName
+from lbnode.model.vip import ANY_PORT, PortRange
 from lbnode.netdev.sockets import Flows, Listener
 from ring.bucket import Flow, bucket_of, derive_keys
 from tests.unit.backend.fleets import B1, ID1, VIP, WEB, epoch, view
 
 PORT = 80
+OTHER = PoolName("other")
+ANYWHERE = IPv4Address(0)
 SERVED = ServedVip(VIP, Protocol.TCP, PORT, WEB)
 UDP = ServedVip(VIP, Protocol.UDP, 53, WEB)
 CLIENTS = [(IPv4Address("198.51.100.7"), port) for port in range(40000, 40300)]
@@ -78,3 +82,30 @@ def test_totals_sum_over_the_vips_of_a_pool() -> None:
 )
 def test_a_listener_on_the_vip_or_on_all_addresses_hears_it(listener: Listener, hears: bool) -> None:
     assert census.hearing([SERVED, UDP], [listener]) == (frozenset({SERVED}) if hears else frozenset())
+
+
+def test_a_vip_of_many_ports_has_all_flows_but_those_that_another_goes_before_it_for() -> None:
+    seen = view(epoch(1, ID1))
+    assert seen.identity is not None
+    whole = ServedVip(ip_network(f"{VIP}/24", strict=False), Protocol.TCP, ANY_PORT, WEB)
+    some = ServedVip(VIP, Protocol.TCP, PortRange(80, 81), OTHER)
+    for served, port, expected in (
+        ([whole], 81, len(CLIENTS)),
+        ([whole, some], 81, 0),
+        ([whole, some], 82, len(CLIENTS)),
+        ([some], 82, 0),
+    ):
+        counts = census.count_buckets(epoch(1, ID1), seen.identity, served, flows(port))
+        assert counts.sum() == expected
+        assert census.totals([WEB], served, flows(port)) == {WEB: expected}
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "is_heard"),
+    [(ANYWHERE, 8050, True), (VIP + 3, 8000, True), (ANYWHERE, 7999, False), (ip_address("10.0.0.1"), 8000, False)],
+)  # fmt: skip
+def test_a_vip_of_many_is_heard_when_anybody_listens_for_part_of_it(
+    address: IPv4Address, port: int, is_heard: bool
+) -> None:
+    vip = ServedVip(ip_network(f"{VIP}/24", strict=False), Protocol.TCP, PortRange(8000, 8099), WEB)
+    assert census.hearing([vip], [Listener(address, port)]) == (frozenset([vip]) if is_heard else frozenset())

@@ -183,8 +183,9 @@ class TestExplain:
         status, out, _ = lbctl("explain", "198.51.100.7:40000", "192.0.2.10:80/tcp")
         assert status == 0
         steps = {line.split()[0]: line.split(maxsplit=1)[1] for line in out.splitlines()}
-        assert list(steps) == ["flow", "pool", "bucket", "home", "owner", "alternates", "key"]
+        assert list(steps) == ["flow", "vip", "pool", "bucket", "home", "owner", "alternates", "key"]
         assert steps["flow"] == "198.51.100.7:40000 → 192.0.2.10:80/tcp"
+        assert steps["vip"] == "192.0.2.10:80/tcp"
         assert steps["pool"] == "web, epoch 1 (stamp 1)"
         assert "of 251: multiply over the whole flow" in steps["bucket"]
         assert steps["home"].endswith(", active")
@@ -196,9 +197,9 @@ class TestExplain:
         home = lbctl(*asked)[1].split("owner")[1].split()[0]
         lbctl("backend", "drain", home)
         steps = lbctl(*asked)[1].splitlines()
-        assert f"{home} (id" in steps[3]
-        assert "draining" in steps[3]
-        assert steps[4].endswith(": the failover order of this bucket")
+        assert f"{home} (id" in steps[4]
+        assert "draining" in steps[4]
+        assert steps[5].endswith(": the failover order of this bucket")
 
     def test_json_has_the_same_answer(self, lbctl: Lbctl) -> None:
         found = json.loads(lbctl("explain", "198.51.100.7:40000", "192.0.2.10:80", "--json")[1])

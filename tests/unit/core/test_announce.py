@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_network
 
 from lbnode.core.announce import AGENTS_S, SHUTDOWN_S, Announcement, decide
 from lbnode.core.forwarding import Forwarding
 from lbnode.model.fleet import Protocol, Vip
 from lbnode.model.ids import BackendName, NodeName, PoolName
 from lbnode.model.view import FleetView
+from lbnode.model.vip import ANY_PORT
 
 from .fleets import VIP, agent, drain, fleet, settle, view_of
 
@@ -67,3 +69,15 @@ def test_a_draining_node_asks_for_graceful_shutdown_and_then_withdraws() -> None
 
 def test_a_node_that_starts_drained_announces_nothing() -> None:
     assert announced(settle(view_of(fleet("b1"))), draining_s=0.0).addresses == ()
+
+
+def test_a_prefix_is_announced_as_it_is_and_apart_from_its_addresses() -> None:
+    view = settle(view_of(fleet("b1")))
+    assert view.desired is not None
+    prefix = ip_network("192.0.2.0/28")
+    whole = replace(view.desired.vips[0], address=prefix, port=ANY_PORT)
+    waiting = Vip(prefix[3], Protocol.TCP, 443, PoolName("tls"))
+    view = replace(view, desired=replace(view.desired, vips=(*view.desired.vips, whole, waiting)))
+    result = announced(view)
+    assert result.addresses == (prefix, VIP)
+    assert list(result.withheld) == [prefix[3]]

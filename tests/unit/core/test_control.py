@@ -174,7 +174,7 @@ class TestApply:
         ended = grant(view, Apply(replace(view.desired, vips=())))
         assert "192.0.2.10:80/tcp ends" in ended.warnings[0]
         moved = replace(view.desired, vips=(replace(view.desired.vips[0], pool=API),))
-        assert "changes pool" in grant(view, Apply(moved)).warnings[0]
+        assert "moves to pool api" in grant(view, Apply(moved)).warnings[0]
 
 
 class TestNodes:
@@ -234,7 +234,7 @@ class TestAddBackend:
             (AddBackend(B1, WEB), RefusalKind.STATE, "is in pool web already"),
             (AddBackend(B4, WEB), RefusalKind.INVALID, "new to the fleet; give its address"),
             (AddBackend(B4, WEB, (ip_address("10.0.0.1"),)), RefusalKind.INVALID, "is that of backend b1"),
-            (AddBackend(B4, WEB, (ip_address("192.0.2.10"),)), RefusalKind.INVALID, "is a VIP"),
+            (AddBackend(B4, WEB, (ip_address("192.0.2.10"),)), RefusalKind.INVALID, "that of VIP 192.0.2.10:80/tcp"),
             (AddBackend(B4, WEB, (ip_address("127.0.0.1"),)), RefusalKind.INVALID, "is a loopback address; use"),
             (AddBackend(B4, WEB, (ip_address("10.0.0.4"),), 0), RefusalKind.INVALID, "weight 0 is out of range"),
             (AddBackend(B4, WEB, (ip_address("10.0.0.4"),), 65536), RefusalKind.INVALID, "use 1..65535"),

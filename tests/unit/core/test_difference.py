@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from lbnode.core.difference import compare, describe_vip, fixed_changes
+from lbnode.core.difference import compare, fixed_changes
 from lbnode.model.fleet import (
     Backend,
     DesiredFleet,
@@ -121,8 +121,3 @@ def test_what_is_fixed_for_a_pools_life_cannot_change(changes: dict[str, object]
 def test_a_new_pool_may_have_any_table_size() -> None:
     other = replace(BASE.pools[0], name=PoolName("api"), table_size=65537)
     assert fixed_changes(BASE, replace(BASE, pools=(*BASE.pools, other))) is None
-
-
-def test_a_vip_of_the_new_family_is_written_with_brackets() -> None:
-    vip = Vip(ip_address("2001:db8::1"), Protocol.UDP, 53, WEB)
-    assert describe_vip(vip) == "[2001:db8::1]:53/udp"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 
@@ -14,6 +14,7 @@ from lbnode.model.ids import PoolName
 from lbnode.model.members import FleetIdentity
 from lbnode.model.requests import Refusal, RefusalKind
 from lbnode.model.view import FleetView
+from lbnode.model.vip import ANY_PORT
 from ring.bucket import Flow, bucket_of, derive_keys
 
 from .fleets import FLEET, SIZE, VIP, WEB, current, drain, fleet, settle, view_of
@@ -137,3 +138,12 @@ def test_without_a_table_or_its_key_there_is_nothing_to_explain() -> None:
     assert "no table" in refusal(view, asked(), {}).reason
     keyless = replace(view, identity=FleetIdentity(FLEET, "demo", {}))
     assert "key 1" in refusal(keyless, asked(), {WEB: current(view)}).reason
+
+
+def test_a_flow_is_explained_by_the_vip_that_goes_first() -> None:
+    view = at_rest("b1")
+    assert view.desired is not None
+    whole = replace(view.desired.vips[0], address=ip_network("192.0.2.0/24"), port=ANY_PORT)
+    view = replace(view, desired=replace(view.desired, vips=(whole, *view.desired.vips)))
+    assert answer(view, asked()).vip == f"{VIP}:80/tcp"
+    assert answer(view, asked(vip_port=81)).vip == "192.0.2.0/24:any/tcp"

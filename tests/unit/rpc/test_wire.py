@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
@@ -28,6 +28,7 @@ from lbnode.model.requests import (
     WeighBackend,
 )
 from lbnode.model.status import FleetStatus
+from lbnode.model.vip import PortRange, vip_address
 from lbnode.rpc import wire_control, wire_enums
 from lbnode.rpc.errors import WireError
 from lbnode.rpc.wire_explanation import (
@@ -46,6 +47,11 @@ PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     int: NUMBERS,
     float: st.floats(0, 1e9),
     UUID: st.uuids(),
+    PortRange: st.tuples(NUMBERS, NUMBERS)
+    .filter(lambda ends: ends[0] < ends[1])
+    .map(lambda ends: PortRange(*ends)),
+    IPv4Network: st.from_type(IPv4Network).map(vip_address),
+    IPv6Network: st.from_type(IPv6Network).map(vip_address),
     dict[str, str]: st.dictionaries(WORDS, WORDS, max_size=2),
     Mapping[BackendName, int | None]: st.dictionaries(WORDS, st.none() | st.integers(0, 9), max_size=2),
 }
@@ -59,6 +65,8 @@ def values(kind: type) -> st.SearchStrategy[Any]:
 
 def field_values(hint: Any) -> st.SearchStrategy[Any]:
     origin, arguments = get_origin(hint), get_args(hint)
+    if hint in PLAIN:
+        return PLAIN[hint]
     if origin in (Union, UnionType):
         return st.one_of([st.none() if one is type(None) else field_values(one) for one in arguments])
     if origin is tuple:

@@ -178,7 +178,7 @@ def test_the_shipped_example_is_good() -> None:
         ("192.0.2.10", '"::ffff:192.0.2.10"', "10: vips[0].address: ::ffff:192.0.2.10 is an IPv4 address in IPv6"),
         ("192.0.2.10", '"fe80::1%eth0"', "10: vips[0].address: fe80::1%eth0 belongs to one link"),
         ("port: 80", "port: 0", "10: vips[0].port: 0 is out of range; use 1..65535"),
-        ("port: 80", 'port: "80"', "10: vips[0].port: '80' is not a whole number; use 1..65535"),
+        ("port: 80", 'port: "80"', "10: vips[0].port: '80' is no port; use 1..65535, a range"),
         ("port: 80", "port: 80, protocol: sctp", "10: vips[0].protocol: 'sctp' is not known; use tcp or udp"),
         ("pool: web}", "pool: wep}", "10: vips[0].pool: no pool is called 'wep'; did you mean 'web'?"),
         ("pool: web}", "poll: web}", "10: vips[0].poll: unknown key; did you mean 'pool'?"),
