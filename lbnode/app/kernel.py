@@ -133,8 +133,11 @@ class Kernel:
                     assert view.identity is not None
                     wanted = find_pool(view.desired, pool)
                     flow_table = wanted is not None and wanted.flow_table
+                    quic = wanted.quic if wanted is not None else None
                     self._plane.stage(
-                        pool_table(command.epoch, command.table, view.identity, flow_table, command.local)
+                        pool_table(
+                            command.epoch, command.table, view.identity, flow_table, command.local, quic
+                        )
                     )
                 case SwitchTable():
                     self._plane.switch(pool)

@@ -25,7 +25,7 @@ from lbnode.dataplane import backend as dataplane
 from lbnode.dataplane.backend import Attachment, AttachMode, BackendDataPlane
 from lbnode.dataplane.backend_layout import MemberKind
 from lbnode.dataplane.values import BackendEntry, LoadedTable, VipEntry
-from lbnode.model.ids import IPAddress, PoolName
+from lbnode.model.ids import BackendId, IPAddress, PoolName
 from lbnode.model.members import BackendMember
 from lbnode.model.vip import VipAddress, VipKey
 from lbnode.netdev import Netlink, bpffs, filters, sysctls
@@ -37,6 +37,7 @@ from lbnode.store.copy import DiskCopy
 log = structlog.get_logger()
 
 CLAMP_NAME = "evenkeel-clamp"
+ID_FILE = "id"
 
 SYSCTLS = {
     "net/ipv4/conf/all/rp_filter": "0",  # what comes out of the tunnel may live behind other interfaces
@@ -150,13 +151,22 @@ class Host:
 
     def load(self, wanted: LoadTable) -> None:
         """Go by this table from now on."""
-        self._plane.load(pool_table(wanted.epoch, wanted.table, wanted.identity))
+        self._plane.load(pool_table(wanted.epoch, wanted.table, wanted.identity, quic=wanted.quic))
 
     def serve(self, wanted: Serve, heard: Iterable[ServedVip]) -> None:
         """Take inner packets for exactly these VIPs, with a second chance for those that are `heard`."""
         self._plane.set_self(wanted.self_id)
+        self._write_id(wanted.self_id)
         self._plane.set_takes_new(wanted.takes_new)
         self._plane.set_vips([_entry(vip) for vip in wanted.vips], [vip.key for vip in heard])
+
+    def _write_id(self, self_id: BackendId | None) -> None:
+        """Tell a QUIC server beside us whom its connection ids must name (docs/quic.md)."""
+        path = self._settings.run_dir / ID_FILE
+        if self_id is not None and not (path.exists() and path.read_text() == f"{self_id}\n"):
+            aside = path.with_suffix(".new")
+            aside.write_text(f"{self_id}\n")
+            aside.rename(path)
 
     def drop_pool(self, pool: PoolName) -> None:
         """Forget a pool's table."""

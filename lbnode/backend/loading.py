@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from lbnode.core.forwarding import refusal
+from lbnode.core.forwarding import find_pool, refusal
 from lbnode.core.history import MissingEpochError, build_table, earlier_epochs
 from lbnode.model.epoch import Epoch
+from lbnode.model.fleet import QuicIds
 from lbnode.model.ids import EpochNumber, PoolName
 from lbnode.model.members import FleetIdentity
 from lbnode.model.view import FleetView
@@ -27,6 +28,7 @@ class LoadTable:
     identity: FleetIdentity
     epoch: Epoch
     table: Table
+    quic: QuicIds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ class Loading:
         self.problems.pop(epoch.pool, None)
         self.loaded[epoch.pool] = epoch.number
         self.digests[epoch.pool] = epoch.digest
-        return [LoadTable(view.identity, epoch, table)]
+        wanted = find_pool(view.desired, epoch.pool)
+        return [LoadTable(view.identity, epoch, table, wanted.quic if wanted is not None else None)]
 
 
 def _build(view: FleetView, epoch: Epoch) -> tuple[str, Table | None]:

@@ -83,7 +83,8 @@ static __always_inline __be16 marks_of(const struct tunnelled *packet, enum deca
 {
 	__u16 marks = 0;
 
-	if (packet->is_marked || outcome == DECAP_forwarded_restarted || outcome == DECAP_forwarded_syn)
+	if (packet->is_marked || outcome == DECAP_forwarded_restarted || outcome == DECAP_forwarded_named ||
+	    outcome == DECAP_forwarded_syn)
 		marks |= GRE_MARK;
 	if (packet->is_marked && outcome == DECAP_forwarded_syn)
 		marks |= GRE_SETTLED;

@@ -13,6 +13,7 @@
 #include "decap_maps.h"
 #include "hash.h"
 #include "prefix.h"
+#include "quic.h"
 #include "quote.h"
 #include "table.h"
 
@@ -133,6 +134,30 @@ static __always_inline enum decap_outcome find_any(const struct state *state, st
 	return *vip ? DECAP_PARSED : DECAP_delivered_portless;
 }
 
+/*
+ * UDP stays here, but for QUIC that names another backend: a node knew no better. One that is in sync does,
+ * and what is marked has been passed on before.
+ */
+static __always_inline enum decap_outcome decide_udp(struct xdp_md *ctx, struct world *world,
+						     const struct tunnelled *packet, struct way *way)
+{
+	const struct agent *agent;
+	const struct bucket *any;
+	__u32 zero = 0, named;
+
+	if (!second_chance || packet->is_marked || packet->stamp == (__u16)world->current || !world->current)
+		return DECAP_delivered_udp;
+	agent = bpf_map_lookup_elem(&agent_state, &zero);
+	any = find_place(world->current, 0);
+	if (!agent || !any)
+		return DECAP_delivered_udp;
+	named = find_named(ctx, packet->inner.ip - frame_start(ctx), load_bucket(any).flags, world->current,
+			   world->pool->size);
+	if (!named || named == agent->self)
+		return DECAP_delivered_udp;
+	return is_next(world, named, agent->self, way) ? DECAP_forwarded_named : DECAP_delivered_udp;
+}
+
 /* `way` is set, and its key in network byte order, when the outcome is to forward. */
 static __always_inline enum decap_outcome decide(struct xdp_md *ctx, const struct state *state,
 						 struct cpu_counts *counts, struct tunnelled *packet,
@@ -147,12 +172,12 @@ static __always_inline enum decap_outcome decide(struct xdp_md *ctx, const struc
 
 	if (outcome != DECAP_PARSED || !vip)
 		return outcome;
-	if (packet->inner.protocol != IPPROTO_TCP)
-		return DECAP_delivered_udp;
-	if (!second_chance)
-		return DECAP_delivered_no_chance;
 	world.pool = &state->pool[vip->pool & (POOL_PLACES - 1)];
 	world.current = READ_ONCE(world.pool->current);
+	if (packet->inner.protocol != IPPROTO_TCP)
+		return decide_udp(ctx, &world, packet, way);
+	if (!second_chance)
+		return DECAP_delivered_no_chance;
 	if (!packet->is_keyed && !packet->is_marked && packet->stamp == (__u16)world.current)
 		return DECAP_delivered_in_sync;
 	agent = bpf_map_lookup_elem(&agent_state, &zero);

@@ -28,6 +28,7 @@
 	X(forwarded_keyed)     /* to the next alternate, which knows one more */                             \
 	X(forwarded_keyless)   /* to the last alternate */                                                   \
 	X(forwarded_restarted) /* the list is empty, the sender's epoch another one: along mine, marked */   \
+	X(forwarded_named)     /* UDP, to the backend that its QUIC connection id names, marked */           \
 	X(drop_stranger)       /* the outer source is no member of the fleet */                              \
 	X(drop_truncated)      /* ends before its headers, or before the lengths that they name */           \
 	X(drop_outer)	       /* outer header with options or more headers, or a fragment */                \

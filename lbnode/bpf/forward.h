@@ -8,6 +8,7 @@
 #include "flow.h"
 #include "hash.h"
 #include "maps.h"
+#include "quic.h"
 #include "table.h"
 
 #define LAST_FORWARDED OUTCOME_forwarded_error
@@ -36,6 +37,31 @@ static __always_inline const struct address *find_source(const struct state *sta
 	return &state->source[which][bucket & state->control.source_mask[which] & (SOURCE_PLACES - 1)];
 }
 
+__noinline int note_named(void)
+{
+	struct cpu_counts *counts = own_counts();
+
+	if (counts)
+		count(counts, OUTCOME_flow_named, 0);
+	return 0;
+}
+
+/* Only some buckets ask for it: the packet's own backend, where the packet or the flow table tells. */
+static __always_inline struct bucket look_closer(struct xdp_md *ctx, const struct pool *pool,
+						 const struct tunnels *tunnels, const struct packet *packet,
+						 __u64 before, struct bucket bucket, __u64 current)
+{
+	__u32 named = 0;
+
+	if (bucket.flags & BUCKET_QUIC && packet->protocol == IPPROTO_UDP)
+		named = find_named(ctx, before, bucket.flags, current, pool->size);
+	if (named) {
+		note_named();
+		return (struct bucket){.owner = named};
+	}
+	return bucket.flags & BUCKET_FLOW_TABLE ? follow_flow(pool, tunnels, packet, bucket) : bucket;
+}
+
 /* What stands before the packet goes, tags and all: `before` bytes. */
 static __always_inline enum outcome forward(struct xdp_md *ctx, const struct state *state,
 					    const struct packet *packet, __u64 before, const struct vip *vip,
@@ -61,7 +87,7 @@ static __always_inline enum outcome forward(struct xdp_md *ctx, const struct sta
 		return OUTCOME_drop_inconsistent;
 	bucket = load_bucket(place);
 	if (bucket.flags)
-		bucket = follow_flow(pool, tunnels, packet, bucket);
+		bucket = look_closer(ctx, pool, tunnels, packet, before, bucket, current);
 	outcome = find_way(tunnels, bucket, packet->is_syn, way);
 	if (outcome != WAY_FOUND)
 		return outcome;

@@ -43,7 +43,8 @@
 	X(drop_inconsistent) /* the maps contradict each other: cannot happen */                             \
 	X(flow_recorded)     /* no outcome: the flow's backend was written down */                           \
 	X(flow_opened)	     /* likewise, of a flow that begins */                                           \
-	X(flow_kept)	     /* no outcome: sent to an earlier owner, whose flow it is or may be */
+	X(flow_kept)	     /* no outcome: sent to an earlier owner, whose flow it is or may be */          \
+	X(flow_named)	     /* no outcome: sent to the backend that its QUIC connection id names */
 
 #define AS_OUTCOME(name) OUTCOME_##name,
 enum outcome {
@@ -64,6 +65,7 @@ enum capacity {
 	TUNNELS_IPV6 = 2,	/* where in map `tunnels` those of IPv6 begin */
 	COUNT_ROWS = 16384,	/* a CPU's counters: outcomes, then VIPs and backends */
 	OUTCOME_ROWS = 64,
+	MEMBER_PLACES = BACKEND_PLACES / 64,
 };
 
 /* An IPv6 address, or an IPv4 address in the last word (the others zero); words as a host loads them. */
@@ -198,12 +200,15 @@ struct pool {
 	__u32 unused;
 };
 
-/* Only in pools with a flow table. */
+/* The first four only in pools with a flow table; the others are the same in all buckets of a pool. */
 enum bucket_flags {
 	BUCKET_RECORDED = 1,	  /* the owner is about to change: UDP flows are written down */
 	BUCKET_CHANGED = 2,	  /* the owner has changed: flows are looked up */
 	BUCKET_FIRST_FAILED = 4,  /* health has given up the first alternate: no UDP for it */
 	BUCKET_SECOND_FAILED = 8, /* and the second */
+	BUCKET_FLOW_TABLE = 15,	  /* any of these */
+	BUCKET_QUIC = 16,	  /* QUIC's connection ids may name a backend: members follow the table */
+	BUCKET_QUIC_SHIFT = 8,	  /* where the number of the ids' configuration is */
 };
 
 /* A bucket: ids of its owner and of at most two alternates, 0 = none. */
@@ -270,8 +275,8 @@ struct table_record {
 	__u64 epoch; /* 0: this record is free */
 	__u32 base;
 	__u32 size;
-	__u32 bits; /* enum current_bits */
-	__u32 unused;
+	__u32 bits;    /* enum current_bits */
+	__u32 members; /* places behind the buckets: a bit for each backend's id, MEMBER_PLACES or none */
 	char digest[DIGEST_SIZE];
 };
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
-from lbnode.model.fleet import Backend, DesiredFleet, HealthCheck, Join, Pool, PoolMember, Vip
+from lbnode.model.fleet import Backend, DesiredFleet, HealthCheck, Join, Pool, PoolMember, QuicIds, Vip
 from lbnode.model.requests import Change, Difference, Refusal, RefusalKind
 from lbnode.model.tunnel import TunnelFamily, describe
 
@@ -20,7 +20,7 @@ Thing = TypeVar("Thing")
 FIXED = ("table_size", "hash_mode", "hash_algorithm")
 SETTINGS = (
     "health_cap_percent", "on_all_failed", "affinity_window_s", "flow_table", "udp_idle_s", "table", "join",
-    "tunnel",
+    "tunnel", "quic",
 )  # fmt: skip
 KEYS = {"hash_mode": "hash"}
 """The keys of fleet.yaml that differ from the names of the model."""
@@ -178,6 +178,10 @@ def _key(field: str) -> str:
 
 
 def _show(value: object) -> str:
+    if isinstance(value, QuicIds):
+        return f"config_id {value.config_id}"
+    if value is None:
+        return "off"
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:g}" if isinstance(value, float) else str(getattr(value, "value", value))

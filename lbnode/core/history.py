@@ -60,6 +60,12 @@ def living(epoch: Epoch) -> Living:
     )
 
 
+def remaining(epoch: Epoch) -> frozenset[BackendId]:
+    """Return who may hold flows of the pool, whoever their buckets belong to now."""
+    alive = living(epoch)
+    return frozenset(map(BackendId, alive.preferred | alive.last_resort))
+
+
 def failed(epoch: Epoch) -> frozenset[BackendId]:
     """Return who has failed, among occupants and former ones."""
     present: list[EpochSlot | FormerOccupant] = [*epoch.slots, *epoch.former]

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from lbnode.core.history import failed
-from lbnode.dataplane.values import PoolTable
+from lbnode.core.history import failed, remaining
+from lbnode.dataplane.values import PoolTable, QuicRouting
 from lbnode.model.epoch import Epoch
+from lbnode.model.fleet import QuicIds
 from lbnode.model.members import FleetIdentity
 from ring.bucket import derive_keys
 from ring.table import Table
 
 
 def pool_table(
-    epoch: Epoch, table: Table, identity: FleetIdentity, flow_table: bool = False, local: bool = False
+    epoch: Epoch,
+    table: Table,
+    identity: FleetIdentity,
+    flow_table: bool = False,
+    local: bool = False,
+    quic: QuicIds | None = None,
 ) -> PoolTable:
     """Return the table and everything that a packet's way to its bucket depends on.
 
     `flow_table`: nodes of this pool remember flows that the second chance does not cover; agents never do. `local`:
-    the epoch is a node's own view of it.
+    the epoch is a node's own view of it. `quic`: as the pool has it.
     """
     return PoolTable(
         pool=epoch.pool,
@@ -33,4 +39,5 @@ def pool_table(
         failed=failed(epoch),
         local=local,
         tunnel=epoch.tunnel.version,
+        quic=QuicRouting(quic.config_id, remaining(epoch)) if quic is not None else None,
     )

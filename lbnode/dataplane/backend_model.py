@@ -13,7 +13,14 @@ from dataclasses import dataclass, field, replace
 
 from lbnode.dataplane import icmp_model
 from lbnode.dataplane.backend_layout import MemberKind
-from lbnode.dataplane.model import AMPLE_ROOM, ETHERTYPES, Verdict, outer_header, particular
+from lbnode.dataplane.model import (
+    AMPLE_ROOM,
+    ETHERTYPES,
+    Verdict,
+    named_backend,
+    outer_header,
+    particular,
+)
 from lbnode.dataplane.packet_model import (
     GRE,
     IPV4_SIZE,
@@ -140,9 +147,9 @@ class BackendModel:
         if vip is None:
             ours = any(inner.destination in vip.key.network for vip in self.vips)
             return ("delivered_portless" if ours else "drop_not_vip"), [], False
-        if inner.protocol != Protocol.TCP:
-            return "delivered_udp", [], False
         table = self.tables.get(vip.pool)
+        if inner.protocol != Protocol.TCP:
+            return self._decide_udp(packet, table)
         stamp = table.stamp if table is not None else 0
         if not self.second_chance:
             return "delivered_no_chance", [], False
@@ -153,6 +160,16 @@ class BackendModel:
         if inner.opens:
             return self._place_new(packet, vip, table)
         return self._chance(packet, table, sockets)
+
+    def _decide_udp(self, packet: Tunnelled, table: PoolTable | None) -> tuple[str, list[int], bool]:
+        """UDP stays here, unless a node did not know better whom it names."""
+        stays: tuple[str, list[int], bool] = "delivered_udp", [], False
+        if not self.second_chance or table is None or packet.marked or packet.stamp == table.stamp:
+            return stays
+        named = named_backend(packet.inner, table)
+        if named is None or named == self.self_id or not self._reachable(named, table.tunnel):
+            return stays
+        return "forwarded_named", [named], True
 
     def _vip(self, inner: Packet) -> VipEntry | None:
         if inner.ports is None:

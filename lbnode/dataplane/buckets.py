@@ -35,10 +35,22 @@ def check(table: PoolTable, largest: int) -> None:
 def pack_buckets(table: PoolTable, constants: Mapping[str, int]) -> Words:
     """Return the buckets as words, little-endian; `constants` are those of the layout."""
     packed = np.zeros((table.size, 4), dtype="<u2")
+    quic = table.quic
     packed[:, 0], packed[:, 1], packed[:, 2] = table.owners, table.first, table.second
     if table.flow_table:
         packed[:, 3] = _flags(table, constants)
+    if quic is not None:
+        packed[:, 3] |= constants["BUCKET_QUIC"] | quic.config_id << constants["BUCKET_QUIC_SHIFT"]
     return packed.view("<u8").reshape(-1)
+
+
+def pack_members(table: PoolTable, constants: Mapping[str, int]) -> Words:
+    """Return what lies behind the buckets: a bit for each backend that QUIC's connection ids may name."""
+    if table.quic is None:
+        return np.zeros(0, dtype="<u8")
+    bits = np.zeros(constants["BACKEND_PLACES"], dtype=np.uint8)
+    bits[list(table.quic.members)] = 1
+    return np.packbits(bits, bitorder="little").view("<u8")
 
 
 def _flags(table: PoolTable, constants: Mapping[str, int]) -> NDArray[np.uint16]:

@@ -34,9 +34,11 @@ from lbnode.model.fleet import HashMode, Protocol
 from lbnode.model.ids import BackendId, IPAddress, PoolName
 from lbnode.model.tunnel import IPVersion
 from lbnode.model.vip import ANY_PORT
+from lbnode.quic import server_of_packet
 from ring.bucket import bucket_of
 
 TTL = 64
+UDP_SIZE = 8
 DO_NOT_FRAGMENT = 0x4000
 KEY_PRESENT = 0x2000
 GRE_SIZE = 8
@@ -204,7 +206,10 @@ class NodeModel:
         notes: tuple[str, ...] = ()
         recorded = self.recorded.get(table.pool)
         is_recorded = recorded is not None and bool(recorded[bucket])
-        if table.flow_table or is_recorded:
+        named = named_backend(packet, table)
+        if named is not None:
+            listed, notes = Listed(named, 0, 0), ("flow_named",)
+        elif table.flow_table or is_recorded:
             listed, notes = self._follow(packet, table, listed, is_recorded)
         return replace(self._send(packet, table, bucket, listed, frame), notes=notes, vip=vip, bucket=bucket)
 
@@ -281,6 +286,14 @@ def _ipv4_header(addresses: bytes, size: int, stamp: int, tos: int) -> bytes:
 
 def _left(outcome: str, frame: bytes) -> Result:
     return Result(outcome, Verdict.PASS if outcome.startswith("pass") else Verdict.DROP, frame)
+
+
+def named_backend(packet: Packet, table: PoolTable) -> BackendId | None:
+    """Return the member that a UDP packet names by its QUIC connection id."""
+    if table.quic is None or packet.protocol != Protocol.UDP or packet.ports is None:
+        return None
+    server = server_of_packet(packet.transport[UDP_SIZE:], table.quic.config_id)
+    return BackendId(server) if server in table.quic.members else None
 
 
 def particular(vip: VipEntry) -> tuple[int, bool, bool]:

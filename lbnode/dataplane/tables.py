@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lbnode.dataplane.arena import Arena, claimed
-from lbnode.dataplane.buckets import check, moved, pack_buckets, with_flag, without_flag
+from lbnode.dataplane.buckets import check, moved, pack_buckets, pack_members, with_flag, without_flag
 from lbnode.dataplane.errors import CapacityError, DataPlaneError, LayoutError
 from lbnode.dataplane.grace import Grace
 from lbnode.dataplane.memory import NodeMemory
@@ -61,7 +61,7 @@ class Tables:
 
     def _adopt(self) -> None:
         tables = [self._table(record) for record in self._records()]
-        if not claimed(self._arena, [(int(table["base"]), int(table["size"])) for table in tables]):
+        if not claimed(self._arena, [_extent(table) for table in tables]):
             raise LayoutError("adopt tables: their records overlap: run `lbnode unload` and start again")
         if self._counts_buckets:
             pools = self._memory.pools[list(self._numbers.values())]
@@ -136,20 +136,27 @@ class Tables:
         Returns True when what is fixed for the pool's life was (re)written: before its first switch. Raises
         CapacityError when the map is full, DataPlaneError when the table does not fit its pool.
         """
-        check(table, self._row - _FIRST_PLACE)
+        check(table, self._row - _FIRST_PLACE - self._memory.layout["MEMBER_PLACES"])
         number = self._enter(table)
         is_new = not self._current_base(number)
         self._forget_staged(number)
-        base = self._allocate(table)
-        self._memory.tables[base : base + table.size] = pack_buckets(table, self._memory.layout.constants)
+        words = self._words_of(table)
+        base = self._allocate(table, len(words))
+        self._memory.tables[base : base + len(words)] = words
         current = self._half(number, current=True)
         record = self._table(_Record(number, 0 if current != 0 else 1))
         record["base"], record["size"], record["digest"] = base, table.size, table.digest.encode()
         record["bits"] = _bits(table, self._memory.layout.constants)
+        record["members"] = len(words) - table.size
         record["epoch"] = table.epoch
         if table.flow_table:
             self._record_flows(number)
         return is_new
+
+    def _words_of(self, table: PoolTable) -> NDArray[np.uint64]:
+        """A table as it lies in the map: its buckets, then its members."""
+        constants = self._memory.layout.constants
+        return np.concatenate([pack_buckets(table, constants), pack_members(table, constants)])
 
     def _words(self, number: int, current: bool) -> NDArray[np.uint64] | None:
         """The buckets of a pool's current or staged table, as they lie in the map."""
@@ -230,16 +237,16 @@ class Tables:
             record["epoch"] = 0
             self._arena.release(int(record["base"]))
 
-    def _allocate(self, table: PoolTable) -> int:
+    def _allocate(self, table: PoolTable, places: int) -> int:
         self._arena.reclaim(self._grace.period)
-        base = self._arena.allocate(table.size)
+        base = self._arena.allocate(places)
         if base is None and self._arena.has_retired:
             self._grace.wait()
             self._arena.reclaim(self._grace.period)
-            base = self._arena.allocate(table.size)
+            base = self._arena.allocate(places)
         if base is None:
             raise CapacityError(
-                f"stage epoch {table.epoch} of pool {table.pool}: no room for {table.size} places beside "
+                f"stage epoch {table.epoch} of pool {table.pool}: no room for {places} places beside "
                 f"{self._arena.used} of {self._places}: raise table_places, then "
                 "`lbnode unload` and start again (each pool needs its table size twice)"
             )
@@ -292,6 +299,11 @@ class Tables:
 
 def _bits(table: PoolTable, constants: dict[str, int]) -> int:
     return table.stamp | (constants["CURRENT_TUNNEL_IPV6"] if table.tunnel == 6 else 0)
+
+
+def _extent(table: Any) -> tuple[int, int]:
+    """Where a table lies: its first place, and how many."""
+    return int(table["base"]), int(table["size"]) + int(table["members"])
 
 
 def _flags(table: PoolTable, constants: dict[str, int]) -> int:

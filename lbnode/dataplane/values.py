@@ -25,6 +25,7 @@ __all__ = [
     "NextHop",
     "PoolTable",
     "PoolTables",
+    "QuicRouting",
     "Tunnel",
     "VipEntry",
 ]
@@ -55,6 +56,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class QuicRouting:
+    """UDP packets whose QUIC connection id names one of `members` go there (`lbnode.quic`), whatever the bucket."""
+
+    config_id: int
+    members: frozenset[BackendId]
+
+
+@dataclass(frozen=True, slots=True)
 class PoolTable:
     """One epoch's table of a pool: `owners`, `first` and `second` alternates, backend ids by bucket, 0 = none.
 
@@ -80,6 +89,7 @@ class PoolTable:
     failed: frozenset[BackendId] = frozenset()
     tunnel: IPVersion = 4
     local: bool = False
+    quic: QuicRouting | None = None
 
     @property
     def stamp(self) -> int:

@@ -142,7 +142,7 @@ class Plan:
     store: Store = Store.ZOOKEEPER
     table: str = ""
     agent_settings: dict[str, Setting] = field(default_factory=dict)
-    pool_settings: dict[str, Setting] = field(default_factory=dict)
+    pool_settings: dict[str, Setting | dict[str, Setting]] = field(default_factory=dict)
     without_agent: int = 0
     dual_stack: bool = False
 

@@ -79,12 +79,19 @@ class PoolMember:
 
 
 @dataclass(frozen=True, slots=True)
+class QuicIds:
+    """Backends mint QUIC connection ids that name them, and packets follow these (docs/quic.md)."""
+
+    config_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """A named set of backends with one table.
 
     `affinity_window_s`, `udp_idle_s`: seconds. `flow_table`: nodes remember flows of changing buckets (UDP, and
     TCP to backends without the agent). `tunnel`: the family in which packets travel to its backends, each of which
-    has an address of it.
+    has an address of it. `quic`: None where connection ids name nobody.
     """
 
     name: PoolName
@@ -101,6 +108,7 @@ class Pool:
     table: TableKind = TableKind.HOME
     join: Join = Join.LISTED
     tunnel: TunnelFamily = TunnelFamily.IPV4
+    quic: QuicIds | None = None
 
 
 @dataclass(frozen=True, slots=True)

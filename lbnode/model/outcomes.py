@@ -37,6 +37,7 @@ NODE_OUTCOMES: Mapping[str, str] = {
     "flow_recorded": "beside an outcome: the flow's backend was written down",
     "flow_opened": "beside an outcome: the same of a TCP flow that begins",
     "flow_kept": "beside an outcome: sent to an earlier owner, whose flow it is",
+    "flow_named": "beside an outcome: sent to the backend that its QUIC connection id names",
 }
 
 AGENT_OUTCOMES: Mapping[str, str] = {
@@ -55,6 +56,7 @@ AGENT_OUTCOMES: Mapping[str, str] = {
     "forwarded_keyed": "to the next backend that may hold the flow, which knows one more",
     "forwarded_keyless": "to the last backend that may hold the flow",
     "forwarded_restarted": "the sender's epoch is another one: once more, along this agent's own",
+    "forwarded_named": "to the backend that its QUIC connection id names",
     "drop_stranger": "GRE from an address that is no member of the fleet: forged, or not in the store",
     "drop_truncated": "ends before its headers, or before the lengths that they name",
     "drop_outer": "an outer header with options or extension headers, or a fragment",

@@ -9,7 +9,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from lbnode.model.fleet import Backend, DesiredFleet, HealthCheck, Pool, PoolMember, Protocol, Vip
+from lbnode.model.fleet import (
+    Backend,
+    DesiredFleet,
+    HealthCheck,
+    Pool,
+    PoolMember,
+    Protocol,
+    QuicIds,
+    Vip,
+)
 from lbnode.model.ids import BackendName, PoolName, SlotNumber
 from lbnode.settings.fleet_checks import check_document
 from lbnode.settings.fleet_document import FleetDocument, read_document
@@ -91,6 +100,7 @@ def _build_pool(entry: PoolEntry, vips: tuple[Vip, ...]) -> Pool:
         table=entry.table,
         join=entry.join,
         tunnel=entry.tunnel,
+        quic=QuicIds(entry.quic.config_id) if entry.quic is not None else None,
     )
 
 

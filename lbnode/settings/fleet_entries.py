@@ -35,6 +35,7 @@ from lbnode.model.fleet import (
 )
 from lbnode.model.ids import IPAddress
 from lbnode.model.tunnel import Addresses, TunnelFamily, in_order
+from lbnode.quic import UNROUTABLE
 from lbnode.settings.fleet_errors import show
 from lbnode.settings.reader import ADDRESS, ADDRESSES, Reader, takes
 from ring.errors import RingError
@@ -202,6 +203,12 @@ def _member(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value
 
 
+def _quic(value: object, read: ValidatorFunctionWrapHandler) -> Any:
+    if value is None:
+        raise ValueError("is empty; write: {config_id: 0}, or leave it out")
+    return None if value in OFF else read(value)
+
+
 def _health(value: object, read: ValidatorFunctionWrapHandler) -> Any:
     if value is None:
         raise ValueError(
@@ -256,6 +263,10 @@ class HealthEntry(Entry):
     fall: Times = 3
 
 
+class QuicEntry(Entry):
+    config_id: Annotated[int, PlainValidator(whole(0, UNROUTABLE - 1))] = 0
+
+
 class PoolEntry(Entry):
     name: Name
     backends: list[Annotated[MemberEntry, BeforeValidator(_member)]] = []
@@ -271,3 +282,4 @@ class PoolEntry(Entry):
     udp_idle_s: UdpIdle = DEFAULT_UDP_IDLE_S
     table: Annotated[TableKind, words(TableKind)] = TableKind.HOME
     tunnel: Annotated[TunnelFamily, words(TunnelFamily)] = TunnelFamily.IPV4
+    quic: Annotated[QuicEntry | None, WrapValidator(_quic)] = None

@@ -47,6 +47,8 @@ def _pool(pool: Pool) -> dict[str, Any]:
         "tunnel": (pool.tunnel.value, _DEFAULTS.tunnel.value),
     }
     written |= {key: value for key, (value, default) in settings.items() if value != default}
+    if pool.quic is not None:
+        written["quic"] = {"config_id": pool.quic.config_id}
     written["health"] = _health(pool.health) if pool.health is not None else "off"
     return written
 

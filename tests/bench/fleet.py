@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lbnode.dataplane.node import NodeDataPlane
-from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, Tunnel, VipEntry
+from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, QuicRouting, Tunnel, VipEntry
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, PoolName
 from ring.bucket import derive_keys
@@ -37,6 +37,7 @@ class Shape:
     """Of the buckets: those with two alternates."""
     agents: bool = True
     flow_table: bool = False
+    quic: bool = False
     recorded: bool = False
     """A table is staged that gives every bucket to another owner."""
 
@@ -83,6 +84,7 @@ def make_table(pool: PoolName, seed: int, shape: Shape, epoch: int = 7) -> PoolT
     return PoolTable(
         pool, EpochNumber(epoch), TABLE_SIZE, HashMode.FLOW, shape.algorithm, derive_keys(SECRET, seed),
         owners, first, second, flow_table=shape.flow_table,
+        quic=QuicRouting(0, frozenset(map(BackendId, range(1, BACKENDS + 1)))) if shape.quic else None,
     )  # fmt: skip
 
 

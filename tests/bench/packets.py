@@ -14,8 +14,10 @@ from lbnode.dataplane.node import NodeDataPlane
 from lbnode.dataplane.values import Limits
 from lbnode.model.fleet import HashAlgorithm, Protocol
 from lbnode.netdev import bpffs
+from lbnode.quic import ConnectionIds
 from tests.bench.clock import Driver, Traffic, quiet_core
 from tests.bench.fleet import (
+    BACKENDS,
     FIRST_VIP,
     KEYED_SHARE,
     LOOPBACK,
@@ -73,6 +75,12 @@ def udp_frame() -> bytes:
     return _frame(Protocol.UDP, struct.pack("!HHHH12x", 40000, PORT, 20, 0))
 
 
+def quic_frame() -> bytes:
+    """Return a QUIC packet with a short header, whose connection id names a backend, to the first VIP."""
+    payload = b"\x40" + ConnectionIds(BACKENDS // 2).mint() + bytes(21)
+    return _frame(Protocol.UDP, struct.pack("!HHHH", 40000, PORT, 8 + len(payload), 0) + payload)
+
+
 def _frame(protocol: Protocol, transport: bytes) -> bytes:
     ethernet = OWN_MAC + bytes(6) + struct.pack("!H", 0x0800)
     ip = struct.pack("!BBHHHBBHI", 0x45, 0, 20 + len(transport), 1, 0x4000, 61, protocol, 0, 0)
@@ -84,6 +92,7 @@ MANY_FLOWS = Traffic("64k flows", tcp_frame(ACK), 1 << 16, VIPS)
 FLOOD = Traffic("SYN flood", tcp_frame(SYN), 1 << 32, VIPS)
 TRAFFIC = (ONE_FLOW, MANY_FLOWS, Traffic("1M flows", tcp_frame(ACK), 1 << 20, VIPS), FLOOD)
 DATAGRAMS = Traffic("64k flows", udp_frame(), 1 << 16, VIPS)
+CONNECTIONS = Traffic("64k flows", quic_frame(), 1 << 16, VIPS)
 NEW_DATAGRAMS = Traffic("all new", udp_frame(), 1 << 32, VIPS)
 
 SCENES = (
@@ -105,6 +114,8 @@ SCENES = (
         (DATAGRAMS, NEW_DATAGRAMS),
         ROOMY,
     ),
+    Scene("QUIC by id", Shape(protocol=Protocol.UDP, quic=True), (CONNECTIONS,)),
+    Scene("QUIC pool, by bucket", Shape(protocol=Protocol.UDP, quic=True), (DATAGRAMS,)),
 )
 
 
@@ -136,7 +147,7 @@ def check(driver: Driver, node: NodeDataPlane, fleet: Fleet, traffic: Traffic) -
         if (Verdict(found[0]), found[1]) != (expected.verdict, expected.frame):
             raise AssertionError(f"{traffic.name}, packet {number}: not what the model says")
         keyed += expected.outcome == "forwarded_keyed"
-    share = fleet.shape.keyed_share if fleet.shape.agents and traffic is not FLOOD else 0
+    share = fleet.shape.keyed_share if fleet.shape.agents and traffic not in (FLOOD, CONNECTIONS) else 0
     if traffic.flows > 1 and abs(keyed / CHECKED - share) > KEYED_SHARE / 2:
         raise AssertionError(
             f"{traffic.name}: {keyed} of {CHECKED} packets carry a key, {share:.0%} were meant to"

@@ -13,7 +13,7 @@ import numpy as np
 from lbnode.dataplane.backend import BackendDataPlane
 from lbnode.dataplane.backend_layout import MemberKind
 from lbnode.dataplane.backend_model import BackendModel
-from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, Tunnel, VipEntry
+from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, QuicRouting, Tunnel, VipEntry
 from lbnode.model.epoch import stamp_of
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, IPAddress, PoolName
@@ -37,7 +37,7 @@ SIZE = 251
 
 ME, AGENT, FAR_AGENT, NO_AGENT, LOST, SMALL_MTU = map(BackendId, (7, 8, 9, 10, 11, 12))
 UNKNOWN = BackendId(999)
-WEB, GONE, SILENT, SIX = map(PoolName, ("web", "gone", "silent", "six"))
+WEB, GONE, SILENT, SIX, QUIC = map(PoolName, ("web", "gone", "silent", "six", "quic"))
 """The pool `six` goes by IPv6 tunnels."""
 
 
@@ -68,7 +68,9 @@ GONE_VIP = VipEntry(VIP, Protocol.TCP, 82, GONE)
 SILENT_VIP = VipEntry(VIP, Protocol.TCP, 81, SILENT)
 SIX_VIP = VipEntry(VIP, Protocol.TCP, 84, SIX)
 SIX6_VIP = VipEntry(VIP6, Protocol.TCP, 84, SIX)
-VIPS = (WEB_VIP, WEB6_VIP, UDP_VIP, UDP6_VIP, GONE_VIP, SILENT_VIP, SIX_VIP, SIX6_VIP)
+QUIC_VIP = VipEntry(VIP, Protocol.UDP, 443, QUIC)
+ROUTING = QuicRouting(2, frozenset((ME, AGENT, FAR_AGENT, NO_AGENT, LOST)))
+VIPS = (QUIC_VIP, WEB_VIP, WEB6_VIP, UDP_VIP, UDP6_VIP, GONE_VIP, SILENT_VIP, SIX_VIP, SIX6_VIP)
 
 
 def table(pool: PoolName, seed: int, algorithm: HashAlgorithm = HashAlgorithm.MULTIPLY) -> PoolTable:
@@ -92,6 +94,7 @@ def model(second_chance: bool = True, self_id: BackendId = ME) -> BackendModel:
     tables = {pool: table(pool, seed) for seed, pool in enumerate((WEB, SILENT), 1)}
     tables[GONE] = table(GONE, 3, HashAlgorithm.SIPHASH)
     tables[SIX] = replace(table(SIX, 4), tunnel=6)
+    tables[QUIC] = replace(table(QUIC, 5), quic=ROUTING)
     heard = (WEB_VIP, WEB6_VIP, GONE_VIP, SIX_VIP, SIX6_VIP)
     return BackendModel(
         (SELF, SELF6),

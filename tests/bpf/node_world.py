@@ -12,7 +12,7 @@ import numpy as np
 
 from lbnode.dataplane.model import NodeModel
 from lbnode.dataplane.node import NodeDataPlane
-from lbnode.dataplane.values import BackendEntry, Limits, NextHop, PoolTable, Tunnel, VipEntry
+from lbnode.dataplane.values import BackendEntry, Limits, NextHop, PoolTable, QuicRouting, Tunnel, VipEntry
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, PoolName
 from lbnode.model.vip import ANY_PORT, PortRange
@@ -37,6 +37,8 @@ OPEN_VIP = IPv4Address("192.0.2.40")
 UNREADY_VIP = IPv4Address("192.0.2.50")
 BY_IPV6_VIP = IPv4Address("192.0.2.60")
 """Its packets go through IPv6 tunnels."""
+QUIC_VIP = IPv4Address("192.0.2.70")
+QUIC_VIP6 = IPv6Address("2001:db8::70")
 NO_VIP = IPv4Address("192.0.2.99")
 VIP6 = IPv6Address("2001:db8::10")
 BY_SOURCE_VIP6 = IPv6Address("2001:db8::20")
@@ -103,6 +105,9 @@ VIPS = (
     VipEntry(BY_IPV6_VIP, Protocol.UDP, 53, PoolName("six")),
     VipEntry(BY_IPV6_VIP6, Protocol.TCP, 80, PoolName("six")),
     VipEntry(BY_IPV6_VIP6, Protocol.UDP, 53, PoolName("six")),
+    VipEntry(QUIC_VIP, Protocol.UDP, 443, PoolName("quic")),
+    VipEntry(QUIC_VIP, Protocol.TCP, 443, PoolName("quic")),
+    VipEntry(QUIC_VIP6, Protocol.UDP, ANY_PORT, PoolName("quic")),
     # Of many ports: a range before any, one port before both.
     VipEntry(VIP, Protocol.TCP, PortRange(8000, 8099), PoolName("sticky")),
     VipEntry(VIP, Protocol.TCP, PortRange(1000, 1999), PoolName("sip")),
@@ -129,7 +134,10 @@ MODES = {
     "sipsticky": (HashMode.SOURCE, HashAlgorithm.SIPHASH),
     "later": (HashMode.FLOW, HashAlgorithm.MULTIPLY),
     "six": (HashMode.FLOW, HashAlgorithm.MULTIPLY),
+    "quic": (HashMode.FLOW, HashAlgorithm.MULTIPLY),
 }
+QUIC = QuicRouting(5, frozenset(map(BackendId, (1, 3, 5, 65535))))
+"""Not of 2."""
 IPV6_TUNNELS = ("six",)
 NOT_YET = PoolName("later")
 """Staged, never switched."""
@@ -146,7 +154,7 @@ def make_table(name: str, epoch: int = 70001, size: int = SIZE) -> PoolTable:
     return PoolTable(
         PoolName(name), EpochNumber(epoch), size, mode, algorithm, keys,
         owners.astype(np.uint16), first.astype(np.uint16), second.astype(np.uint16), f"digest-{epoch}",
-        tunnel=6 if name in IPV6_TUNNELS else 4,
+        tunnel=6 if name in IPV6_TUNNELS else 4, quic=QUIC if name == "quic" else None,
     )  # fmt: skip
 
 

@@ -14,6 +14,8 @@ import pytest
 from lbnode.dataplane.backend import BackendDataPlane
 from lbnode.dataplane.backend_model import BackendModel, Result
 from lbnode.dataplane.model import Verdict
+from lbnode.model.ids import BackendId
+from lbnode.quic import ConnectionIds
 from tests.bpf import decap_world
 from tests.bpf.decap_frames import (
     AH,
@@ -143,6 +145,12 @@ def too_big6(port: int = 80) -> bytes:
     return ipv6(VIP6, ICMPV6, struct.pack("!BBHI", 2, 0, 0, 1400) + quote)
 
 
+def naming(backend: BackendId, port: int = 443, size: int = 30) -> bytes:
+    """A QUIC packet whose connection id names a backend, and `size` bytes more."""
+    connection_id = ConnectionIds(backend, decap_world.ROUTING.config_id).mint()
+    return ipv4(VIP, UDP, struct.pack("!HHHH", 40000, port, 0, 0) + b"\x40" + connection_id + bytes(size))
+
+
 CASES: dict[str, tuple[str, bytes]] = {
     "keyless, in sync": ("delivered_in_sync", WRAP.frame(INNER)),
     "keyless, in sync, from another backend": ("delivered_in_sync", replace(WRAP, source=PEER).frame(INNER)),
@@ -238,6 +246,19 @@ CASES: dict[str, tuple[str, bytes]] = {
         asking(AGENT, 0, WRAP, ipv4(VIP, TCP, ports(81))),
     ),
     "UDP": ("delivered_udp", OLD.frame(ipv4(VIP, UDP, ports(53)))),
+    "QUIC that names another backend": ("forwarded_named", OLD.frame(naming(AGENT))),
+    "QUIC that names a backend without agent": ("forwarded_named", asking(AGENT, 0, OLD, naming(NO_AGENT))),
+    "QUIC that names this backend": ("delivered_udp", OLD.frame(naming(ME))),
+    "QUIC that names another backend, in sync": ("delivered_udp", WRAP.frame(naming(AGENT))),
+    "QUIC that names another backend, marked": (
+        "delivered_udp", replace(OLD, flags=MARKED).frame(naming(AGENT)),
+    ),
+    "QUIC that names a backend that cannot be reached": ("delivered_udp", OLD.frame(naming(LOST))),
+    "QUIC that names no member": ("delivered_udp", OLD.frame(naming(SMALL_MTU))),
+    "QUIC that names another backend, to a VIP without": ("delivered_udp", OLD.frame(naming(AGENT, 53))),
+    "QUIC that names another backend, too long for the way": (
+        "drop_too_big", OLD.frame(naming(AGENT, size=1600)),
+    ),
     "UDP, keyed": ("delivered_udp", asking(AGENT, 0, WRAP, ipv4(VIP, UDP, ports(53)))),
     "bits 6 to 11 of GRE are ignored": ("delivered_in_sync", replace(WRAP, flags=0x03F0).frame(INNER)),
     "padding behind the packet": ("delivered_in_sync", WRAP.frame(INNER) + bytes(9)),

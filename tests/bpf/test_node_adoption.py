@@ -56,6 +56,7 @@ def test_a_daemon_adopts_tables_vips_and_backends_of_one_that_was_killed(pins: P
         assert_serves(node)
         tables = node.tables()
         assert {pool for pool, each in tables.items() if each.current} == {
+            "quic",
             "sip",
             "sipsticky",
             "six",

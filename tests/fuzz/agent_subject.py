@@ -23,7 +23,7 @@ from tests.fuzz.trial import Expected, Tally
 from tests.fuzz.worlds import LOOPBACK, AgentWorld, Packet, Pool, PoolState
 
 OBJECT_NAME = DECAP_OBJECT.name
-PLACES = 1 << 13
+PLACES = 1 << 14
 NUMBER_SIZE = 4
 
 
@@ -46,7 +46,9 @@ def model_of(world: AgentWorld) -> BackendModel:
 
 def known(pool: Pool) -> PoolTable:
     """Return what a pool's table tells: in a corrupt one every bucket is empty."""
-    return present(pool) if pool.state is PoolState.READY else table_of(pool, ((0, 0, 0),), pool.epoch)
+    if pool.state is PoolState.READY:
+        return present(pool)
+    return replace(table_of(pool, ((0, 0, 0),), pool.epoch), quic=None)
 
 
 def fill(plane: BackendDataPlane, world: AgentWorld) -> None:

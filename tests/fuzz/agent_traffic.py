@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.fuzz import headers
 from tests.fuzz.drawing import UNKNOWN
-from tests.fuzz.headers import ACK, ETHERNET_SIZE, FIN, GRE, IPV4, IPV6, MARKED, RST, SETTLED, SYN, TCP
+from tests.fuzz.headers import ACK, ETHERNET_SIZE, FIN, GRE, IPV4, IPV6, MARKED, RST, SETTLED, SYN, TCP, UDP
 from tests.fuzz.ip_traffic import (
     DESTINATION,
     FRAGMENT,
@@ -30,6 +30,7 @@ from tests.fuzz.ip_traffic import (
 )
 from tests.fuzz.mutation import LARGEST, mutate
 from tests.fuzz.node_traffic import OTHER_KINDS, OUTER_SIZES, kind_of, with_tags
+from tests.fuzz.quic_traffic import quic_payload
 from tests.fuzz.worlds import AgentWorld, Member, Number, Packet, Pool, Vip
 
 MUTATED = 0.25
@@ -69,6 +70,9 @@ class AgentTraffic:
         }
         self._pools = {pool.name: pool for pool in world.pools}
         self._tcp = [vip for vip in world.vips if vip.protocol == TCP] or list(world.vips)
+        self._configs = {pool.name: pool.quic for pool in world.pools if pool.quic is not None}
+        udp = [vip for vip in world.vips if vip.protocol == UDP]
+        self._quic = [vip for vip in udp if vip.pool in self._configs] or udp or list(world.vips)
         self._ids = [world.self_id, UNKNOWN, 0, *(each.id for each in world.backends)]
         self._mtus = [way.mtu for each in world.backends for way in each.ways if way.mtu] or [1500]
 
@@ -88,6 +92,12 @@ class AgentTraffic:
 
     def _tcp_vip(self) -> Vip:
         return spot(self._chance.choice(self._tcp), self._chance)
+
+    def quic(self) -> Packet:
+        """UDP that may name this backend or another."""
+        vip = spot(self._chance.choice(self._quic), self._chance)
+        payload = quic_payload(self._chance, self._configs.get(vip.pool, 0), self._ids)
+        return self._to(vip, self._ip.to(vip, payload))
 
     # -- how it is wrapped
 
@@ -275,6 +285,7 @@ AIMS: tuple[tuple[Callable[[AgentTraffic], Packet], float], ...] = (
     (AgentTraffic.in_sync, 4),
     (AgentTraffic.without_room, 5),
     (AgentTraffic.sized, 8),
+    (AgentTraffic.quic, 8),
     (AgentTraffic.of_socket, 20),
     (AgentTraffic.error_about_socket, 3),
     (AgentTraffic.inner_cut, 3),

@@ -147,6 +147,8 @@ def _pool(chance: Random, name: str, ids: list[int]) -> Pool:
         takes_new=chance.random() < 0.7,
         tunnel=chance.choice((4, 4, 6)),
         local=chance.random() < 0.2,
+        quic=chance.choice((0, 0, 3, 6)) if chance.random() < 0.5 else None,
+        named=tuple(each for each in (UNKNOWN, *ids) if chance.random() < 0.7),
     )
 
 

@@ -23,7 +23,7 @@ from tests.fuzz.trial import Expected, Key, Tally
 from tests.fuzz.worlds import LOOPBACK, NodeWorld, Packet, PoolState
 
 OBJECT_NAME = OBJECT.name
-PLACES = 1 << 13
+PLACES = 1 << 14
 UNLIMITED = 1_000_000_000
 """Answers a second."""
 

@@ -7,9 +7,11 @@ from functools import partial
 from random import Random
 
 from tests.fuzz import headers
+from tests.fuzz.drawing import UNKNOWN
 from tests.fuzz.headers import ETHERNET_SIZE, IPV4, IPV6, OUTER_VLAN, UDP, VLAN
 from tests.fuzz.ip_traffic import ODD_AIMS, Aim, IpTraffic, of_nobody, spot
 from tests.fuzz.mutation import LARGEST, mutate
+from tests.fuzz.quic_traffic import quic_payload
 from tests.fuzz.worlds import NodeWorld, Packet, Vip
 
 MUTATED = 0.25
@@ -44,6 +46,10 @@ class NodeTraffic:
         self._world = world
         self._chance = chance
         self._ip = IpTraffic(chance)
+        self._configs = {pool.name: pool.quic for pool in world.pools if pool.quic is not None}
+        udp = [vip for vip in world.vips if vip.protocol == UDP]
+        self._quic = [vip for vip in udp if vip.pool in self._configs] or udp or list(world.vips)
+        self._ids = [UNKNOWN, 0, *(each.id for each in world.backends)]
         self._mtus = [way.mtu for each in world.backends for way in each.ways if way.mtu] or [1500]
 
     def packets(self, count: int) -> Iterator[Packet]:
@@ -85,6 +91,12 @@ class NodeTraffic:
         payload = bytes(max(0, min(fits, LARGEST - ETHERNET_SIZE) - own))
         return self._frame(self._ip.to(vip, payload), kind_of(vip))
 
+    def quic(self) -> bytes:
+        """UDP that may name a backend."""
+        chance, vip = self._chance, spot(self._chance.choice(self._quic), self._chance)
+        payload = quic_payload(chance, self._configs.get(vip.pool, 0), self._ids)
+        return self._frame(self._ip.to(vip, payload), kind_of(vip))
+
     def padded(self) -> bytes:
         return self.flow() + self._chance.randbytes(self._chance.randint(1, 60))
 
@@ -117,6 +129,7 @@ class NodeTraffic:
 
 AIMS: tuple[tuple[Callable[[NodeTraffic], bytes], int], ...] = (
     (NodeTraffic.flow, 40),
+    (NodeTraffic.quic, 12),
     (NodeTraffic.sized, 12),
     (NodeTraffic.padded, 3),
     (NodeTraffic.cut, 3),

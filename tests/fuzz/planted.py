@@ -163,6 +163,19 @@ NODE = (
         "pool->key[8] * to->word[3];", "0;",
     ),
     Fault(
+        "ids of every configuration are read", "node", "quic.h",
+        "id->first >> QUIC_CONFIG_SHIFT != config", "id->first >> QUIC_CONFIG_SHIFT == 7",
+    ),
+    Fault(
+        "clients' own ids are followed", "node", "quic.h",
+        "return type == QUIC_V1_HANDSHAKE;", "return type <= QUIC_V1_HANDSHAKE;",
+    ),
+    Fault("who is no member is sent to", "node", "quic.h", "return place && ", "return place || "),
+    Fault(
+        "a connection id may reach beyond the packet", "node", "quic.h",
+        "< head->id_size)", "< 0)",
+    ),
+    Fault(
         "flows of a failed second alternate stay with it", "node", "flow.h",
         "!(unfit & BUCKET_SECOND_FAILED)", "!(unfit & BUCKET_FIRST_FAILED)",
     ),
@@ -209,6 +222,14 @@ NODE = (
 )  # fmt: skip
 
 AGENT = (
+    Fault(
+        "what names another backend is passed on twice", "agent", "decap_chance.h",
+        "!second_chance || packet->is_marked || packet->stamp", "!second_chance || packet->stamp",
+    ),
+    Fault(
+        "what names another backend goes unmarked", "agent", "decap.bpf.c",
+        "outcome == DECAP_forwarded_named ||", "",
+    ),
     Fault(
         "prefixes are no VIPs of an agent's", "agent", "decap_chance.h",
         "find_prefix(state, half, &inner->destination", "find_prefix(state, half, &inner->source",

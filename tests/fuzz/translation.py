@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 import numpy as np
 
-from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, Tunnel, VipEntry
+from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, QuicRouting, Tunnel, VipEntry
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, PoolName
 from lbnode.model.vip import PortRange, vip_address
@@ -29,6 +29,7 @@ def table_of(pool: Pool, rows: Sequence[Row], epoch: int) -> PoolTable:
         derive_keys(SECRET, pool.seed), owners, first, second,
         flow_table=pool.flow_table, failed=frozenset(map(BackendId, pool.failed)),
         tunnel=pool.tunnel, local=pool.local,
+        quic=QuicRouting(pool.quic, frozenset(map(BackendId, pool.named))) if pool.quic is not None else None,
     )  # fmt: skip
 
 

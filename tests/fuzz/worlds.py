@@ -36,6 +36,7 @@ class Pool:
     which early packets still meet.
 
     `tunnel`: the family of the outer header. `local`: a daemon's own verdicts are on top. `takes_new`: of an agent.
+    `quic`: the configuration of QUIC's connection ids, which may name `named`.
     """
 
     name: str
@@ -53,6 +54,8 @@ class Pool:
     takes_new: bool = True
     tunnel: Literal[4, 6] = 4
     local: bool = False
+    quic: int | None = None
+    named: tuple[int, ...] = ()
 
     @property
     def stamp(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lbnode.backend.loading import DropPool, Loading, LoadTable
+from lbnode.model.fleet import QuicIds
 from lbnode.model.ids import EpochNumber
 from tests.unit.backend.fleets import ID1, ID2, WEB, epoch, view
 
@@ -30,6 +31,15 @@ def test_earlier_owners_of_the_window_become_alternates() -> None:
     moved = command.table.owners == ID2
     assert moved.any()
     assert set(command.table.first[moved]) == {ID1}
+
+
+def test_a_table_is_loaded_with_what_the_pool_says_of_connection_ids() -> None:
+    seen = view(epoch(1, ID1))
+    assert seen.desired is not None
+    pools = tuple(replace(pool, quic=QuicIds(2)) for pool in seen.desired.pools)
+    (command,) = Loading().handle(replace(seen, desired=replace(seen.desired, pools=pools)), POOLS)
+    assert isinstance(command, LoadTable)
+    assert command.quic == QuicIds(2)
 
 
 def test_a_table_that_does_not_fit_its_digest_leaves_the_old_one() -> None:

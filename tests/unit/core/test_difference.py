@@ -15,6 +15,7 @@ from lbnode.model.fleet import (
     OnAllFailed,
     PoolMember,
     Protocol,
+    QuicIds,
     Vip,
     WrongPort,
 )
@@ -74,6 +75,7 @@ def test_a_backend_that_goes_shows_in_both_places() -> None:
         ({"health_cap_percent": 20}, "health_cap_percent 50 → 20"),
         ({"on_all_failed": OnAllFailed.KEEP}, "on_all_failed withdraw → keep"),
         ({"affinity_window_s": 60.0}, "affinity_window_s 3600 → 60"),
+        ({"quic": QuicIds(3)}, "quic off → config_id 3"),
         ({"flow_table": True, "udp_idle_s": 2.5}, "flow_table off → on, udp_idle_s 30 → 2.5"),
     ],
 )

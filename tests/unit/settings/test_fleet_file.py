@@ -102,6 +102,27 @@ def test_every_setting_of_a_pool_and_a_vip_is_read() -> None:
     assert (fleet.vips[0].protocol, fleet.vips[0].wrong_port) == (Protocol.UDP, WrongPort.PASS)
 
 
+@pytest.mark.parametrize(
+    ("value", "config_id"), [("{config_id: 6}", 6), ("{}", 0), ("off", None), ("{config_id: 0}", 0)]
+)
+def test_quic_is_off_unless_given(value: str, config_id: int | None) -> None:
+    quic = read_fleet(broken("  - name: web", f"  - name: web\n    quic: {value}")).pools[0].quic
+    assert (quic.config_id if quic else None) == config_id
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("", "is empty; write: {config_id: 0}, or leave it out"),
+        ("{config_id: 7}", r"use 0\.\.6"),
+        ("{config: 1}", "config"),
+    ],
+)
+def test_a_configuration_that_no_id_can_name_is_refused(value: str, said: str) -> None:
+    with pytest.raises(FleetFileError, match=said):
+        read_fleet(broken("  - name: web", f"  - name: web\n    quic: {value}"))
+
+
 def test_a_fleet_written_as_text_reads_back_the_same() -> None:
     for text in (
         GOOD,
@@ -113,6 +134,7 @@ def test_a_fleet_written_as_text_reads_back_the_same() -> None:
         ),
         broken("  - name: web", "  - name: web\n    table: maglev"),
         broken("  - name: web", "  - name: web\n    join: auto"),
+        broken("  - name: web", "  - name: web\n    quic: {config_id: 3}"),
         GOOD.replace("{name: b1, address: 10.0.2.1}", "{name: b1, address: 10.0.2.1, agent: false}"),
         DUAL,
     ):

@@ -1,0 +1,148 @@
+"""What a large fleet takes: 1,000 VIPs, 10,000 backends in 100 pools; and one backend's change in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import psutil
+
+from lbnode.dataplane.node import NodeDataPlane
+from lbnode.dataplane.values import BackendEntry, Limits, NextHop, PoolTable, Tunnel, VipEntry
+from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
+from lbnode.model.ids import BackendId, EpochNumber, PoolName
+from ring import table
+from ring.bucket import derive_keys
+from ring.slots import Slot
+from tests.bench.fleet import FIRST_VIP, LOOPBACK, SECRET, TABLE_SIZE, Fleet, Shape
+from tests.bench.packets import filled
+
+POOLS, VIPS, BACKENDS = 100, 1000, 10_000
+MEMBERS = BACKENDS // POOLS
+ROUNDS = 9
+LIMITS = Limits(table_places=2 * POOLS * (TABLE_SIZE + 8))
+MIB = 1 << 20
+HOP = NextHop(LOOPBACK, bytes.fromhex("020000000001"), bytes.fromhex("020000000002"), 1600)
+
+
+@dataclass(frozen=True, slots=True)
+class SizeCost:
+    """One line: MiB or median ms, as `unit` says."""
+
+    what: str
+    amount: float
+    unit: str
+
+
+def size_costs() -> Iterator[SizeCost]:
+    """Measure the memory of the maps and of the process, then changes of one thing among all."""
+    process = psutil.Process()
+    before = process.memory_info()
+    slots = {number: _slots(number) for number in range(POOLS)}
+    fleet = Fleet(
+        Shape(), tuple(_table(number, slots[number], 1) for number in slots), (), _backends(), _vips()
+    )
+    ready = process.memory_info()
+    with filled(fleet, LIMITS) as node:
+        full = process.memory_info()
+        yield SizeCost("kernel: maps of the node", _maps() / MIB, "MiB")
+        yield SizeCost("daemon: tables, backends and VIPs as values", _own(ready, before) / MIB, "MiB")
+        yield SizeCost("daemon: what the data plane adds", _own(full, ready) / MIB, "MiB")
+        yield SizeCost("one backend fails: epoch to kernel", _failure(node, slots[0]), "ms")
+        yield SizeCost("one backend's next hop", _next_hop(node, fleet.backends), "ms")
+        yield SizeCost("one VIP more or less", _vip(node, fleet.vips), "ms")
+
+
+def _own(after: object, before: object) -> int:
+    """Bytes of the process that are no shared memory: maps that it has mapped are the kernel's."""
+    return (after.rss - after.shared) - (before.rss - before.shared)  # type: ignore[attr-defined]
+
+
+def _maps() -> int:
+    """Bytes of all BPF maps that this process holds open, each counted once."""
+    sizes = {}
+    for link in Path("/proc/self/fdinfo").iterdir():
+        fields = dict(line.split(":", 1) for line in _lines(link) if ":" in line)
+        if "map_id" in fields:
+            sizes[fields["map_id"].strip()] = int(fields["memlock"])
+    return sum(sizes.values())
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _slots(pool: int) -> tuple[Slot, ...]:
+    return tuple(Slot(number, backend=1 + pool * MEMBERS + number) for number in range(MEMBERS))
+
+
+def _table(
+    pool: int, slots: tuple[Slot, ...], epoch: int, before: tuple[tuple[Slot, ...], ...] = ()
+) -> PoolTable:
+    built = table.build(TABLE_SIZE, pool, slots, before)
+    columns = (np.asarray(column) for column in (built.owners, built.first, built.second))
+    return PoolTable(
+        PoolName(f"pool-{pool}"), EpochNumber(epoch), TABLE_SIZE, HashMode.FLOW, HashAlgorithm.MULTIPLY,
+        derive_keys(SECRET, pool), *columns,
+    )  # fmt: skip
+
+
+def _backends() -> tuple[BackendEntry, ...]:
+    first = IPv4Address("10.1.0.0")
+    return tuple(
+        BackendEntry.of(BackendId(number), True, Tunnel(first + number, HOP))
+        for number in range(1, BACKENDS + 1)
+    )
+
+
+def _vips() -> tuple[VipEntry, ...]:
+    return tuple(
+        VipEntry(
+            FIRST_VIP + number % 200, Protocol.TCP, 80 + number // 200, PoolName(f"pool-{number % POOLS}")
+        )
+        for number in range(VIPS)
+    )
+
+
+def _failure(node: NodeDataPlane, slots: tuple[Slot, ...]) -> float:
+    """From the epoch to the table that carries traffic, each time another backend."""
+    pool, times = PoolName("pool-0"), []
+    for number in range(ROUNDS):
+        failed = tuple(replace(slot, active=slot.number != number) for slot in slots)
+
+        def change(failed: tuple[Slot, ...] = failed, epoch: int = number + 2) -> None:
+            node.stage(_table(0, failed, epoch, (slots,)))
+            node.switch(pool)
+
+        times.append(_timed(change))
+    return median(times)
+
+
+def _next_hop(node: NodeDataPlane, backends: tuple[BackendEntry, ...]) -> float:
+    times = []
+    for number in range(ROUNDS):
+        hop = replace(HOP, destination_mac=bytes([2, 0, 0, 0, 1, number]))
+        moved = BackendEntry.of(backends[7].id, True, Tunnel(IPv4Address("10.1.0.8"), hop))
+        changed = (*backends[:7], moved, *backends[8:])
+        times.append(_timed(lambda changed=changed: node.set_backends(changed)))
+    return median(times)
+
+
+def _vip(node: NodeDataPlane, vips: tuple[VipEntry, ...]) -> float:
+    return median(
+        _timed(lambda number=number: node.set_vips(vips[number % 2 :])) for number in range(1, ROUNDS + 1)
+    )
+
+
+def _timed(work: Callable[[], object]) -> float:
+    before = time.perf_counter_ns()
+    work()
+    return (time.perf_counter_ns() - before) / 1e6
