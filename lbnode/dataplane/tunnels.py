@@ -6,9 +6,10 @@ Also the sources of the outer header.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,6 +34,17 @@ _CONSTANT_SUM = sum(struct.unpack("<3H", bytes([0x45, 0, 0x40, 0, 64, 47])))
 _UNLIMITED = 0xFFFF
 
 
+class _Written(NamedTuple):
+    """A backend as it lies in the map, with its row among the counters."""
+
+    entry: BackendEntry
+    row: int
+
+    def is_as(self, other: _Written | None) -> bool:
+        """Whether nothing has to be written where `other` is."""
+        return other is not None and other.entry is self.entry and other.row == self.row
+
+
 class Backends:
     """Every backend that this node may send to."""
 
@@ -43,7 +55,9 @@ class Backends:
         self._agent = memory.layout["TUNNEL_AGENT"]
         self._known = memory.layout["TUNNEL_NEXT_HOP"]
         self._switched_in = grace.period - 1
-        self._entries: tuple[BackendEntry, ...] | None = None
+        self._families: Collection[IPVersion] | None = None
+        self._written: dict[int, dict[BackendId, _Written]] = {}
+        """What each half holds, once this daemon has written it."""
         active = self._tunnels(4, self._half())
         self._row_of = {number: int(active[number]["row"]) for number in self._ids(active)}
         for row in self._row_of.values():
@@ -69,30 +83,40 @@ class Backends:
         its packets dropped, by name. Raises DataPlaneError for an id twice or an address of the wrong family,
         CapacityError when no counter is left; then nothing changes.
         """
-        _check(entries)
-        wanted = tuple(sorted((_usable(entry, families) for entry in entries), key=lambda entry: entry.id))
-        if wanted == self._entries:
+        known = self._written.get(self._half(), {}) if families == self._families else {}
+        self._families = families
+        wanted = {entry.id: _usable(entry, families, known.get(entry.id)) for entry in entries}
+        _check(entries, wanted, known)
+        if wanted.keys() == known.keys() and all(known[number].entry is wanted[number] for number in known):
             return
-        rows = {
-            entry.id: self._row_of.get(entry.id) or self._rows.allocate(f"backend {entry.id}")
-            for entry in wanted
-        }
-        self._publish(wanted, rows)
-        for number in set(self._row_of) - set(rows):
+        rows = self._rows_for(wanted.keys())
+        self._publish({number: _Written(entry, rows[number]) for number, entry in wanted.items()})
+        for number in self._row_of.keys() - rows.keys():
             self._rows.retire(self._row_of[number])
-        self._row_of, self._entries = rows, wanted
+        self._row_of = rows
 
-    def _publish(self, entries: Sequence[BackendEntry], rows: dict[BackendId, int]) -> None:
-        """Write the tunnels that are not in use, then let them be the ones."""
+    def _rows_for(self, wanted: Set[BackendId]) -> dict[BackendId, int]:
+        rows = {number: row for number, row in self._row_of.items() if number in wanted}
+        for number in sorted(wanted - rows.keys()):
+            rows[number] = self._rows.allocate(f"backend {number}")
+        return rows
+
+    def _publish(self, wanted: dict[BackendId, _Written]) -> None:
+        """Write what differs in the tunnels that are not in use, then let them be the ones."""
         self._grace.ensure_after(self._switched_in)
         half = 1 - self._half()
+        written = self._written.get(half)
+        before = written or {}
+        due = [each for number, each in wanted.items() if not each.is_as(before.get(number))]
         for family in FAMILIES:
             aside = self._tunnels(family, half)
-            aside[np.flatnonzero(aside["row"])] = np.zeros((), aside.dtype)
-            packed = b"".join(self._pack(entry, family, rows[entry.id]) for entry in entries)
-            aside[[entry.id for entry in entries]] = np.frombuffer(packed, dtype=aside.dtype)
+            gone = self._ids(aside) if written is None else sorted(written.keys() - wanted.keys())
+            aside[gone] = np.zeros((), aside.dtype)
+            packed = b"".join(self._pack(each.entry, family, each.row) for each in due)
+            aside[[each.entry.id for each in due]] = np.frombuffer(packed, dtype=aside.dtype)
         self._memory.chosen_tunnels[0] = half
         self._switched_in = self._grace.period
+        self._written[half] = wanted
 
     def _pack(self, entry: BackendEntry, family: IPVersion, row: int) -> bytes:
         agent = self._agent if entry.agent else 0
@@ -141,23 +165,32 @@ def pack_tunnel(address: IPAddress, next_hop: NextHop, row: int, flags: int) -> 
     )
 
 
-def _usable(entry: BackendEntry, families: Collection[IPVersion]) -> BackendEntry:
-    """Return the backend without the tunnels for which there is no source."""
-    return replace(
-        entry, ipv4=entry.ipv4 if 4 in families else None, ipv6=entry.ipv6 if 6 in families else None
-    )
+def _usable(entry: BackendEntry, families: Collection[IPVersion], known: _Written | None) -> BackendEntry:
+    """Return the backend without the tunnels for which there is no source; the very one that is known if it is that."""
+    if known is not None and known.entry is entry:
+        return entry
+    lost = [each for each in FAMILIES if each not in families and entry.tunnel(each) is not None]
+    if lost:
+        entry = replace(entry, ipv4=None if 4 in lost else entry.ipv4, ipv6=None if 6 in lost else entry.ipv6)
+    return known.entry if known is not None and known.entry == entry else entry
 
 
-def _check(entries: Sequence[BackendEntry]) -> None:
-    seen: set[BackendId] = set()
+def _check(
+    entries: Sequence[BackendEntry],
+    wanted: Mapping[BackendId, BackendEntry],
+    known: Mapping[BackendId, _Written],
+) -> None:
+    """Look at what is new in `entries`; nothing may be there twice."""
+    if len(wanted) != len(entries):
+        (twice, _), *_ = Counter(entry.id for entry in entries).most_common(1)
+        raise DataPlaneError(f"backend {twice}: given twice")
     for entry in entries:
+        if entry.id in known and known[entry.id].entry is entry:
+            continue
         for family in FAMILIES:
             _check_family(entry.id, entry.tunnel(family), family)
         if not 0 < entry.id < 1 << 16:
             raise DataPlaneError(f"backend {entry.id}: ids are 1 to 65535")
-        if entry.id in seen:
-            raise DataPlaneError(f"backend {entry.id}: given twice")
-        seen.add(entry.id)
 
 
 def _check_family(number: BackendId, tunnel: Tunnel | None, family: IPVersion) -> None:
