@@ -82,7 +82,7 @@ def up(
             store,
             table,
             agent_settings=read_settings("--set", settings or ()),
-            pool_settings=read_settings("--pool", pool or ()),
+            pool_settings={**read_settings("--pool", pool or ())},
             without_agent=without_agent,
             dual_stack=dual_stack,
         )
