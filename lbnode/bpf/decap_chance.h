@@ -158,6 +158,15 @@ static __always_inline enum decap_outcome decide_udp(struct xdp_md *ctx, struct 
 	return is_next(world, named, agent->self, way) ? DECAP_forwarded_named : DECAP_delivered_udp;
 }
 
+/* The same VIP: to the verifier one case, whichever way it was found. */
+static __always_inline const struct vip *forget_way(const struct state *state, const struct vip *vip)
+{
+	__u64 offset = (const void *)vip - (const void *)state;
+
+	SETTLE(offset);
+	return offset <= sizeof(*state) - sizeof(*vip) ? (const void *)state + offset : NULL;
+}
+
 /* `way` is set, and its key in network byte order, when the outcome is to forward. */
 static __always_inline enum decap_outcome decide(struct xdp_md *ctx, const struct state *state,
 						 struct cpu_counts *counts, struct tunnelled *packet,
@@ -166,12 +175,15 @@ static __always_inline enum decap_outcome decide(struct xdp_md *ctx, const struc
 	const struct vip *vip = NULL;
 	bool is_flow = packet->inner.has_ports || turn_error(ctx, &packet->inner);
 	enum decap_outcome outcome = find_any(state, &packet->inner, is_flow, &vip);
-	struct world world = {.state = state, .counts = counts, .vip = vip};
+	struct world world = {.state = state, .counts = counts};
 	const struct agent *agent;
 	__u32 zero = 0;
 
-	if (outcome != DECAP_PARSED || !vip)
+	if (outcome != DECAP_PARSED)
 		return outcome;
+	vip = world.vip = forget_way(state, vip);
+	if (!vip)
+		return DECAP_drop_inconsistent;
 	world.pool = &state->pool[vip->pool & (POOL_PLACES - 1)];
 	world.current = READ_ONCE(world.pool->current);
 	if (packet->inner.protocol != IPPROTO_TCP)
