@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,7 +23,6 @@ import numpy as np
 from hatch_build import build_bpf
 from lbnode.dataplane.libbpf import BpfObject, Program
 
-FRAME_SIZE = 64
 BATCHES = 9
 _SPREAD = 2654435761
 _PRIORITY = 50
@@ -30,32 +30,58 @@ _FOLDER = Path(__file__).resolve().parent
 _OBJECT = _FOLDER / "build" / "driver.bpf.o"
 
 
+class Form(Enum):
+    """What frames look like: the driver, the frame's size, where the changing words of its addresses end."""
+
+    IPV4 = ("drive_ipv4", 64, 30, 34)
+    TAGGED = ("drive_tagged", 64, 34, 38)
+    IPV6 = ("drive_ipv6", 80, 38, 54)
+
+    @property
+    def driver(self) -> str:
+        """The driver's name."""
+        return self.value[0]
+
+    @property
+    def size(self) -> int:
+        """Bytes of a frame."""
+        return self.value[1]
+
+
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """A frame whose addresses change from packet to packet: `flows` flows over `vips` VIPs, both powers of two."""
+    """A frame whose addresses change from packet to packet: `flows` flows over `vips` VIPs, both powers of two.
+
+    `is_left`: the program under test is to leave the packets as they are.
+    """
 
     name: str
     frame: bytes
     flows: int
     vips: int
+    form: Form = Form.IPV4
+    is_left: bool = False
 
     def packet(self, number: int) -> bytes:
         """Return the frame of packet `number`, as the driver writes it."""
         flow = number & (self.flows - 1)
-        source = (flow * _SPREAD & 0xFFFFFFFF).to_bytes(4, "little")
-        destination = (int.from_bytes(self.frame[30:34], "big") + (flow & (self.vips - 1))).to_bytes(4, "big")
-        return (self.frame[:26] + source + destination + self.frame[34:]).ljust(FRAME_SIZE, b"\0")
+        _, size, source_end, end = self.form.value
+        destination = int.from_bytes(self.frame[end - 4 : end], "big") + (flow & (self.vips - 1))
+        frame = bytearray(self.frame.ljust(size, b"\0"))
+        frame[source_end - 4 : source_end] = (flow * _SPREAD & 0xFFFFFFFF).to_bytes(4, "little")
+        frame[end - 4 : end] = destination.to_bytes(4, "big")
+        return bytes(frame)
 
 
 class Driver:
-    """The driver program and what it is told to do."""
+    """The driver programs and what they are told to do."""
 
     def __init__(self) -> None:
         with redirect_stdout(sys.stderr):
             build_bpf(_FOLDER)
         with BpfObject.open(_OBJECT) as each:
             each.load()
-            self.program = each.program("driver")
+            self._drivers = {form: each.program(form.driver) for form in Form}
             self.nothing = each.program("nothing")
             self.floor = each.program("push_only")
             self._under_test = each.map("under_test")
@@ -63,7 +89,8 @@ class Driver:
 
     def set_traffic(self, traffic: Traffic) -> None:
         """Choose what the next runs send."""
-        self._job["frame"] = np.frombuffer(traffic.frame.ljust(FRAME_SIZE, b"\0"), dtype=np.uint8)
+        self._traffic = traffic
+        self._job["frame"] = np.frombuffer(traffic.frame.ljust(Form.IPV6.size, b"\0"), dtype=np.uint8)
         self._job["flow_mask"], self._job["vip_mask"] = traffic.flows - 1, traffic.vips - 1
 
     def run(self, program: Program, packets: int) -> float:
@@ -71,9 +98,10 @@ class Driver:
         self._under_test.update(0, program.fd.to_bytes(4, "little"))
         self._job["next"] = self._job["changed"] = 0
         before = time.clock_gettime_ns(time.CLOCK_THREAD_CPUTIME_ID)
-        self.program.test_run(bytes(FRAME_SIZE), packets)
+        self._drivers[self._traffic.form].test_run(bytes(self._traffic.form.size), packets)
         spent = time.clock_gettime_ns(time.CLOCK_THREAD_CPUTIME_ID) - before
-        expected = 0 if program is self.nothing else packets - 1
+        is_left = program is self.nothing or (self._traffic.is_left and program is not self.floor)
+        expected = 0 if is_left else packets - 1
         if int(self._job["changed"]) != expected:
             raise AssertionError(
                 f"{program.name} changed the length of {self._job['changed']} of {packets} packets"
@@ -84,7 +112,7 @@ class Driver:
         """Return verdict and packet of `program` for packet `number`."""
         self._under_test.update(0, program.fd.to_bytes(4, "little"))
         self._job["next"] = number
-        result = self.program.test_run(bytes(FRAME_SIZE))
+        result = self._drivers[self._traffic.form].test_run(bytes(self._traffic.form.size))
         return result.retval, result.data
 
     def measure(self, programs: Mapping[str, Program], packets: int, warm_up: int) -> dict[str, float]:

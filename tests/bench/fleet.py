@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from lbnode.dataplane.node import NodeDataPlane
 from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, QuicRouting, Tunnel, VipEntry
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, PoolName
+from lbnode.model.tunnel import IPVersion
 from ring.bucket import derive_keys
 
 TABLE_SIZE = 65537
@@ -21,7 +22,8 @@ KEYED_SHARE = 0.05
 PORT = 443
 SECRET = bytes(range(32))
 FIRST_VIP = IPv4Address("198.51.100.0")
-SOURCE = IPv4Address("10.255.0.1")
+FIRST_VIP6 = IPv6Address("2001:db8:100::")
+SOURCES = (IPv4Address("10.255.0.1"), IPv6Address("2001:db8:255::1"))
 OWN_MAC = bytes.fromhex("0200000000aa")
 LOOPBACK = 1
 """The interface that BPF_PROG_TEST_RUN says a packet came in by."""
@@ -38,6 +40,9 @@ class Shape:
     agents: bool = True
     flow_table: bool = False
     quic: bool = False
+    ipv6: bool = False
+    """Clients and VIPs are of IPv6."""
+    tunnel: IPVersion = 4
     recorded: bool = False
     """A table is staged that gives every bucket to another owner."""
 
@@ -51,7 +56,6 @@ class Fleet:
     staged: tuple[PoolTable, ...]
     backends: tuple[BackendEntry, ...]
     vips: tuple[VipEntry, ...]
-    source: IPv4Address = SOURCE
 
 
 def make_fleet(shape: Shape | None = None) -> Fleet:
@@ -60,12 +64,16 @@ def make_fleet(shape: Shape | None = None) -> Fleet:
     tables = tuple(make_table(PoolName(name), seed, shape) for seed, name in enumerate(("web", "api"), 1))
     hop = NextHop(LOOPBACK, bytes.fromhex("020000000001"), bytes.fromhex("020000000002"), 1600)
     backends = tuple(
-        BackendEntry.of(BackendId(n), shape.agents, Tunnel(ip_address(f"10.1.{n // 250}.{n % 250}"), hop))
+        BackendEntry.of(
+            BackendId(n),
+            shape.agents,
+            Tunnel(ip_address(f"10.1.{n // 250}.{n % 250}"), hop),
+            Tunnel(ip_address(f"2001:db8:1::{n:x}"), hop),
+        )
         for n in range(1, BACKENDS + 1)
     )
-    vips = tuple(
-        VipEntry(FIRST_VIP + n, shape.protocol, PORT, tables[n % len(tables)].pool) for n in range(VIPS)
-    )
+    first = FIRST_VIP6 if shape.ipv6 else FIRST_VIP
+    vips = tuple(VipEntry(first + n, shape.protocol, PORT, tables[n % len(tables)].pool) for n in range(VIPS))
     staged = tuple(
         replace(table, epoch=EpochNumber(table.epoch + 1), owners=table.owners % BACKENDS + 1)
         for table in tables
@@ -83,7 +91,7 @@ def make_table(pool: PoolName, seed: int, shape: Shape, epoch: int = 7) -> PoolT
     first, second = (step * 3 - 1) * keyed, (further * 3 - 2) * keyed
     return PoolTable(
         pool, EpochNumber(epoch), TABLE_SIZE, HashMode.FLOW, shape.algorithm, derive_keys(SECRET, seed),
-        owners, first, second, flow_table=shape.flow_table,
+        owners, first, second, flow_table=shape.flow_table, tunnel=shape.tunnel,
         quic=QuicRouting(0, frozenset(map(BackendId, range(1, BACKENDS + 1)))) if shape.quic else None,
     )  # fmt: skip
 
@@ -96,6 +104,6 @@ def install(fleet: Fleet, node: NodeDataPlane) -> None:
     for table in fleet.staged:
         node.stage(table)
     node.set_interfaces({LOOPBACK: OWN_MAC})
-    node.set_source([fleet.source])
+    node.set_source(SOURCES)
     node.set_backends(fleet.backends)
     node.set_vips(fleet.vips)

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,14 +16,16 @@ from lbnode.dataplane.values import Limits
 from lbnode.model.fleet import HashAlgorithm, Protocol
 from lbnode.netdev import bpffs
 from lbnode.quic import ConnectionIds
-from tests.bench.clock import Driver, Traffic, quiet_core
+from tests.bench.clock import Driver, Form, Traffic, quiet_core
 from tests.bench.fleet import (
     BACKENDS,
     FIRST_VIP,
+    FIRST_VIP6,
     KEYED_SHARE,
     LOOPBACK,
     OWN_MAC,
     PORT,
+    SOURCES,
     VIPS,
     Fleet,
     Shape,
@@ -65,38 +68,64 @@ class Scene:
     limits: Limits = PLAIN
 
 
-def tcp_frame(flags: int) -> bytes:
-    """Return a TCP packet without data to the first VIP."""
-    return _frame(Protocol.TCP, struct.pack("!HHIIBBHHH", 40000, PORT, 1, 1, 0x50, flags, 512, 0, 0))
+def tcp_frame(flags: int, to: IPv4Address = FIRST_VIP) -> bytes:
+    """Return a TCP packet without data, to the first VIP when nothing else is said."""
+    return _frame(Protocol.TCP, _tcp(flags), to)
+
+
+def _tcp(flags: int) -> bytes:
+    return struct.pack("!HHIIBBHHH", 40000, PORT, 1, 1, 0x50, flags, 512, 0, 0)
+
+
+def tagged_frame(flags: int) -> bytes:
+    """Return the same in VLAN 5."""
+    frame = tcp_frame(flags)
+    return frame[:12] + struct.pack("!HH", 0x8100, 5) + frame[12:]
+
+
+def ipv6_frame(flags: int) -> bytes:
+    """Return the same, from an IPv6 client to the first IPv6 VIP."""
+    ip = struct.pack("!IHBB", 6 << 28, 20, Protocol.TCP, 61) + bytes.fromhex("20010db8000d") + bytes(10)
+    return OWN_MAC + bytes(6) + struct.pack("!H", 0x86DD) + ip + FIRST_VIP6.packed + _tcp(flags)
 
 
 def udp_frame() -> bytes:
     """Return a UDP packet of a dozen bytes to the first VIP."""
-    return _frame(Protocol.UDP, struct.pack("!HHHH12x", 40000, PORT, 20, 0))
+    return _frame(Protocol.UDP, struct.pack("!HHHH12x", 40000, PORT, 20, 0), FIRST_VIP)
 
 
 def quic_frame() -> bytes:
     """Return a QUIC packet with a short header, whose connection id names a backend, to the first VIP."""
     payload = b"\x40" + ConnectionIds(BACKENDS // 2).mint() + bytes(21)
-    return _frame(Protocol.UDP, struct.pack("!HHHH", 40000, PORT, 8 + len(payload), 0) + payload)
+    return _frame(Protocol.UDP, struct.pack("!HHHH", 40000, PORT, 8 + len(payload), 0) + payload, FIRST_VIP)
 
 
-def _frame(protocol: Protocol, transport: bytes) -> bytes:
+def _frame(protocol: Protocol, transport: bytes, to: IPv4Address) -> bytes:
     ethernet = OWN_MAC + bytes(6) + struct.pack("!H", 0x0800)
     ip = struct.pack("!BBHHHBBHI", 0x45, 0, 20 + len(transport), 1, 0x4000, 61, protocol, 0, 0)
-    return ethernet + ip + FIRST_VIP.packed + transport
+    return ethernet + ip + to.packed + transport
 
 
 ONE_FLOW = Traffic("1 flow", tcp_frame(ACK), 1, 1)
 MANY_FLOWS = Traffic("64k flows", tcp_frame(ACK), 1 << 16, VIPS)
 FLOOD = Traffic("SYN flood", tcp_frame(SYN), 1 << 32, VIPS)
 TRAFFIC = (ONE_FLOW, MANY_FLOWS, Traffic("1M flows", tcp_frame(ACK), 1 << 20, VIPS), FLOOD)
+TAGGED = Traffic("64k, tagged", tagged_frame(ACK), 1 << 16, VIPS, Form.TAGGED)
+NOT_VIP = Traffic("no VIP", tcp_frame(ACK, IPv4Address("203.0.113.0")), 1 << 16, VIPS, is_left=True)
+OF_IPV6 = (
+    Traffic("1 flow", ipv6_frame(ACK), 1, 1, Form.IPV6),
+    Traffic("64k flows", ipv6_frame(ACK), 1 << 16, VIPS, Form.IPV6),
+    Traffic("SYN flood", ipv6_frame(SYN), 1 << 32, VIPS, Form.IPV6),
+)
 DATAGRAMS = Traffic("64k flows", udp_frame(), 1 << 16, VIPS)
 CONNECTIONS = Traffic("64k flows", quic_frame(), 1 << 16, VIPS)
 NEW_DATAGRAMS = Traffic("all new", udp_frame(), 1 << 32, VIPS)
 
 SCENES = (
-    Scene("node", Shape(), TRAFFIC),
+    Scene("node", Shape(), (*TRAFFIC, TAGGED, NOT_VIP)),
+    Scene("IPv6 in IPv4", Shape(ipv6=True), OF_IPV6),
+    Scene("IPv6 in IPv6", Shape(ipv6=True, tunnel=6), OF_IPV6),
+    Scene("IPv4 in IPv6", Shape(tunnel=6), (ONE_FLOW, MANY_FLOWS)),
     Scene("node, siphash", Shape(HashAlgorithm.SIPHASH), (ONE_FLOW, MANY_FLOWS)),
     Scene("node, buckets counted", Shape(), (ONE_FLOW, MANY_FLOWS), Limits(count_buckets=True)),
     Scene("no bucket keyed", Shape(keyed_share=0), (ONE_FLOW, MANY_FLOWS)),
@@ -139,7 +168,7 @@ def check(driver: Driver, node: NodeDataPlane, fleet: Fleet, traffic: Traffic) -
         after.pool: after.owners != before.owners
         for before, after in zip(fleet.tables, fleet.staged, strict=False)
     }
-    model = NodeModel(fleet.tables, fleet.backends, fleet.vips, [fleet.source], LOOPBACK, OWN_MAC, recorded)
+    model = NodeModel(fleet.tables, fleet.backends, fleet.vips, SOURCES, LOOPBACK, OWN_MAC, recorded)
     keyed = 0
     for number in range(CHECKED):
         expected = model.process(traffic.packet(number))
@@ -147,7 +176,8 @@ def check(driver: Driver, node: NodeDataPlane, fleet: Fleet, traffic: Traffic) -
         if (Verdict(found[0]), found[1]) != (expected.verdict, expected.frame):
             raise AssertionError(f"{traffic.name}, packet {number}: not what the model says")
         keyed += expected.outcome == "forwarded_keyed"
-    share = fleet.shape.keyed_share if fleet.shape.agents and traffic not in (FLOOD, CONNECTIONS) else 0
+    is_keyed = fleet.shape.agents and not traffic.is_left and traffic.name != FLOOD.name
+    share = fleet.shape.keyed_share if is_keyed and traffic is not CONNECTIONS else 0
     if traffic.flows > 1 and abs(keyed / CHECKED - share) > KEYED_SHARE / 2:
         raise AssertionError(
             f"{traffic.name}: {keyed} of {CHECKED} packets carry a key, {share:.0%} were meant to"
