@@ -118,14 +118,14 @@ static __always_inline enum decap_outcome judge_socket(struct xdp_md *ctx, struc
 	}
 }
 
-/* An error about a flow is of use to whoever may still send. */
-static __always_inline enum decap_outcome judge_error(const struct bpf_sock *socket)
+/* Of an error about a flow, which is of use to whoever may still send; and of fragments. */
+static __always_inline enum decap_outcome judge_numberless(const struct bpf_sock *socket)
 {
 	return socket->state == BPF_TCP_LISTEN || socket->state == BPF_TCP_TIME_WAIT ? NOBODY
 										     : DECAP_delivered_held;
 }
 
-/* How this machine holds the flow of a TCP packet, or of what an error quotes; or NOBODY. */
+/* How this machine holds the flow of a TCP packet, of a fragment, of what an error quotes; or NOBODY. */
 static __always_inline enum decap_outcome find_holder(struct xdp_md *ctx, const struct tunnelled *packet)
 {
 	struct bpf_sock *socket = find_socket(ctx, &packet->inner);
@@ -133,7 +133,7 @@ static __always_inline enum decap_outcome find_holder(struct xdp_md *ctx, const 
 
 	if (!socket)
 		return NOBODY;
-	held = packet->inner.tcp ? judge_socket(ctx, socket, packet) : judge_error(socket);
+	held = packet->inner.tcp ? judge_socket(ctx, socket, packet) : judge_numberless(socket);
 	bpf_sk_release(socket);
 	return held;
 }

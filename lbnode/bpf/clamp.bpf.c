@@ -19,8 +19,8 @@
 
 #include "maps.h"
 #include "prefix.h"
+#include "table.h"
 
-#define FAMILY_IP6	   6
 #define TCP_OPTION_END	   0
 #define TCP_OPTION_NOP	   1
 #define TCP_OPTION_MSS	   2
@@ -80,29 +80,42 @@ static __always_inline bool find(struct __sk_buff *skb, struct segment *segment)
 	}
 }
 
-static __always_inline bool is_vip(const struct segment *segment)
+/* The pool that the packets go by which answer this segment; NULL when no VIP takes them. */
+static __always_inline const struct pool *find_pool(const struct state *state, const struct vip *prefix,
+						    __u32 half, struct packet *answer)
 {
-	__u32 zero = 0;
-	const struct state *state = bpf_map_lookup_elem(&node_state, &zero);
+	const struct vip *vip = find_exact(&state->vips[half], answer);
 
-	return state &&
-	       find_longest(&segment->source, segment->family, READ_ONCE(state->control.directory) & 1);
+	if (!vip)
+		vip = find_wide(state, half, prefix, answer);
+	return vip ? &state->pool[vip->pool & (POOL_PLACES - 1)] : NULL;
 }
 
-/* Whether what clients send to this port of the VIP comes in tunnels of IPv6: its pool's table says so. */
-static __always_inline bool comes_by_ipv6(const struct segment *segment, __be16 port)
+/*
+ * Lowers the limit where answers come through tunnels of IPv6; false when the segment is not from an address
+ * of a VIP.
+ */
+static __always_inline bool fit_tunnel(struct segment *segment, __be16 port)
 {
-	__u32 zero = 0;
+	__u32 zero = 0, half;
 	const struct state *state = bpf_map_lookup_elem(&node_state, &zero);
-	struct packet packet = {
-		.destination = segment->source,
-		.ports = (__u32)port << 16,
-		.protocol = IPPROTO_TCP,
-		.family = segment->family,
-	};
-	const struct vip *vip = state ? find_vip(state, &packet) : NULL;
+	struct packet answer = {.destination = segment->source,
+				.ports = (__u32)port << 16,
+				.protocol = IPPROTO_TCP,
+				.family = segment->family};
+	const struct vip *prefix;
+	const struct pool *pool;
 
-	return vip && READ_ONCE(state->pool[vip->pool & (POOL_PLACES - 1)].current) & CURRENT_TUNNEL_IPV6;
+	if (!state)
+		return false;
+	half = READ_ONCE(state->control.directory) & 1;
+	prefix = find_prefix(state, half, &answer.destination, segment->family);
+	if (!prefix)
+		return false;
+	pool = find_pool(state, prefix, half, &answer);
+	if (pool && tunnel_family(READ_ONCE(pool->current)) == FAMILY_IP6)
+		segment->limit -= IPV6_MORE;
+	return true;
 }
 
 /* Offset of the MSS option's value in the first `size` bytes of `options`, 0 when there is none. */
@@ -153,10 +166,8 @@ int clamp(struct __sk_buff *skb)
 
 	if (!find(skb, &segment) || bpf_skb_load_bytes(skb, segment.tcp, &tcp, sizeof(tcp)) || !tcp.syn)
 		return TC_ACT_UNSPEC;
-	if (!is_vip(&segment))
+	if (!fit_tunnel(&segment, tcp.source))
 		return TC_ACT_UNSPEC;
-	if (comes_by_ipv6(&segment, tcp.source))
-		segment.limit -= IPV6_MORE;
 	size = (tcp.doff * 4 - sizeof(tcp)) & 0x3f;
 	if (size < TCP_OPTION_MSS_LEN || size > sizeof(options))
 		return TC_ACT_UNSPEC;

@@ -31,6 +31,32 @@ static __always_inline enum decap_outcome parse_tunnel(struct cursor *cursor, __
 	}
 }
 
+/* The same number, of which the verifier knows nothing more. */
+__noinline __u64 any_number(__u64 number)
+{
+	asm volatile("" : "+r"(number));
+	return number;
+}
+
+/*
+ * Makes one of all the ways by which a packet came out of its tunnel (families, tags, key): the verifier need
+ * not look at the rest of the program once for each.
+ */
+static __always_inline void join_ways(struct cursor *cursor, struct tunnelled *packet)
+{
+	__u64 known =
+		any_number((__u64)packet->key << 32 | packet->is_settled << 18 | packet->is_marked << 17 |
+			   packet->is_keyed << 16 | packet->link_size << 8 | packet->outer_size);
+
+	packet->key = known >> 32;
+	packet->is_settled = known >> 18 & 1;
+	packet->is_marked = known >> 17 & 1;
+	packet->is_keyed = known >> 16 & 1;
+	packet->link_size = known >> 8 & 0xff;
+	packet->outer_size = known & 0xff;
+	cursor->at = frame_start(cursor->ctx) + packet->link_size + packet->outer_size;
+}
+
 /* Everything up to the decision; DECAP_PARSED when there is one to make. */
 static __always_inline enum decap_outcome parse_tunnelled(struct xdp_md *ctx, struct cpu_counts *counts,
 							  struct tunnelled *packet)
@@ -54,7 +80,10 @@ static __always_inline enum decap_outcome parse_tunnelled(struct xdp_md *ctx, st
 	if (*kind == MEMBER_BACKEND)
 		count(counts, DECAP_extra_hop, 0);
 	outcome = parse_gre(&cursor, packet);
-	return outcome == DECAP_PARSED ? parse_inner(&cursor, packet) : outcome;
+	if (outcome != DECAP_PARSED)
+		return outcome;
+	join_ways(&cursor, packet);
+	return parse_inner(&cursor, counts, packet);
 }
 
 /* Moves the Ethernet header over the outer header and GRE, and the packet's start behind it. */

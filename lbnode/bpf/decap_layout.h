@@ -21,7 +21,7 @@
 	X(delivered_cookie)    /* it brings back a SYN cookie of this backend */                             \
 	X(delivered_time_wait) /* near the end of a flow that was closed here */                             \
 	X(delivered_udp)       /* neither SYN nor socket tells whose UDP is */                               \
-	X(delivered_portless)  /* a fragment, a port without VIP, ICMP about no flow, at a VIP's address */  \
+	X(delivered_portless)  /* no port, none of a VIP, ICMP about no flow, at a VIP's address */          \
 	X(delivered_no_chance) /* second chance is off: everywhere, or for this VIP */                       \
 	X(delivered_last)      /* nobody is left to be asked: the local stack answers */                     \
 	X(forwarded_syn)       /* a new flow, to its owner: this backend takes none */                       \
@@ -41,7 +41,9 @@
 	X(drop_inconsistent)   /* the maps contradict each other: cannot happen */                           \
 	X(extra_hop)	       /* came from another backend */                                               \
 	X(skipped_self)	       /* this backend was next in the list: a loop refused */                       \
-	X(skipped_unknown)     /* next in the list, and this backend knows no way there */
+	X(skipped_unknown)     /* next in the list, and this backend knows no way there */                   \
+	X(fragment_recorded)   /* the first one of TCP, which shows the ports for all of its packet */       \
+	X(fragment_followed)   /* a later one, treated as the first one was */
 
 #define DECAP_ENUM(name) DECAP_##name,
 enum decap_outcome {

@@ -7,8 +7,10 @@
 #ifndef EVENKEEL_DECAP_PARSE_H
 #define EVENKEEL_DECAP_PARSE_H
 
+#include "count.h"
 #include "decap_gre.h"
 #include "decap_maps.h"
+#include "fragment.h"
 #include "vip.h"
 
 #define DECAP_PARSED DECAP_OUTCOME_COUNT
@@ -103,13 +105,36 @@ static __always_inline enum decap_outcome judge_inner(enum fault fault)
 	}
 }
 
-static __always_inline enum decap_outcome parse_inner(struct cursor *cursor, struct tunnelled *packet)
+/* Only TCP is passed on, and so only its fragments need to be told apart. */
+static __always_inline void show_head(struct xdp_md *ctx, struct cpu_counts *counts, struct tunnelled *packet)
+{
+	enum head_source source;
+
+	if (!second_chance || !packet->inner.is_fragment || packet->inner.protocol != IPPROTO_TCP)
+		return;
+	source = lend_head(ctx, &packet->inner);
+	if (source != HEAD_UNKNOWN)
+		count(counts, source == HEAD_SHOWN ? DECAP_fragment_recorded : DECAP_fragment_followed, 0);
+}
+
+static __always_inline enum decap_outcome parse_as(struct cursor *cursor, struct cpu_counts *counts,
+						   __u8 family, struct tunnelled *packet)
+{
+	enum fault fault = parse_ip(cursor, family, &packet->inner);
+
+	if (fault == PARSED)
+		show_head(cursor->ctx, counts, packet);
+	return judge_inner(fault);
+}
+
+static __always_inline enum decap_outcome parse_inner(struct cursor *cursor, struct cpu_counts *counts,
+						      struct tunnelled *packet)
 {
 	switch (family_of(packet->protocol)) {
 	case FAMILY_IP4:
-		return judge_inner(parse_ip(cursor, FAMILY_IP4, &packet->inner));
+		return parse_as(cursor, counts, FAMILY_IP4, packet);
 	case FAMILY_IP6:
-		return judge_inner(parse_ip(cursor, FAMILY_IP6, &packet->inner));
+		return parse_as(cursor, counts, FAMILY_IP6, packet);
 	default:
 		return DECAP_drop_inner;
 	}

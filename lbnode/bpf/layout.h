@@ -32,7 +32,7 @@
 	X(drop_echo_limit)   /* an echo request beyond the rate at which this CPU answers */                 \
 	X(drop_error_limit)  /* too big, and beyond the rate at which this CPU says so */                    \
 	X(drop_protocol)     /* neither TCP, UDP nor ICMP to a VIP's address */                              \
-	X(drop_fragment)     /* a fragment, and the pool hashes ports */                                     \
+	X(drop_fragment)     /* a fragment that shows no port, and none whose ports are known */             \
 	X(drop_truncated)    /* the frame ends before the length or the header that the packet names */      \
 	X(drop_extensions)   /* more IPv6 extension headers than RFC 8200 has places for */                  \
 	X(drop_no_table)     /* the pool has no table yet */                                                 \
@@ -44,7 +44,9 @@
 	X(flow_recorded)     /* no outcome: the flow's backend was written down */                           \
 	X(flow_opened)	     /* likewise, of a flow that begins */                                           \
 	X(flow_kept)	     /* no outcome: sent to an earlier owner, whose flow it is or may be */          \
-	X(flow_named)	     /* no outcome: sent to the backend that its QUIC connection id names */
+	X(flow_named)	     /* no outcome: sent to the backend that its QUIC connection id names */         \
+	X(fragment_recorded) /* no outcome: the first one, which shows the ports for all of its packet */    \
+	X(fragment_followed) /* no outcome: a later one, treated as the first one was */
 
 #define AS_OUTCOME(name) OUTCOME_##name,
 enum outcome {

@@ -88,6 +88,11 @@ struct packet {
 	__u32 protocol;		    /* of the transport */
 	__u32 size;		    /* of the IP packet, in bytes */
 	__u64 hash;		    /* what the destination adds to the hash of a VIP of many addresses */
+	/* Only of a fragment: */
+	__u32 fragment_id;
+	__u32 head_at; /* where the transport begins, in bytes from the frame's start */
+	__u32 left;    /* how many bytes of it there are */
+	bool is_first;
 	__u8 family;
 	__u8 dscp; /* upper six bits of the type of service, of the traffic class */
 	bool is_fragment;
@@ -210,8 +215,14 @@ static __always_inline enum fault parse_udp(struct cursor *cursor, struct packet
 static __always_inline enum fault parse_transport(struct cursor *cursor, struct packet *packet)
 {
 	packet->transport = cursor->at;
-	if (packet->is_fragment)
+	if (packet->is_fragment) {
+		__u64 at = cursor->at - frame_start(cursor->ctx);
+
+		SETTLE(at); /* else clang subtracts in 32 bits, what no pointer may be part of */
+		packet->head_at = at;
+		packet->left = cursor->left;
 		return PARSED;
+	}
 	if (packet->protocol == IPPROTO_TCP)
 		return parse_tcp(cursor, packet);
 	if (packet->protocol == IPPROTO_UDP)
@@ -236,6 +247,10 @@ static __always_inline enum fault parse_ipv4(struct cursor *cursor, struct packe
 	packet->protocol = ip->protocol;
 	packet->dscp = ip->tos & 0xfc;
 	packet->is_fragment = ip->frag_off & bpf_htons(IP_IS_FRAGMENT);
+	if (packet->is_fragment) {
+		packet->fragment_id = ip->id;
+		packet->is_first = !(ip->frag_off & bpf_htons(IP_FRAGMENT_OFFSET));
+	}
 	if (!narrow(cursor, packet->size - sizeof(*ip)))
 		return FAULT_TRUNCATED;
 	/* Options are rare: let the processor guess where the ports are and not wait for the length. */
@@ -249,7 +264,7 @@ struct extension {
 	__u8 next;
 	__u8 size;
 	__be16 fragment;
-	__be32 rest;
+	__be32 id;
 };
 
 /* Where the walk along a chain of IPv6's headers has come to. */
@@ -258,7 +273,9 @@ struct chain {
 	__u32 left;
 	__u32 protocol; /* of what comes next */
 	__u32 fragment; /* which bits of a fragment header end the walk */
-	__u32 is_fragment;
+	__u32 id;	/* of a fragment */
+	bool is_fragment;
+	bool is_first;
 };
 
 static __always_inline bool is_extension(__u32 protocol)
@@ -301,6 +318,8 @@ __noinline int walk_extensions(struct xdp_md *ctx, struct chain *chain)
 		chain->protocol = header->next;
 		chain->is_fragment =
 			protocol == IPPROTO_FRAGMENT && header->fragment & bpf_htons(chain->fragment);
+		chain->is_first = !(header->fragment & bpf_htons(IP6_OFFSET));
+		chain->id = header->id;
 		size = extension_size(header, protocol);
 		if (size > chain->left)
 			return FAULT_TRUNCATED;
@@ -316,13 +335,15 @@ static __always_inline enum fault skip_extensions(struct cursor *cursor, struct 
 						  __u32 fragment)
 {
 	void *start = frame_start(cursor->ctx);
-	struct chain chain = {cursor->at - start, cursor->left, packet->protocol, fragment, false};
+	struct chain chain = {cursor->at - start, cursor->left, packet->protocol, fragment, 0, false, false};
 	enum fault fault = walk_extensions(cursor->ctx, &chain);
 
 	cursor->at = start + (chain.at & FRAME_MASK);
 	cursor->left = chain.left;
 	packet->protocol = chain.protocol;
 	packet->is_fragment = chain.is_fragment;
+	packet->is_first = chain.is_first;
+	packet->fragment_id = chain.id;
 	return fault;
 }
 

@@ -9,6 +9,7 @@
 
 #include "echo.h"
 #include "forward.h"
+#include "fragment.h"
 #include "prefix.h"
 #include "quote.h"
 #include "too_big.h"
@@ -182,6 +183,23 @@ static __always_inline const struct vip *find_kept_vip(const struct state *state
 	return vip ? vip : find_wide(state, half, prefix_at(state, half, kept->prefix), &kept->packet);
 }
 
+/*
+ * Lets a fragment show what the first one of its packet did; false when that is not known. Not inline: what
+ * this needs of the stack is free again afterwards.
+ */
+static __noinline bool know_fragment(struct xdp_md *ctx, struct cpu_counts *counts, struct kept *kept)
+{
+	enum head_source source;
+
+	if (!kept->packet.is_fragment || kept->is_error)
+		return false;
+	source = lend_head(ctx, &kept->packet);
+	if (source == HEAD_UNKNOWN)
+		return false;
+	count(counts, source == HEAD_SHOWN ? OUTCOME_fragment_recorded : OUTCOME_fragment_followed, 0);
+	return true;
+}
+
 /* A verdict, or one that is_too_big(). */
 __noinline int serve_kept(struct xdp_md *ctx)
 {
@@ -196,6 +214,8 @@ __noinline int serve_kept(struct xdp_md *ctx)
 	if (!state || !counts || !kept)
 		return XDP_DROP;
 	vip = find_kept_vip(state, kept);
+	if (!vip && know_fragment(ctx, counts, kept))
+		vip = find_kept_vip(state, kept);
 	if (!vip) {
 		count(counts, kept->due, bytes);
 		return verdict_of(kept->due);

@@ -35,9 +35,8 @@ app = typer.Typer(
 
       lbnode run --config /etc/evenkeel/lbnode.yaml
 
-<<<<<<< HEAD
       lbnode protect
-=======
+
       lbnode status
 
       lbnode unload

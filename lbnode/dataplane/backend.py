@@ -49,6 +49,9 @@ CLAMP_OBJECT = OBJECTS / "clamp.bpf.o"
 TABLE_PLACES = 1 << 19
 """Buckets of all tables together: three pools of the default size, current and next."""
 
+FRAGMENTS = 1 << 12
+"""TCP packets in fragments whose first one is remembered."""
+
 TUNNEL_OVERHEAD = 28
 """Outer IPv4 header and GRE with key, which always counts (design.md §4); the clamp knows what IPv6 takes more."""
 IPV4_TCP = 40
@@ -293,6 +296,7 @@ def _new_maps(pins: Path, decap: BpfObject, layout: BackendLayout, table_places:
 def _size(decap: BpfObject, table_places: int, row: int) -> None:
     decap.resize("tables", -(-table_places // row))
     decap.resize("counts", possible_cpus())
+    decap.resize("fragments", FRAGMENTS)
 
 
 def _set_constants(decap: BpfObject, own: Sequence[Address], second_chance: bool) -> None:

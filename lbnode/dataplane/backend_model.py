@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from lbnode.dataplane import icmp_model
 from lbnode.dataplane.backend_layout import MemberKind
+from lbnode.dataplane.fragment_model import FragmentModel
 from lbnode.dataplane.model import (
     AMPLE_ROOM,
     ETHERTYPES,
@@ -102,6 +103,7 @@ class BackendModel:
     takes_new: Collection[PoolName]
     second_chance: bool = True
     ingress: int = 1
+    fragments: FragmentModel = field(default_factory=FragmentModel)
     seen: list[str] = field(default_factory=list)
 
     def process(self, frame: bytes, sockets: Sockets = lambda _inner: "", room: int = AMPLE_ROOM) -> Result:
@@ -136,7 +138,15 @@ class BackendModel:
             raise _EndError("drop_stranger")
         if member is MemberKind.BACKEND:
             self.seen.append("extra_hop")
-        return _parse_gre(outer)
+        return self._known(_parse_gre(outer))
+
+    def _known(self, packet: Tunnelled) -> Tunnelled:
+        """Return the packet; a fragment of TCP as its whole would be, when that is known."""
+        if not self.second_chance or packet.inner.protocol != Protocol.TCP:
+            return packet
+        inner, noted = self.fragments.lend(packet.inner)
+        self.seen.extend(noted)
+        return replace(packet, inner=inner)
 
     # -- what becomes of it
 

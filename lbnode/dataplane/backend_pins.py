@@ -14,7 +14,7 @@ from lbnode.dataplane.errors import DataPlaneError, PinError
 from lbnode.dataplane.libbpf import BpfObject, Map, XdpLink, xdp_mode
 from lbnode.dataplane.memory import MAPS as NODE_MAPS
 
-MAPS = (*NODE_MAPS, "sources", "agent_state")
+MAPS = (*NODE_MAPS, "sources", "agent_state", "fragments")
 MAPS_PREFIX = "decap-maps-"
 LINK_PIN = "decap-link"
 

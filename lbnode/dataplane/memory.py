@@ -19,7 +19,7 @@ Records = NDArray[np.void]
 Words = NDArray[np.uint64]
 
 MAPS = ("node_state", "tunnels", "tables", "counts", "bucket_counts", "pool_records")
-NODE_MAPS = (*MAPS, "flows", "new_flows")
+NODE_MAPS = (*MAPS, "flows", "new_flows", "fragments")
 """With those that are no memory: hash maps, read and written by the program alone."""
 WORD = 8
 

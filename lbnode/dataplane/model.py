@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lbnode.dataplane import icmp_model
 from lbnode.dataplane.flow_model import Circumstances, FlowKey, FlowModel, Listed
+from lbnode.dataplane.fragment_model import FragmentModel
 from lbnode.dataplane.icmp_model import ICMP_SIZE, Kind
 from lbnode.dataplane.packet_model import (
     ETHERTYPE_IPV4,
@@ -95,6 +96,7 @@ class NodeModel:
     """Of the interface `ingress`; empty: frames for every MAC are taken."""
     recorded: Mapping[PoolName, NDArray[np.bool_]] = field(default_factory=dict)
     flows: FlowModel = field(default_factory=FlowModel)
+    fragments: FragmentModel = field(default_factory=FragmentModel)
     unready: Sequence[PoolTable] = ()
     answers: bool = True
     """False when no more answers may be written for now."""
@@ -128,9 +130,15 @@ class NodeModel:
         if not packet.fault and not packet.is_fragment and packet.protocol == ICMP[packet.version]:
             return self._treat_icmp(packet, outside)
         vip = None if packet.fault else self._vip(packet)
+        due = _due(packet)
+        noted: tuple[str, ...] = ()
+        if vip is None and not packet.fault and self._is_ours(packet):
+            packet, noted = self.fragments.lend(packet)
+            vip = self._vip(packet) if noted else None
         if vip is None:
-            return self._without_vip(packet, _due(packet), frame)
-        return self._forward(packet, vip, outside)
+            return replace(self._without_vip(packet, due, frame), notes=noted)
+        result = self._forward(packet, vip, outside)
+        return replace(result, notes=(*noted, *result.notes))
 
     def _vip(self, packet: Packet) -> VipEntry | None:
         here = [
@@ -154,6 +162,9 @@ class NodeModel:
         if not any(table.pool in pools and table.mode is HashMode.SOURCE for table in known):
             return None
         return max(candidates, key=lambda vip: (*particular(vip), -vip.key.ports.first))
+
+    def _is_ours(self, packet: Packet) -> bool:
+        return any(packet.destination in vip.key.network for vip in self.vips)
 
     def _without_vip(self, packet: Packet, due: str, frame: bytes) -> Result:
         here = [vip for vip in self.vips if packet.destination in vip.key.network]

@@ -231,7 +231,7 @@ def _set_rates(each: BpfObject, limits: Limits) -> None:
 
 
 def _size(each: BpfObject, limits: Limits, row: int) -> None:
-    for name in ("table_places", "flows", "new_flows"):
+    for name in ("table_places", "flows", "new_flows", "fragments"):
         if getattr(limits, name) < 1:
             raise DataPlaneError(f"{name}: {getattr(limits, name)}: must be at least 1")
     each.resize("tables", -(-limits.table_places // row))
@@ -239,4 +239,5 @@ def _size(each: BpfObject, limits: Limits, row: int) -> None:
     each.resize("bucket_counts", limits.table_places if limits.count_buckets else 1)
     each.resize("flows", limits.flows)
     each.resize("new_flows", limits.new_flows)
+    each.resize("fragments", limits.fragments)
     each.set_constant("count_buckets", int(limits.count_buckets))

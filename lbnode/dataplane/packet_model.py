@@ -94,6 +94,11 @@ class Packet:
     transport: bytes = b""
     plain: bool = True
     is_fragment: bool = False
+    identification: int = 0
+    """Of a fragment, and so is `offset`, in bytes."""
+    offset: int = 0
+    is_lent: bool = False
+    """Its transport is that of its packet's first fragment."""
     fault: Fault | None = None
 
     @property
@@ -116,7 +121,11 @@ class Packet:
 
     @property
     def tcp(self) -> TcpHead | None:
-        """The head of TCP; None in all else, in fragments, and in what an ICMP error quotes."""
+        """The head of TCP; None in all else, and in fragments and quotes, which show no numbers."""
+        return None if self.is_lent else self._shown
+
+    @property
+    def _shown(self) -> TcpHead | None:
         if self.ports is None or self.protocol != Protocol.TCP or len(self.transport) < _TCP.size:
             return None
         return TcpHead(*_TCP.unpack_from(self.transport))
@@ -124,7 +133,7 @@ class Packet:
     @property
     def opens(self) -> bool:
         """SYN without ACK."""
-        return self.tcp is not None and self.tcp.flags & (SYN | ACK) == SYN
+        return self._shown is not None and self._shown.flags & (SYN | ACK) == SYN
 
 
 def parse(kind: int, data: bytes) -> Packet | Fault:
@@ -155,6 +164,8 @@ def _parse_ipv4(data: bytes) -> Packet | Fault:
         transport=data[header:size],
         plain=header == IPV4_SIZE,
         is_fragment=bool(word(data, 6) & MORE_OR_OFFSET[4]),
+        identification=word(data, 4),
+        offset=(word(data, 6) & 0x1FFF) * 8,
         fault=Fault.TRUNCATED if size > len(data) else None,
     )
 
@@ -193,7 +204,7 @@ def without_extensions(packet: Packet, fragment: int = MORE_OR_OFFSET[6]) -> Pac
         size = _extension_size(packet.protocol, head[1])
         packet = replace(packet, protocol=head[0], transport=head[size:], is_fragment=is_fragment)
         if is_fragment:
-            return packet
+            return replace(packet, identification=_long(head, 4), offset=word(head, 2) & 0xFFF8)
         if size > len(head):
             return replace(packet, fault=Fault.TRUNCATED)
     many = packet.protocol in EXTENSIONS
@@ -212,6 +223,10 @@ def checksum(data: bytes) -> int:
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
+
+
+def _long(data: bytes, offset: int) -> int:
+    return int.from_bytes(data[offset : offset + 4], "big")
 
 
 def word(data: bytes, offset: int) -> int:

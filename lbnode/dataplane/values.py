@@ -45,6 +45,7 @@ class Limits:
 
     `echoes_per_s`, `errors_per_s`: how many answers a CPU writes, echo replies and "too big" each, after a burst of 64;
     0: none. These count whenever the program is loaded.
+    `fragments`: packets in fragments whose first one is remembered; the same, 112 bytes a packet.
     """
 
     table_places: int = 2 * MEGA
@@ -53,6 +54,7 @@ class Limits:
     new_flows: int = 1 << 14
     echoes_per_s: int = 10_000
     errors_per_s: int = 1_000
+    fragments: int = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ NODE_OUTCOMES: Mapping[str, str] = {
     "drop_echo_limit": "an echo request beyond `echoes_per_s`",
     "drop_error_limit": "too big for the tunnel, and not said: beyond `errors_per_s`",
     "drop_protocol": "neither TCP, UDP nor ICMP",
-    "drop_fragment": "a fragment, and the pool hashes ports: `hash: source` takes fragments",
+    "drop_fragment": "a fragment without ports, whose first one has not come by: `hash: source` needs no ports",
     "drop_truncated": "ends before the length or the header that it names",
     "drop_extensions": "more than six IPv6 extension headers",
     "drop_no_table": "the pool has no table in this kernel yet",
@@ -38,6 +38,8 @@ NODE_OUTCOMES: Mapping[str, str] = {
     "flow_opened": "beside an outcome: the same of a TCP flow that begins",
     "flow_kept": "beside an outcome: sent to an earlier owner, whose flow it is",
     "flow_named": "beside an outcome: sent to the backend that its QUIC connection id names",
+    "fragment_recorded": "beside an outcome: a first fragment; what it shows was written down",
+    "fragment_followed": "beside an outcome: a later fragment, treated as its first was",
 }
 
 AGENT_OUTCOMES: Mapping[str, str] = {
@@ -70,4 +72,6 @@ AGENT_OUTCOMES: Mapping[str, str] = {
     "extra_hop": "beside an outcome: came from another backend",
     "skipped_self": "beside an outcome: this backend was next in the list: a loop refused",
     "skipped_unknown": "beside an outcome: next in the list, and no way there is known",
+    "fragment_recorded": "beside an outcome: a first fragment of TCP; what it shows was written down",
+    "fragment_followed": "beside an outcome: a later fragment, treated as its first was",
 }

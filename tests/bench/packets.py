@@ -35,6 +35,8 @@ from tests.bench.fleet import (
 
 ACK, SYN = 0x10, 0x02
 PACKETS = 1 << 20
+QUIC_SIZE = 22
+"""Bytes of QUIC that fill a frame of 64."""
 CHECKED = 2000
 """Packets of each kind of traffic that are compared with the model."""
 
@@ -96,7 +98,7 @@ def udp_frame() -> bytes:
 
 def quic_frame() -> bytes:
     """Return a QUIC packet with a short header, whose connection id names a backend, to the first VIP."""
-    payload = b"\x40" + ConnectionIds(BACKENDS // 2).mint() + bytes(21)
+    payload = (b"\x40" + ConnectionIds(BACKENDS // 2).mint()).ljust(QUIC_SIZE, b"\0")
     return _frame(Protocol.UDP, struct.pack("!HHHH", 40000, PORT, 8 + len(payload), 0) + payload, FIRST_VIP)
 
 

@@ -65,7 +65,7 @@ from tests.bpf.decap_world import (
 OTHER6 = IPv6Address("2001:db8::81")
 ROUTER = IPv4Address("203.0.113.1")
 SYN = 0x02
-EVENTS = ("extra_hop", "skipped_self", "skipped_unknown")
+EVENTS = ("extra_hop", "skipped_self", "skipped_unknown", "fragment_recorded", "fragment_followed")
 
 WORLD = decap_world.model()
 WRAP = Wrapping(NODE, SELF, stamp=STAMP)
@@ -288,8 +288,20 @@ CASES: dict[str, tuple[str, bytes]] = {
         asking(AGENT, 0, WRAP, ipv4(VIP, ICMP, bytes(8) + too_big()[28:])),
     ),
     "IPv6, an error, one to ask": ("forwarded_keyless", asking(AGENT, 0, WRAP6, too_big6())),
-    "inner first fragment": ("delivered_portless", WRAP.frame(ipv4(VIP, TCP, ports(80), fragment=0x2000))),
-    "inner later fragment": ("delivered_portless", WRAP.frame(ipv4(VIP, TCP, ports(80), fragment=0x0010))),
+    "inner first fragment": ("delivered_in_sync", WRAP.frame(ipv4(VIP, TCP, ports(80), fragment=0x2000))),
+    "inner first fragment of an old sender": (
+        "forwarded_keyless", asking(AGENT, 0, OLD, ipv4(VIP, TCP, ports(80), fragment=0x2000, identifier=9)),
+    ),
+    "inner later fragment, of the same packet": (
+        "forwarded_keyless", asking(AGENT, 0, OLD, ipv4(VIP, TCP, bytes(8), fragment=0x0003, identifier=9)),
+    ),
+    "inner later fragment, of another packet": (
+        "delivered_portless", asking(AGENT, 0, OLD, ipv4(VIP, TCP, bytes(8), fragment=0x0003, identifier=10)),
+    ),
+    "inner first fragment without a whole header": (
+        "delivered_portless", WRAP.frame(ipv4(VIP, TCP, ports(80)[:8], fragment=0x2000, identifier=11)),
+    ),
+    "inner fragment of UDP": ("delivered_portless", WRAP.frame(ipv4(VIP, UDP, ports(53), fragment=0x2000))),
     "a port of the VIP's address without VIP": ("delivered_portless", WRAP.frame(ipv4(VIP, TCP, ports(83)))),
     "the VIP's port with another protocol": ("delivered_portless", WRAP.frame(ipv4(VIP, UDP, ports(80)))),
     "not a VIP": ("drop_not_vip", WRAP.frame(ipv4(SELF, TCP, ports(80)))),
@@ -309,8 +321,12 @@ CASES: dict[str, tuple[str, bytes]] = {
         WRAP6.frame(ipv6(VIP6, DESTINATION, chain(*[DESTINATION] * 6, TCP) + ports(80))),
     ),
     "IPv6, cut within its headers": ("drop_truncated", WRAP6.frame(ipv6(VIP6, ROUTING, chain(AH, TCP)[:12]))),
-    "IPv6, first fragment": ("delivered_portless", WRAP6.frame(ipv6(VIP6, FRAGMENT, chain(TCP, offset=1) + ports(80)))),
-    "IPv6, later fragment": ("delivered_portless", WRAP6.frame(ipv6(VIP6, FRAGMENT, chain(TCP, offset=8) + ports(80)))),
+    "IPv6, first fragment": (
+        "forwarded_keyless", asking(AGENT, 0, WRAP6, ipv6(VIP6, FRAGMENT, chain(TCP, offset=1) + ports(80))),
+    ),
+    "IPv6, later fragment": (
+        "forwarded_keyless", asking(AGENT, 0, WRAP6, ipv6(VIP6, FRAGMENT, chain(TCP, offset=8) + bytes(3))),
+    ),
     "IPv6, encrypted": ("delivered_portless", WRAP6.frame(ipv6(VIP6, ESP, bytes(40)))),
     "a tag": ("delivered_in_sync", tagged(WRAP.frame(INNER), 0x8100)),
     "two tags": ("delivered_in_sync", tagged(WRAP6.frame(INNER6), 0x88A8, 0x8100)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_network
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from lbnode.dataplane.libbpf import BpfObject, Program
 from lbnode.dataplane.memory import MAPS, NodeMemory
 from lbnode.dataplane.prefixes import Prefix
 from lbnode.dataplane.vip_records import VipRecords, write_directory
+from tests.bpf import decap_world
 from tests.bpf.decap_frames import IPV6, UDP, ethernet, ipv4, ipv6
 
 VIP = IPv4Address("192.0.2.80")
@@ -49,27 +51,27 @@ def tcp(
     """Return a TCP segment with a true checksum; options are padded to whole words."""
     options += bytes(-len(options) % 4)
     size = 20 + len(options)
-    head = (
-        port.to_bytes(2, "big")
-        + bytes.fromhex("9c400102030405060708")
-        + bytes([size // 4 << 4, flags])
-        + b"\xff\xff"
-        + bytes(4)
-    )
+    numbers = bytes.fromhex("9c400102030405060708")
+    head = port.to_bytes(2, "big") + numbers + bytes([size // 4 << 4, flags]) + b"\xff\xff" + bytes(4)
     pseudo = source + destination + bytes([0, 6]) + (size + len(payload)).to_bytes(2, "big")
     total = checksum(pseudo + head + options + payload)
     return head[:16] + total.to_bytes(2, "big") + head[18:] + options + payload
 
 
 def frame(
-    flags: int, options: bytes, source: IPv4Address = VIP, payload: bytes = b"", ip_options: bytes = b""
+    flags: int,
+    options: bytes,
+    source: IPv4Address = VIP,
+    payload: bytes = b"",
+    ip_options: bytes = b"",
+    port: int = 80,
 ) -> bytes:
-    segment = tcp(source.packed, CLIENT.packed, flags, options, payload)
+    segment = tcp(source.packed, CLIENT.packed, flags, options, payload, port)
     return ethernet(ipv4(CLIENT, 6, segment, source=source, options=ip_options))
 
 
-def frame6(flags: int, options: bytes) -> bytes:
-    segment = tcp(VIP6.packed, CLIENT6.packed, flags, options)
+def frame6(flags: int, options: bytes, port: int = 80) -> bytes:
+    segment = tcp(VIP6.packed, CLIENT6.packed, flags, options, port=port)
     packet = ipv6(CLIENT6, 6, segment)
     return ethernet(packet[:8] + VIP6.packed + packet[24:], kind=IPV6)
 
@@ -120,6 +122,18 @@ def test_every_address_of_a_prefix_is_a_vips(clamp: Program, address: str, limit
 
 def test_the_options_of_a_linux_syn_ack_are_kept(clamp: Program) -> None:
     assert passed(clamp, frame(SYN_ACK, LINUX)) == frame(SYN_ACK, mss(LIMIT) + LINUX[4:])
+
+
+@pytest.mark.parametrize(("port", "less"), [(80, 0), (84, 20), (99, 0)])
+def test_what_is_answered_through_ipv6_tunnels_offers_20_less(tmp_path: Path, port: int, less: int) -> None:
+    """At a path of 1500: IPv4 in IPv6 1412, IPv6 in IPv6 1392 (design.md §4)."""
+    with decap_world.backend_of(decap_world.model(), tmp_path / "bpf") as plane:
+        program = plane.load_clamp(1500)
+        assert passed(program, frame(SYN_ACK, mss(1460), port=port)) == frame(
+            SYN_ACK, mss(1432 - less), port=port
+        )
+        assert passed(program, frame6(SYN_ACK, mss(1440), port)) == frame6(SYN_ACK, mss(1412 - less), port)
+        program.close()
 
 
 def test_ipv6_has_its_own_limit(clamp: Program) -> None:

@@ -109,7 +109,8 @@ def test_outcomes_are_counted_from_zero_without_gaps(btf: Btf, layout: Layout) -
     assert list(btf.enum("outcome").values()) == list(range(len(layout.outcomes) + 1))
     assert layout.outcomes[0] == "forwarded"
     assert all(
-        name.startswith(("forwarded", "answered_", "pass_", "drop_", "flow_")) for name in layout.outcomes
+        name.startswith(("forwarded", "answered_", "pass_", "drop_", "flow_", "fragment_"))
+        for name in layout.outcomes
     )
 
 

@@ -17,6 +17,8 @@ from tests.fuzz.headers import ACK, FIN, ICMP, ICMPV6, RST, SYN, TCP, UDP
 from tests.fuzz.worlds import Address, Vip
 
 PORTS = (1, 53, 80, 81, 443, 8080, 65535)
+FRAGMENTING_CLIENTS, PACKET_IDS = 4, 3
+"""Few, so that fragments meet the first of their packet."""
 CLIENTS = 48
 """Flows that come again and again, for what is remembered of them."""
 FLAGS = (SYN, SYN, SYN | ACK, ACK, ACK, ACK | 8, FIN | ACK, RST, 0, SYN | FIN, 0xFF, SYN | 0xC0)
@@ -120,21 +122,26 @@ class IpTraffic:
         return self.ip(self.client(vip.address.version), vip.address.packed, protocol, body)
 
     def fragment(self, vip: Vip) -> bytes:
+        """A fragment that starts like a whole packet, whether or not it is the first."""
         payload = bytes(self._chance.choice((0, 8, 64)))
-        if vip.address.version == 4:
-            return self.to(vip, payload, fragment=self._chance.choice(FRAGMENTS))
-        client, port = self._flow(6)
-        segment = self._transport(vip, vip.port, port, payload)
-        return self._chained(vip, client, (FRAGMENT,), vip.protocol, segment)
+        port = vip.port if self._chance.random() < 0.9 else self._chance.choice(PORTS)
+        return self._fragment(vip, self._transport(vip, port, self._chance.choice(PORTS), payload))
 
     def fragment_of_few_bytes(self, vip: Vip) -> bytes:
         """A later fragment shows no whole transport header."""
-        body = self._chance.randbytes(self._chance.randrange(20))
-        client = self.client(vip.address.version)
-        if vip.address.version == 4:
-            offset = self._chance.choice((0x00B9, 0x2001, 0x2000))
-            return self.ip(client, vip.address.packed, vip.protocol, body, fragment=offset)
-        return self._chained(vip, client, (FRAGMENT,), vip.protocol, body)
+        return self._fragment(vip, self._chance.randbytes(self._chance.randrange(20)))
+
+    def _fragment(self, vip: Vip, body: bytes) -> bytes:
+        chance, family = self._chance, vip.address.version
+        client = chance.choice(self._clients[family][:FRAGMENTING_CLIENTS])[0]
+        if family == 6:
+            return self._chained(vip, client, (FRAGMENT,), vip.protocol, body)
+        fields: dict[str, Any] = {
+            "fragment": chance.choice(FRAGMENTS),
+            "identifier": chance.randrange(PACKET_IDS),
+        }
+        fields["options"] = chance.choice((b"", b"", b"", *OPTIONS))
+        return self.ip(client, vip.address.packed, vip.protocol, body, **fields)
 
     def options(self, vip: Vip) -> bytes:
         """IPv4 options, IPv6 extension headers."""
@@ -163,7 +170,7 @@ class IpTraffic:
     def _extension(self, kind: int, following: int) -> bytes:
         chance = self._chance
         if kind == FRAGMENT:
-            return struct.pack("!BBHI", following, 0, chance.choice(FRAGMENTS6), chance.randrange(1 << 32))
+            return struct.pack("!BBHI", following, 0, chance.choice(FRAGMENTS6), chance.randrange(PACKET_IDS))
         words = chance.choice((0, 0, 1, 2, 4))
         size = words * 4 + 8 if kind == AUTHENTICATION else words * 8 + 8
         return bytes((following, words)) + chance.randbytes(size - 2)

@@ -100,7 +100,10 @@ class NodeSubject:
         result = self.model.process(frame, HEADROOM - metadata)
         broken = {pool.name for pool in self.world.pools if pool.state is PoolState.CORRUPT}
         if broken and result.vip is not None and result.vip.pool in broken:
-            result = Result("drop_inconsistent", Verdict.DROP, frame, vip=result.vip, bucket=result.bucket)
+            notes = tuple(note for note in result.notes if note.startswith("fragment"))
+            result = Result(
+                "drop_inconsistent", Verdict.DROP, frame, notes=notes, vip=result.vip, bucket=result.bucket
+            )
         counts = self._counts(result, len(frame))
         return Expected(result.outcome, result.verdict, result.frame, counts, result.ifindex)
 
@@ -132,7 +135,7 @@ class NodeSubject:
 def open_node(world: NodeWorld, directory: Path, objects: Path = OBJECT.parent) -> Iterator[NodeSubject]:
     """Load the program on fresh maps in `directory` (on bpffs, empty) and write the world into them."""
     rate = UNLIMITED if world.answers else 0
-    limits = Limits(PLACES, world.count_buckets, 1 << 14, 1 << 14, rate, rate)
+    limits = Limits(PLACES, world.count_buckets, 1 << 14, 1 << 14, rate, rate, 1 << 14)
     path = objects / OBJECT_NAME
     try:
         with NodeDataPlane.open(directory, limits, path) as node:

@@ -24,11 +24,11 @@ NODE = (
     Fault("header lengths below five words pass", "node", "parse.h", "header < sizeof(*ip) ||", "header < 16 ||"),
     Fault(
         "a later fragment is none", "node", "parse.h",
-        "#define IP_FRAGMENT_OFFSET 0x1fff", "#define IP_FRAGMENT_OFFSET 0x0fff",
+        "#define IP_FRAGMENT_OFFSET  0x1fff", "#define IP_FRAGMENT_OFFSET  0x0fff",
     ),
     Fault(
         "the more-fragments flag is don't-fragment", "node", "parse.h",
-        "#define IP_MORE_FRAGMENTS  0x2000", "#define IP_MORE_FRAGMENTS  0x4000",
+        "#define IP_MORE_FRAGMENTS   0x2000", "#define IP_MORE_FRAGMENTS   0x4000",
     ),
     Fault(
         "the length stays in network order", "node", "parse.h",
@@ -55,7 +55,7 @@ NODE = (
     ),
     Fault(
         "an atomic fragment is one", "node", "parse.h",
-        "#define IP6_IS_FRAGMENT\t   0xfff9", "#define IP6_IS_FRAGMENT\t   0xffff",
+        "#define IP6_IS_FRAGMENT\t    0xfff9", "#define IP6_IS_FRAGMENT\t    0xffff",
     ),
     Fault(
         "the traffic class is read a bit off", "node", "parse.h",
@@ -182,6 +182,22 @@ NODE = (
     Fault(
         "a flow that begins anew is still the old one", "node", "flow.h",
         "bpf_map_delete_elem(&flows, flow);", "",
+    ),
+    Fault(
+        "the IP length does not end a first fragment", "node", "fragment.h",
+        "(packet->is_first && packet->left < size)", "(packet->is_first && !packet->left)",
+    ),
+    Fault(
+        "fragments of other protocols' packets are taken for each other", "node", "fragment.h",
+        "packet->protocol, packet->family};", "0, packet->family};",
+    ),
+    Fault(
+        "a later fragment opens a flow like its first", "node", "fragment.h",
+        "packet->is_syn = packet->protocol", "packet->is_syn = packet->is_first && packet->protocol",
+    ),
+    Fault(
+        "IPv6 fragments are told apart by half of their number", "node", "parse.h",
+        "chain->id = header->id;", "chain->id = header->id & 0xffff;",
     ),
     Fault(
         "fragments of UDP are flows of their own", "node", "flow.h", "is_portless ? 0 :", "is_portless && 0 ? 0 :",
@@ -342,6 +358,14 @@ AGENT = (
     Fault(
         "inner fragments of IPv6 are looked into", "agent", "parse.h",
         "packet->is_fragment = chain.is_fragment;", "",
+    ),
+    Fault(
+        "later fragments are looked for by what they hold", "agent", "fragment.h",
+        "packet->is_first ? packet->head_at : 0", "packet->head_at",
+    ),
+    Fault(
+        "fragments of UDP are told apart too", "agent", "decap_parse.h",
+        "|| packet->inner.protocol != IPPROTO_TCP)", ")",
     ),
     Fault(
         "hops from other backends are not counted", "agent", "decap.bpf.c",
