@@ -26,12 +26,24 @@ from lbnode.model.vip import (
 )
 from lbnode.settings.fleet_entries import Entry, Name, read_address, whole, word, words
 from lbnode.settings.fleet_errors import FleetProblem, format_path, show
+from lbnode.settings.reader import Schema, takes
 
 ANY = "any"
 _PORT_USE = f"use 1..65535, a range like 8000-8099, or {ANY}"
 _port = whole(1, 65535)
+_ADDRESS_OR_PREFIX: Schema = {
+    "type": "string",
+    "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}, {"pattern": "/"}],
+}
+_PORT_OR_PORTS: Schema = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": 65535},
+        {"type": "string", "pattern": "^([0-9]+ *- *[0-9]+|[aA][nN][yY])$"},
+    ]
+}
 
 
+@takes(_ADDRESS_OR_PREFIX)
 def read_vip_address(value: object) -> VipAddress:
     """Return an address, or a prefix written like 203.0.113.0/28."""
     if not isinstance(value, str) or "/" not in value:
@@ -46,6 +58,7 @@ def read_vip_address(value: object) -> VipAddress:
     return vip_address(network)
 
 
+@takes(_PORT_OR_PORTS)
 def read_vip_port(value: object) -> VipPort:
     """Return a port, a range of them (8000-8099), or any."""
     if not isinstance(value, str):

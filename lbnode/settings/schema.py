@@ -13,7 +13,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from lbnode.settings.fleet_about import ABOUT, SHORT
-from lbnode.settings.fleet_entries import BackendEntry, PoolEntry, VipEntry, read_name
+from lbnode.settings.fleet_entries import BackendEntry, PoolEntry, read_name
+from lbnode.settings.fleet_vips import VipEntry
 from lbnode.settings.reader import Reader, Schema
 
 DRAFT = "http://json-schema.org/draft-07/schema#"

@@ -133,13 +133,13 @@ async def _contact(source: str, address: str) -> str:
 
 
 def doors(view: FleetView) -> list[Door]:
-    """Return every TCP VIP with the backends that take its new flows."""
+    """Return every TCP VIP of one port with the backends that take its new flows; of a prefix, its first address."""
     fleet = wanted_fleet(view)
     vips = fleet.vips if fleet is not None else ()
     return [
-        Door(vip.address, vip.port, vip.pool, _takers(view, view.current_epoch(vip.pool)))
+        Door(vip.key.network[0], vip.port, vip.pool, _takers(view, view.current_epoch(vip.pool)))
         for vip in vips
-        if vip.protocol is Protocol.TCP
+        if vip.protocol is Protocol.TCP and isinstance(vip.port, int)
     ]
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from lbnode.backend.host import LOOPBACK
+from lbnode.backend import loopback
 from lbnode.backend.settings import BackendSettings
 from lbnode.dataplane.backend import BackendDataPlane, Snapshot
 from lbnode.dataplane.values import VipEntry
 from lbnode.doctor.facts import ServiceFacts, ServingFacts
 from lbnode.model.fleet import Protocol
-from lbnode.model.ids import IPAddress
+from lbnode.model.vip import VipAddress
 from lbnode.netdev import Netlink, bpffs, filters
-from lbnode.netdev.addresses import addresses
 from lbnode.netdev.sockets import Listener, listeners
 
 DETACHED = "detached"
@@ -24,7 +23,7 @@ def pinned(settings: BackendSettings) -> Snapshot | None:
 async def serving(netlink: Netlink, settings: BackendSettings) -> ServingFacts:
     """Look at everything that a packet out of the tunnel meets. Raises NetdevError, DataPlaneError."""
     held = pinned(settings)
-    on_lo, heard = await addresses(netlink, LOOPBACK), listeners()
+    on_lo, heard = await loopback.held(netlink), listeners()
     clamp = await filters.attached_egress(netlink, settings.interface)
     vips = held.vips if held is not None else ()
     return ServingFacts(
@@ -35,11 +34,10 @@ async def serving(netlink: Netlink, settings: BackendSettings) -> ServingFacts:
     )
 
 
-def _service(vip: VipEntry, on_lo: frozenset[IPAddress], heard: frozenset[Listener]) -> ServiceFacts:
-    address = f"[{vip.address}]" if vip.address.version == 6 else str(vip.address)
-    listening = any(each.hears(vip.address, vip.port) for each in heard)
+def _service(vip: VipEntry, on_lo: frozenset[VipAddress], heard: frozenset[Listener]) -> ServiceFacts:
+    listening = any(each.hears(vip.key.network, vip.key.ports) for each in heard)
     return ServiceFacts(
-        vip=f"{address}:{vip.port}/{vip.protocol.name.lower()}",
+        vip=str(vip.key),
         pool=vip.pool,
         on_lo=vip.address in on_lo,
         listening=listening if vip.protocol is Protocol.TCP else None,
