@@ -24,11 +24,11 @@ NODE = (
     Fault("header lengths below five words pass", "node", "parse.h", "header < sizeof(*ip) ||", "header < 16 ||"),
     Fault(
         "a later fragment is none", "node", "parse.h",
-        "#define IP_FRAGMENT_OFFSET  0x1fff", "#define IP_FRAGMENT_OFFSET  0x0fff",
+        "#define IP_FRAGMENT_OFFSET 0x1fff", "#define IP_FRAGMENT_OFFSET 0x0fff",
     ),
     Fault(
         "the more-fragments flag is don't-fragment", "node", "parse.h",
-        "#define IP_MORE_FRAGMENTS   0x2000", "#define IP_MORE_FRAGMENTS   0x4000",
+        "#define IP_MORE_FRAGMENTS  0x2000", "#define IP_MORE_FRAGMENTS  0x4000",
     ),
     Fault(
         "the length stays in network order", "node", "parse.h",
@@ -55,7 +55,7 @@ NODE = (
     ),
     Fault(
         "an atomic fragment is one", "node", "parse.h",
-        "#define IP6_IS_FRAGMENT\t    0xfff9", "#define IP6_IS_FRAGMENT\t    0xffff",
+        "#define IP6_IS_FRAGMENT\t   0xfff9", "#define IP6_IS_FRAGMENT\t   0xffff",
     ),
     Fault(
         "the traffic class is read a bit off", "node", "parse.h",
