@@ -99,8 +99,8 @@ NODE = (
         "current & CURRENT_TUNNEL_IPV6 ? TUNNELS_IPV6 : 0", "0",
     ),
     Fault(
-        "the outer checksum is folded once", "node", "encap.h",
-        "return ~sum_of(sum_of(sum));", "return ~sum_of(sum);",
+        "the outer checksum forgets its carries", "node", "encap.h",
+        "return ~sum_of(sum_of(sum));", "return ~sum;",
     ),
     Fault(
         "the outer packet may be fragmented", "node", "encap.h",
