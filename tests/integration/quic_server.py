@@ -1,6 +1,6 @@
 """A QUIC server that answers with its name, and whose connection ids name its backend.
 
-`python -m tests.e2e.quic_server ADDRESS PORT NAME CERTIFICATE KEY CONFIG_ID ID_FILE`
+`python -m tests.integration.quic_server ADDRESS PORT NAME CERTIFICATE KEY CONFIG_ID ID_FILE`
 """
 
 from __future__ import annotations
