@@ -42,6 +42,10 @@ ABOUT = {
         "flow_table": "Nodes remember flows of buckets that change: for UDP, and backends without the agent.",
         "udp_idle_s": "With a flow table: seconds that a planned change waits while flows are written down.",
         "table": "How the table is built; maglev is for comparison.",
+        "quic": "QUIC packets go to the backend that their connection id names (docs/quic.md).",
+    },
+    "QuicEntry": {
+        "config_id": "The number of the ids' configuration, in the upper three bits of their first octet.",
     },
     "VipEntry": {
         "address": "The virtual address that clients connect to.",
