@@ -16,11 +16,15 @@ from tests.bench.agent import agent_costs
 from tests.bench.epochs import EpochCost, epoch_costs
 from tests.bench.mounts import keep_mounts_private
 from tests.bench.packets import PacketCost, packet_costs
+from tests.bench.sizes import SizeCost, size_costs
 
 PACKET_HEAD = f"{'program':<24}{'traffic':<12}{'net ns':>8}{'floor ns':>10}{'x floor':>9}"
 EPOCH_NAMES = ("build, first", "build, next", "stage", "switch", "epoch to kernel")
 EPOCH_HEAD = f"{'backends, ms':<14}" + "".join(f"{name:>17}" for name in EPOCH_NAMES)
 ADMISSION_HEAD = f"{'admission':<44}{'held':>8}{'ms':>8}"
+
+
+SIZE_HEAD = "1,000 VIPs, 10,000 backends in 100 pools"
 
 
 def main() -> int:
@@ -32,7 +36,8 @@ def main() -> int:
     lines: list[dict[str, object]] = []
     packets = chain([PACKET_HEAD], packet_costs(), agent_costs())
     epochs = chain(["", EPOCH_HEAD], epoch_costs(), ["", ADMISSION_HEAD], admission_costs())
-    for cost in chain(packets, epochs):
+    sizes = chain(["", SIZE_HEAD], size_costs())
+    for cost in chain(packets, epochs, sizes):
         if not isinstance(cost, str):
             lines.append(as_json(cost))
         if not only_json:
@@ -45,8 +50,10 @@ def main() -> int:
     return 0
 
 
-def as_row(cost: PacketCost | EpochCost | AdmissionCost) -> str:
+def as_row(cost: PacketCost | EpochCost | AdmissionCost | SizeCost) -> str:
     """Return a line of the table."""
+    if isinstance(cost, SizeCost):
+        return f"{cost.what:<52}{cost.amount:>10.2f} {cost.unit}"
     if isinstance(cost, AdmissionCost):
         return f"{cost.what:<44}{cost.held:>8}{cost.milliseconds:>8.1f}"
     if isinstance(cost, PacketCost):
@@ -56,8 +63,10 @@ def as_row(cost: PacketCost | EpochCost | AdmissionCost) -> str:
     return f"{cost.backends:<14}" + "".join(f"{each:>17.2f}" for each in times)
 
 
-def as_json(cost: PacketCost | EpochCost | AdmissionCost) -> dict[str, object]:
+def as_json(cost: PacketCost | EpochCost | AdmissionCost | SizeCost) -> dict[str, object]:
     """Return the record of one measurement."""
+    if isinstance(cost, SizeCost):
+        return {**_rounded(asdict(cost)), "what": "size", "of": cost.what}
     if isinstance(cost, AdmissionCost):
         return {**_rounded(asdict(cost)), "what": "admission", "of": cost.what}
     if isinstance(cost, PacketCost):

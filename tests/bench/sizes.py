@@ -25,6 +25,7 @@ from tests.bench.packets import filled
 POOLS, VIPS, BACKENDS = 100, 1000, 10_000
 MEMBERS = BACKENDS // POOLS
 ROUNDS = 9
+LARGE_SIZE = 655_373
 LIMITS = Limits(table_places=2 * POOLS * (TABLE_SIZE + 8))
 MIB = 1 << 20
 HOP = NextHop(LOOPBACK, bytes.fromhex("020000000001"), bytes.fromhex("020000000002"), 1600)
@@ -56,6 +57,7 @@ def size_costs() -> Iterator[SizeCost]:
         yield SizeCost("one backend fails: epoch to kernel", _failure(node, slots[0]), "ms")
         yield SizeCost("one backend's next hop", _next_hop(node, fleet.backends), "ms")
         yield SizeCost("one VIP more or less", _vip(node, fleet.vips), "ms")
+    yield SizeCost(f"a table of {LARGE_SIZE:,} buckets, 1,000 backends: build", _large_build(), "ms")
 
 
 def _own(after: object, before: object) -> int:
@@ -140,6 +142,12 @@ def _vip(node: NodeDataPlane, vips: tuple[VipEntry, ...]) -> float:
     return median(
         _timed(lambda number=number: node.set_vips(vips[number % 2 :])) for number in range(1, ROUNDS + 1)
     )
+
+
+def _large_build() -> float:
+    """Building alone: a table has to fit a row of the map, which takes 524,288 buckets."""
+    slots = tuple(Slot(number, backend=number + 1) for number in range(1000))
+    return median(_timed(lambda seed=seed: table.build(LARGE_SIZE, seed, slots)) for seed in range(3))
 
 
 def _timed(work: Callable[[], object]) -> float:
