@@ -59,9 +59,9 @@ def started(number: int = 0) -> Iterator[Engine]:
     sweep()
     engine = _named(os.getpid(), number)
     present = {path for path in LITTER if path.exists()}
-    forwarding = FORWARDING.read_text()
     try:
         engine.directory.mkdir(mode=0o700)
+        (engine.directory / FORWARDING.name).write_text(FORWARDING.read_text())
         _lay_cable(engine, os.getpid() * 4 + number)
         process = _start(engine)
         try:
@@ -70,7 +70,6 @@ def started(number: int = 0) -> Iterator[Engine]:
             _stop(engine, process)
     finally:
         clear(engine)
-        FORWARDING.write_text(forwarding)
         _pick_up(present)
 
 
@@ -83,7 +82,7 @@ def sweep() -> None:
 
 
 def clear(engine: Engine) -> None:
-    """End every process of an engine, and remove its namespace, rule, control groups and files."""
+    """End every process of an engine, and remove its namespace, rule, control groups, files and kernel setting."""
     name, directory = engine.name, engine.directory
     deadline = time.monotonic() + STOP_S
     while (pids := list(_processes(directory))) and time.monotonic() < deadline:
@@ -97,6 +96,9 @@ def clear(engine: Engine) -> None:
     for folder in sorted(Path("/sys/fs/cgroup").glob(f"**/{name}/**/"), reverse=True):
         with contextlib.suppress(OSError):
             folder.rmdir()
+    before = directory / FORWARDING.name
+    if before.exists():
+        FORWARDING.write_text(before.read_text())
     shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -61,4 +61,4 @@ def test_what_a_killed_run_has_left_is_taken_away_by_the_next_one() -> None:
     assert "firewall" in left_of(started)
     engine.sweep()
     eventually("nothing is left", lambda: not left_of(started), STARTED_S)
-    engine.FORWARDING.write_text(before)
+    assert engine.FORWARDING.read_text() == before
