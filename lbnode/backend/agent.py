@@ -128,9 +128,7 @@ class Agent:
         while not self._stopping:
             self._dirty.clear()
             self._fleet.report()
-            if self._departure is not None:
-                await self._fleet.catch_up()
-            if self._has_left():
+            if await self._has_left():
                 return
             patience = LEAVING_S if self._departure is not None else self._manager.interval_s
             if not await self._step():
@@ -138,12 +136,15 @@ class Agent:
             self._manager.alive()
             await wait_at_most(self._dirty, patience)
 
-    def _has_left(self) -> bool:
+    async def _has_left(self) -> bool:
         """Look how far a leaving backend is, and tell."""
         leaver = self._departure
         if leaver is None:
             return False
-        before, stage = leaver.stage, leaver.handle(self._fleet.view(), time.monotonic())
+        is_whole, view = await self._fleet.catch_up(), self._fleet.view()
+        # Nodes that have not been read yet are not gone: who is missing proves something in a whole view only.
+        known = view if is_whole else replace(view, connected=False)
+        before, stage = leaver.stage, leaver.handle(known, time.monotonic())
         if stage is not before:
             log.info("leaving", stage=stage.value)
             if before is Stage.DRAINING and leaver.broken is not None:

@@ -38,9 +38,12 @@ class AgentFleet:
         """Return the newest view. A store that is not this fleet's is not believed."""
         return self._memory.view()
 
-    async def catch_up(self) -> None:
-        """Have in the next view what others said of themselves last: an agent seldom needs it."""
-        await self._memory.store.catch_up()
+    async def catch_up(self) -> bool:
+        """Have in the next view what others said of themselves last, which an agent seldom needs.
+
+        Return whether all of it is there.
+        """
+        return await self._memory.store.catch_up()
 
     def keep(self, view: FleetView) -> None:
         """Bring the copy on disk up to date with what the store says, in the background."""

@@ -172,8 +172,9 @@ class FileTree:
     def snapshot(self) -> Mapping[str, Entry]:
         return {path: stored.entry for path, stored in self._mirror.items() if path != LEADER}
 
-    async def catch_up(self) -> None:
+    async def catch_up(self) -> bool:
         """Nothing is left for later: a directory tells of changes at once, and costs nothing."""
+        return True
 
     # -- writing
 

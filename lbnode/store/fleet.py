@@ -135,9 +135,9 @@ class FleetStore:
             self._expected = view.identity.uuid
         return view
 
-    async def catch_up(self) -> None:
-        """Have in the next view what members said last; returns soon, store or no store."""
-        await self._tree.catch_up()
+    async def catch_up(self) -> bool:
+        """Have in the next view what members said last; returns soon, and whether all of it is there."""
+        return await self._tree.catch_up()
 
     def _check_fleet(self, found: FleetIdentity | None) -> None:
         reason = refusal(self._expected, found, self._in_step.is_set())

@@ -92,13 +92,17 @@ class Mirror:
         if hurried:
             self._read_late()
 
-    async def catch_up(self) -> None:
-        """Read what was left for later; return when it is here, or when contact is lost."""
+    async def catch_up(self) -> bool:
+        """Read what was left for later; return when it is here, when it takes long, or when contact is lost.
+
+        False while something is still being read: a folder's list may be newer than the records in it.
+        """
         if self._late:
             self._read_late()
             waiting = self._loop.create_future()
             self._waiting.append(waiting)
             await waiting
+        return self._pending == 0
 
     def note(self, path: str, entry: Entry | None) -> None:
         """Take over what this client itself has just written, and have it watched."""

@@ -127,8 +127,11 @@ class Tree(Protocol):
     def snapshot(self) -> Mapping[str, Entry]:
         """All records of the mirror; a copy. An unchanged record is the same object in the next snapshot."""
 
-    async def catch_up(self) -> None:
-        """Have in the mirror what is usually read at leisure; returns soon, contact or no contact."""
+    async def catch_up(self) -> bool:
+        """Have in the mirror what is usually read at leisure; returns soon, contact or no contact.
+
+        False when some of it is still missing: then records that are there may be older than that others are not.
+        """
 
     async def create(self, path: str, value: bytes) -> None:
         """Make a record of version 0. Raises ExistsError."""

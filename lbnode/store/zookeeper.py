@@ -302,9 +302,10 @@ class ZooKeeperTree:
     def snapshot(self) -> Mapping[str, Entry]:
         return {path: entry for path, entry in self._entries.items() if not path.startswith(f"{LEADER}/")}
 
-    async def catch_up(self) -> None:
+    async def catch_up(self) -> bool:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._mirror.catch_up(), CATCH_UP_S)
+            return await asyncio.wait_for(self._mirror.catch_up(), CATCH_UP_S)
+        return False
 
     async def now(self) -> float:
         """Return the servers' wall clock, in seconds: a record is made for it, and taken away."""

@@ -13,6 +13,7 @@ class Cable:
         self._writers: set[asyncio.StreamWriter] = set()
         self._whole = asyncio.Event()
         self._plugged = True
+        self._delay_s = 0.0
 
     async def __aenter__(self) -> Cable:
         self._whole.set()
@@ -41,6 +42,10 @@ class Cable:
         """Let nothing through, and say nothing."""
         self._whole.clear()
 
+    def slow(self, delay_s: float) -> None:
+        """Take so long over whatever comes, each way."""
+        self._delay_s = delay_s
+
     def plug(self) -> None:
         """Be whole again."""
         self._plugged = True
@@ -63,6 +68,7 @@ class Cable:
         try:
             while data := await source.read(65536):
                 await self._whole.wait()
+                await asyncio.sleep(self._delay_s)
                 sink.write(data)
                 await sink.drain()
         finally:

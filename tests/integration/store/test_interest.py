@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 
 from lbnode.store.interest import Interest
+from lbnode.store.mirror import PATIENCE_S
 from tests.integration.store.backing import Backing
+from tests.integration.store.cable import Cable
 from tests.integration.store.conftest import Open
 from tests.zookeeper import ZooKeeperServer
 
@@ -65,6 +68,27 @@ async def test_who_comes_and_goes_is_read_when_somebody_asks(fleet: Backing, ope
 
     assert other.value("live/agents/b2") == b"here"
     assert other.value("live/agents/b1") is None
+
+
+async def test_what_is_read_by_half_is_not_called_whole(fleet: Backing, open_tree: Open) -> None:
+    """The list of a folder comes first, and the records that are new in it need another way there and back."""
+    one = await open_tree(fleet)
+    await one.tree.announce("live/nodes/n1", b"here")
+    address, port = fleet.hosts.split(":")
+    async with Cable(address, int(port)) as cable:
+        other = await open_tree(replace(fleet, hosts=cable.hosts), interest=LATER)
+        await one.tree.withdraw("live/nodes/n1")
+        await one.tree.announce("live/nodes/n2", b"here")
+        await one.tree.create("nodes/n2", b"member")
+        await other.until(lambda: other.value("nodes/n2") == b"member")
+        cable.slow(4 * PATIENCE_S)
+
+        assert not await other.tree.catch_up()
+        assert (other.value("live/nodes/n1"), other.value("live/nodes/n2")) == (None, None)
+        async with asyncio.timeout(5):
+            while not await other.tree.catch_up():
+                await other.until(lambda: other.value("live/nodes/n2") == b"here")
+        assert other.value("live/nodes/n2") == b"here"
 
 
 async def test_leisure_ends_by_itself(fleet: Backing, open_tree: Open) -> None:
