@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -47,9 +48,15 @@ def check_fleet_file(path: str) -> None:
 def look(routers: Sequence[str]) -> Surroundings:
     """Return what the engine gave this container. Waits until all `routers` have addresses. Raises ContainerError."""
     check_rights(Path("/proc/self/status").read_text())
-    found = tuple(resolve(name, time.monotonic, time.sleep) for name in routers)
+    found = tuple(resolve(name, time.monotonic, pause) for name in routers)
     address = address_towards(found[0])
     return Surroundings(socket.gethostname(), interface_of(address), address, found)
+
+
+def pause(seconds: float) -> None:
+    """Sleep, unless the container is told to stop: then end this process, which has nothing to leave yet."""
+    if signal.sigtimedwait({signal.SIGTERM, signal.SIGINT}, seconds):
+        raise SystemExit(0)
 
 
 def resolve(name: str, clock: Callable[[], float], sleep: Callable[[float], None]) -> IPv4Address:

@@ -195,6 +195,7 @@ def stop_nodes(project: Project, left: int) -> None:
 
 def test_nothing_is_left_of_a_project_that_is_taken_down(project: Project) -> None:
     project.scale(node=1, backend=1)
+    step_end("an answer", lambda: bool(project.ask()))
     began = time.time()
     project.down()
     assert project.engine.docker("ps", "--all", "--quiet") == ""

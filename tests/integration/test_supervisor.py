@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -42,6 +43,32 @@ def begin(tmp_path: Path) -> Begin:
         )
 
     return run
+
+
+def test_a_stop_while_the_container_still_waits_for_its_router_ends_it_at_once() -> None:
+    """As process 1 of a process namespace, where the kernel drops what is neither handled nor blocked."""
+    environment = {**os.environ, "EVENKEEL_ROUTER": "no-such-router.invalid"}
+    command = ["unshare", "--pid", "--fork", sys.executable, "-m", "lbnode.container", "node"]
+    container = subprocess.Popen(command, env=environment)
+    children = Path(f"/proc/{container.pid}/task/{container.pid}/children")
+    try:
+        first = int(eventually("process 1 runs", lambda: children.read_text().split())[0])
+        eventually("it takes signals", lambda: keeps(first, signal.SIGTERM))
+        os.kill(first, signal.SIGTERM)
+        assert container.wait(END_S) == 0
+    finally:
+        for pid in map(int, children.read_text().split() if container.poll() is None else ()):
+            os.kill(pid, signal.SIGKILL)
+        container.kill()
+        container.wait()
+
+
+def keeps(pid: int, number: signal.Signals) -> bool:
+    """Whether a process waits for a signal, or keeps it for later."""
+    if "sigtimedwait" in Path(f"/proc/{pid}/wchan").read_text():
+        return True
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "SigBlk" in line)
+    return bool(int(line.split()[1], 16) >> (number - 1) & 1)
 
 
 def test_a_stop_ends_first_the_daemon_then_the_service(begin: Begin, words: Callable[[], list[str]]) -> None:

@@ -1,4 +1,4 @@
-"""Process 1 of a container: `python -m lbnode.container node`, or `backend -- SERVICE…`."""
+"""From the container's command line to its processes: who it is, what its daemon reads, what runs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,3 @@ def prepare(kind: Kind, config: Path) -> None:
 def beside_python(command: str) -> Path:
     """Return where a command of this virtual environment is."""
     return Path(sys.executable).with_name(command)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
