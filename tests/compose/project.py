@@ -99,9 +99,7 @@ class Project:
 
     def upload(self, size: int, rate: str) -> str:
         """Send a file of `size` bytes, `rate` bytes a second; return the answer's status."""
-        line = (
-            f"head -c {size} /dev/zero | curl -s -o /dev/null -w '%{{http_code}}' --limit-rate {rate} -T - "
-        )
+        line = f"head -c {size} /dev/zero | curl -s -m 120 -o /dev/null -w '%{{http_code}}' --limit-rate {rate} -T - "
         url = f"http://{VIP}/upload/{time.monotonic_ns()}"
         return self.compose("exec", "-T", "client", "sh", "-c", line + url, check=False).strip()
 
