@@ -11,7 +11,6 @@ import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -24,15 +23,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from lbnode.model.ids import BackendName
 from lbnode.model.requests import DrainBackend
-from lbnode.netdev import bpffs
-from tests.integration import agents
-from tests.integration.agents import VIP, Member, Segment, plug
-from tests.integration.cable import Cable, enter, eventually, inside, ip
+from tests.integration.agents import VIP, Member, Segment
+from tests.integration.cable import enter, eventually, inside
+from tests.integration.fleet_of_one import fleet_of, node_on, owners, segment_behind_a_node
 from tests.integration.nodes import WEB, NodeMachine
 from tests.integration.quic_server import PROTOCOL
-from tests.integration.tunnel import CLIENT
 
-NODE = IPv4Address("10.0.0.100")
 PORT = 4433
 CONFIG_ID = 3
 CONNECTIONS = 16
@@ -44,63 +40,25 @@ T = TypeVar("T")
 
 @pytest.fixture
 def segment(tmp_path: Path) -> Iterator[Segment]:
-    with agents.segment(tmp_path, 2) as made:
-        ip("-n", made.far, "route", "replace", f"{VIP}/32", "via", str(NODE), "src", str(CLIENT))
-        subprocess.run(
-            ["nsenter", f"--net=/run/netns/{made.far}", "ethtool", "-K", "eth0", "tx", "off"],
-            check=True, capture_output=True,
-        )  # fmt: skip
+    with segment_behind_a_node(tmp_path) as made:
         yield made
 
 
 @pytest.fixture
 def node(segment: Segment, tmp_path: Path) -> Iterator[NodeMachine]:
     """A node and two backends, on each of them a QUIC server that mints its connection ids."""
-    namespace = f"{segment.far}n"
-    ip("netns", "add", namespace)
-    machine = NodeMachine(Cable(segment.far, namespace), tmp_path)
+    vip = {"port": PORT, "protocol": "udp"}
     servers: list[subprocess.Popen[bytes]] = []
-    try:
-        ip("-n", namespace, "link", "set", "lo", "up")
-        plug(segment.hub, namespace, NODE)
-        machine.start(address=str(NODE))
-        machine.apply(fleet(segment))
-        make_certificate(tmp_path)
-        for member in segment.members:
-            member.start(tmp_path / "store")
-            servers.append(start_server(member, tmp_path))
-        eventually("both backends serve", lambda: machine.status().agree and owners(machine) == {"b1", "b2"})
-        yield machine
-    finally:
-        for server in servers:
-            server.kill()
-            server.wait()
-        machine.stop()
-        bpffs.unmount(tmp_path / "run" / "bpf")
-        ip("netns", "del", namespace)
-
-
-def fleet(segment: Segment) -> dict[str, object]:
-    names = [member.name for member in segment.members]
-    pool = {
-        "name": WEB,
-        "backends": names,
-        "table_size": 251,
-        "health": "off",
-        "quic": {"config_id": CONFIG_ID},
-    }
-    return {
-        "fleet": "demo",
-        "backends": [{"name": each.name, "address": str(each.address)} for each in segment.members],
-        "pools": [pool],
-        "vips": [{"address": str(VIP), "port": PORT, "protocol": "udp", "pool": WEB}],
-    }
-
-
-def owners(node: NodeMachine) -> set[str]:
-    """Who gets new flows by the table in use."""
-    pool = node.pool()
-    return {slot.backend or "" for slot in pool.slots if pool.current and pool.share(slot) > 0}
+    make_certificate(tmp_path)
+    with node_on(segment, tmp_path, fleet_of(segment, vip, quic={"config_id": CONFIG_ID})) as machine:
+        try:
+            servers += [start_server(member, tmp_path) for member in segment.members]
+            eventually("both serve", lambda: machine.status().agree and owners(machine) == {"b1", "b2"})
+            yield machine
+        finally:
+            for server in servers:
+                server.kill()
+                server.wait()
 
 
 def named(node: NodeMachine) -> int:
