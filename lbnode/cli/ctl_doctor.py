@@ -9,17 +9,11 @@ from typing import Annotated
 
 import typer
 
-from lbnode.backend.settings import BackendSettings
-from lbnode.cli import backend, node
 from lbnode.cli.ctl_session import BAD_INPUT, FAILED, fail, fleet_client, make_console
 from lbnode.cli.render_doctor import print_examinations
-from lbnode.doctor.backend import examine_backend
 from lbnode.doctor.checks.fleet import check_fleet
 from lbnode.doctor.checks.store import check_clock
 from lbnode.doctor.findings import Examination, is_healthy
-from lbnode.doctor.gather.memory import own_clock
-from lbnode.doctor.node import examine_node
-from lbnode.settings.node import NodeSettings
 from lbnode.settings.source import BadSettingsError, load
 
 
@@ -71,7 +65,7 @@ def doctor(
         raise typer.Exit(FAILED)
 
 
-DEFAULTS = {Role.NODE: node.DEFAULT_CONFIG, Role.BACKEND: backend.DEFAULT_CONFIG}
+DEFAULTS = {Role.NODE: Path("/etc/evenkeel/lbnode.yaml"), Role.BACKEND: Path("/etc/evenkeel/lbbackend.yaml")}
 
 
 def _role_of(config: Path | None) -> Role:
@@ -85,13 +79,20 @@ def _role_of(config: Path | None) -> Role:
 
 def _ask(context: typer.Context) -> tuple[str, tuple[Examination, ...]]:
     """Ask the node that the global options name."""
+    from lbnode.doctor.gather.memory import own_clock
+
     with fleet_client(context) as client:
         status = client.status()
     return f"fleet {status.fleet}", (check_clock(own_clock()), check_fleet(status))
 
 
 def _examine(role: Role, config: Path) -> tuple[str, tuple[Examination, ...]]:
-    """Return what was examined, and what was found."""
+    """Return what was examined, and what was found. Daemons' modules are loaded here: other commands start faster."""
+    from lbnode.backend.settings import BackendSettings
+    from lbnode.doctor.backend import examine_backend
+    from lbnode.doctor.node import examine_node
+    from lbnode.settings.node import NodeSettings
+
     if role is Role.NODE:
         settings = load(NodeSettings, config)
         return f"node {settings.name}", asyncio.run(examine_node(settings))
