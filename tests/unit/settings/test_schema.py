@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from lbnode.cli.ctl_config import Kind, schema_of
+from lbnode.cli.reference import pages
 from lbnode.settings.fleet import FleetFileError, read_fleet
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -118,3 +119,20 @@ def test_a_file_may_leave_everything_to_the_environment() -> None:
 def test_one_listening_address_needs_no_list() -> None:
     assert is_taken(Kind.NODE, {"rpc": {"listen": "127.0.0.1:7946"}})
     assert is_taken(Kind.NODE, {"rpc": {"listen": ["127.0.0.1:7946", "unix:/run/rpc.sock"]}})
+
+
+def test_every_key_says_what_it_is() -> None:
+    for kind in Kind:
+        schema = schema_of(kind)
+        for name, part in [(kind.value, schema), *schema["$defs"].items()]:
+            keys = part.get("properties", {})
+            unsaid = [key for key, field in keys.items() if not field.get("description") and key != "kind"]
+            assert unsaid == [], (
+                f"{name}: say it in lbnode/settings/fleet_about.py, or in the field's description"
+            )
+
+
+def test_what_is_published_is_what_this_release_reads() -> None:
+    """`make settings` writes it anew."""
+    for path, text in pages().items():
+        assert (ROOT / "docs" / path).read_text() == text, f"docs/{path} is old: make settings"
