@@ -48,8 +48,8 @@ ABOUT = {
         "config_id": "The number of the ids' configuration, in the upper three bits of their first octet.",
     },
     "VipEntry": {
-        "address": "The virtual address that clients connect to.",
-        "port": "The port that clients connect to.",
+        "address": "What clients connect to: an address, or a prefix like 203.0.113.0/28.",
+        "port": "A port, a range like 8000-8099, or any.",
         "protocol": "tcp or udp.",
         "pool": "Who serves it.",
         "wrong_port": "What becomes of packets to this address on ports without a VIP.",

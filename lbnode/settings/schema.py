@@ -6,6 +6,7 @@ what is wrong while it is typed; what entries must be to each other, only `lbctl
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Any, cast
 
 from pydantic import BaseModel
@@ -37,6 +38,10 @@ class _Generator(GenerateJsonSchema):
         return (
             dict(function.schema) if isinstance(function, Reader) else super().function_plain_schema(schema)
         )
+
+    def encode_default(self, dft: Any) -> Any:
+        """Write a number that has a name by its name, as the files do."""
+        return dft.name.lower() if isinstance(dft, IntEnum) else super().encode_default(dft)
 
 
 def fleet_schema() -> Schema:
