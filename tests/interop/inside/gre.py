@@ -13,18 +13,19 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from lbnode.dataplane.node import OBJECT, NodeDataPlane
-from lbnode.dataplane.values import BackendEntry, Limits, NextHop, PoolTable, Tunnel, TunnelFamily, VipEntry
+from lbnode.dataplane.values import BackendEntry, Limits, NextHop, PoolTable, Tunnel, VipEntry
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, IPAddress, PoolName
+from lbnode.model.tunnel import IPVersion
 from lbnode.netdev import bpffs
 from ring.bucket import derive_keys
 from tests.integration.cable import inside, ip, ip_json
 
 HOSTS = {"client": 1, "node": 2, "backend": 3}
-VIPS: dict[TunnelFamily, IPAddress] = {4: ip_address("192.0.2.10"), 6: ip_address("2001:db8:5::10")}
-PORTS: dict[TunnelFamily, int] = {4: 84, 6: 86}
+VIPS: dict[IPVersion, IPAddress] = {4: ip_address("192.0.2.10"), 6: ip_address("2001:db8:5::10")}
+PORTS: dict[IPVersion, int] = {4: 84, 6: 86}
 """By the family of the tunnel: each has a pool of its own."""
-DEVICES: dict[TunnelFamily, str] = {4: "gre0", 6: "ip6gre0"}
+DEVICES: dict[IPVersion, str] = {4: "gre0", 6: "ip6gre0"}
 """The kernel's fallback devices: they take GRE without a key from anybody."""
 MTU = {"client": 1500, "node": 1600, "backend": 1600}
 """Full segments of the client fit beneath any outer header."""
@@ -37,7 +38,7 @@ class World:
 
     node: NodeDataPlane
 
-    def received(self, family: TunnelFamily) -> int:
+    def received(self, family: IPVersion) -> int:
         """Return how many packets the backend's gre device of that family has taken."""
         shown = ip_json("-n", "backend", "-s", "link", "show", "dev", DEVICES[family])
         return int(shown[0]["stats64"]["rx"]["packets"])
@@ -62,7 +63,7 @@ def laid() -> Iterator[World]:
         yield World(node)
 
 
-def address(host: str, family: TunnelFamily) -> IPAddress:
+def address(host: str, family: IPVersion) -> IPAddress:
     """Return a host's address on the bridge."""
     return ip_address(f"10.0.0.{HOSTS[host]}" if family == 4 else f"2001:db8:1::{HOSTS[host]}")
 
@@ -125,11 +126,11 @@ def _next_hop(host: str) -> NextHop:
     return NextHop(own["ifindex"], macs[0], macs[1], MTU["node"])
 
 
-def _pool(family: TunnelFamily) -> PoolName:
+def _pool(family: IPVersion) -> PoolName:
     return PoolName(f"by-ipv{family}")
 
 
-def _table(family: TunnelFamily) -> PoolTable:
+def _table(family: IPVersion) -> PoolTable:
     nobody = np.zeros(SIZE, np.uint16)
     return PoolTable(
         _pool(family), EpochNumber(1), SIZE, HashMode.FLOW, HashAlgorithm.MULTIPLY, derive_keys(bytes(32), family),

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from lbnode.dataplane.values import TunnelFamily
+from lbnode.model.tunnel import IPVersion
 from tests.integration.cable import inside
 from tests.interop.inside.gre import PORTS, VIPS, World, laid
 
-FAMILIES: tuple[TunnelFamily, ...] = (4, 6)
+FAMILIES: tuple[IPVersion, ...] = (4, 6)
 UPLOAD = bytes(range(256)) * 1000
 """Many full segments."""
 DATAGRAM = b"once there and back"
@@ -29,7 +29,7 @@ def world() -> Iterator[World]:
 @pytest.mark.parametrize("tunnel", FAMILIES)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_stream_goes_to_a_socket_behind_the_kernels_gre_and_comes_back(
-    world: World, family: TunnelFamily, tunnel: TunnelFamily
+    world: World, family: IPVersion, tunnel: IPVersion
 ) -> None:
     before = world.received(tunnel)
     listening = inside("backend", lambda: _bound(socket.SOCK_STREAM, family, tunnel))
@@ -50,7 +50,7 @@ def test_a_stream_goes_to_a_socket_behind_the_kernels_gre_and_comes_back(
 
 @pytest.mark.parametrize("tunnel", FAMILIES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_datagram_does_too(world: World, family: TunnelFamily, tunnel: TunnelFamily) -> None:
+def test_a_datagram_does_too(world: World, family: IPVersion, tunnel: IPVersion) -> None:
     before = world.received(tunnel)
     with (
         inside("backend", lambda: _bound(socket.SOCK_DGRAM, family, tunnel)) as server,
@@ -64,7 +64,7 @@ def test_a_datagram_does_too(world: World, family: TunnelFamily, tunnel: TunnelF
     assert world.received(tunnel) - before == 1
 
 
-def _bound(kind: socket.SocketKind, family: TunnelFamily, tunnel: TunnelFamily) -> socket.socket:
+def _bound(kind: socket.SocketKind, family: IPVersion, tunnel: IPVersion) -> socket.socket:
     made = socket.socket(SOCKETS[family], kind)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     made.settimeout(PATIENCE_S)
