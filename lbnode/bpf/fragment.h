@@ -69,20 +69,23 @@ static __always_inline bool read_head(struct xdp_md *ctx, __u32 protocol, struct
 }
 
 /* `at`: where in the frame the first fragment's transport header lies; 0 for the others. */
-__noinline __u64 find_head(struct xdp_md *ctx, const struct fragment *fragment, __u32 at)
+__noinline __u64 find_head(struct xdp_md *ctx, const struct fragment *asked, __u32 at)
 {
 	const struct head *known;
 	struct head head = {};
+	struct fragment
+		fragment; /* the verifier of Linux 6.1 takes no key from a global function's argument */
 
-	if (!fragment)
+	if (!asked)
 		return HEAD_UNKNOWN;
+	fragment = *asked;
 	if (at) {
-		if (!read_head(ctx, fragment->protocol, &head, at) ||
-		    bpf_map_update_elem(&fragments, fragment, &head, BPF_ANY))
+		if (!read_head(ctx, fragment.protocol, &head, at) ||
+		    bpf_map_update_elem(&fragments, &fragment, &head, BPF_ANY))
 			return HEAD_UNKNOWN;
 		return head_word(&head, HEAD_SHOWN);
 	}
-	known = bpf_map_lookup_elem(&fragments, fragment);
+	known = bpf_map_lookup_elem(&fragments, &fragment);
 	return known ? head_word(known, HEAD_RECALLED) : HEAD_UNKNOWN;
 }
 

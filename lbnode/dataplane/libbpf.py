@@ -32,7 +32,8 @@ __all__ = [
     "xdp_mode",
 ]
 
-_LOG_SIZE = 1 << 20
+_LOG_SIZE = 1 << 24
+"""Linux before 6.4 keeps the beginning of its verifier's log, and says ENOSPC instead of the reason when it is full."""
 _LOG_TAIL_LINES = 25
 
 KERNEL_REMEDY = "evenkeel needs Linux 5.15 or newer with CONFIG_BPF_SYSCALL and CONFIG_DEBUG_INFO_BTF"
