@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -89,10 +90,12 @@ def _ask(context: typer.Context) -> tuple[str, tuple[Examination, ...]]:
 def _examine(role: Role, config: Path) -> tuple[str, tuple[Examination, ...]]:
     """Return what was examined, and what was found. Daemons' modules are loaded here: other commands start faster."""
     from lbnode.backend.settings import BackendSettings
+    from lbnode.cli.daemon import configure_logging
     from lbnode.doctor.backend import examine_backend
     from lbnode.doctor.node import examine_node
     from lbnode.settings.node import NodeSettings
 
+    configure_logging(as_json=False, level=logging.WARNING)
     if role is Role.NODE:
         settings = load(NodeSettings, config)
         return f"node {settings.name}", asyncio.run(examine_node(settings))

@@ -28,8 +28,8 @@ FAILED = 1
 BAD_SETTINGS = 2
 
 
-def configure_logging(as_json: bool) -> None:
-    """Log to standard error: lines for people, or JSON objects; foreign libraries' warnings included."""
+def configure_logging(as_json: bool, level: int = logging.INFO) -> None:
+    """Log to standard error from `level` on: lines for people, or JSON; what libraries warn of included."""
     render: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if as_json
@@ -57,7 +57,7 @@ def configure_logging(as_json: bool) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.INFO)
+    root.setLevel(level)
     logging.getLogger("kazoo").setLevel(logging.ERROR)
 
 
