@@ -50,7 +50,7 @@ class PoolInKernel:
     """The epochs (as this node sees them, its local view included) whose tables the kernel holds.
 
     `is_own`: this node's verdicts are on top of the current one. `outdated`: a daemon before this one left a table
-    that is newer than any epoch this one knows of yet.
+    that knows more than this one does yet.
     """
 
     staged: Epoch | None = None
@@ -107,7 +107,7 @@ class Forwarding:
             if epoch is None:
                 continue
             target = localize(view, epoch, verdicts.get(pool, {})) if by_own else epoch
-            if target == epoch and self._is_outdated(view, epoch):
+            if target == epoch and self._is_outdated(view, epoch, by_own):
                 self.pools[pool] = PoolInKernel(outdated=True)
                 continue
             commands += self._use(view, target, epoch)
@@ -136,11 +136,16 @@ class Forwarding:
         """Take back what `handle` assumed of a pool: the kernel refused, it still holds what it held `before`."""
         self.pools[pool] = replace(before, staged=None, problem=problem)
 
-    def _is_outdated(self, view: FleetView, epoch: Epoch) -> bool:
-        """A copy on disk may be older than what the kernel has: only the store, or a verdict, takes a table back."""
-        held = self.pools.get(epoch.pool, PoolInKernel())
-        number, _ = self.found.get(epoch.pool, (EpochNumber(0), ""))
-        return not view.connected and held.current is None and epoch.number < number
+    def _is_outdated(self, view: FleetView, epoch: Epoch, by_own: bool) -> bool:
+        """Whether what an earlier daemon left in the kernel knows more than a copy on disk.
+
+        A later epoch does: only the store, or a verdict, takes it back. So does the same epoch with that daemon's
+        verdicts on top, until this one has had time for its own.
+        """
+        number, digest = self.found.get(epoch.pool, (EpochNumber(0), ""))
+        if view.connected or self.pools.get(epoch.pool, PoolInKernel()).current is not None:
+            return False
+        return number > epoch.number or (number == epoch.number and digest != epoch.digest and not by_own)
 
     def _use(self, view: FleetView, target: Epoch, epoch: Epoch) -> list[Command]:
         """Bring `target` into use; `epoch` is the fleet's own, whose digest must fit when the two are the same."""

@@ -87,6 +87,18 @@ def test_a_copy_on_disk_that_is_older_than_the_kernels_table_does_not_replace_it
     assert shapes(forwarding.handle(copy, True, {})) == ["StageTable", "SwitchTable"]
 
 
+def test_the_verdicts_of_an_earlier_daemon_stay_in_the_kernel_until_this_one_has_had_time_for_its_own() -> (
+    None
+):
+    view = replace(settle(view_of(fleet("b1", "b2"))), connected=False)
+    forwarding = Forwarding(found={WEB: (current(view).number, "with verdicts on top")})
+    assert forwarding.handle(view, False, {}) == []
+    assert vips_ready(view, forwarding.pools)
+    assert shapes(forwarding.handle(view, True, {})) == ["StageTable", "SwitchTable"]
+    forwarding = Forwarding(found={WEB: (current(view).number, current(view).digest)})
+    assert shapes(forwarding.handle(view, False, {})) == ["StageTable", "SwitchTable"]
+
+
 def test_the_store_takes_the_table_back_that_the_kernel_has_of_a_later_epoch() -> None:
     view = settle(view_of(fleet("b1")))
     assert view.connected
