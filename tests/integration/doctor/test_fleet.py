@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,7 @@ from tests.integration.agents import VIP, serving
 from tests.integration.cable import eventually, ip
 from tests.integration.doctor.bedside import lbctl_doctor
 from tests.integration.doctor.ward import Ward, ward
+from tests.integration.nodes import FLEET
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +28,20 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
 
 
 @contextmanager
-def standing_still(pid: int) -> Iterator[None]:
-    """A daemon that hangs."""
-    os.kill(pid, signal.SIGSTOP)
+def standing_still(pid: int, lock: Path) -> Iterator[None]:
+    """A daemon that hangs, but not while it holds the `lock` of the store: then nobody could go on."""
+
+    def stopped_without_it() -> bool:
+        os.kill(pid, signal.SIGSTOP)
+        with lock.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.kill(pid, signal.SIGCONT)
+                return False
+        return True
+
+    eventually("it stands still", stopped_without_it)
     try:
         yield
     finally:
@@ -65,7 +79,7 @@ def test_a_backend_that_swallows_what_it_gets_is_found(fleet: Ward) -> None:
 
 
 def test_an_agent_that_hangs_is_behind_the_fleet(fleet: Ward) -> None:
-    with standing_still(fleet.agents["b2"].pid):
+    with standing_still(fleet.agents["b2"].pid, fleet.node.directory / "store" / FLEET / "lock"):
         before = fleet.node.pool().current
         with fleet.node.client() as client:
             client.weigh_backend(WeighBackend(BackendName("b3"), 2))
