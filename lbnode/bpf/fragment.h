@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Fragments (docs/adr/0019-fragments.md). Only the first of a packet shows ports and flags: what it shows is
+ * Fragments (docs/adr/0028-fragments.md). Only the first of a packet shows ports and flags: what it shows is
  * written down and lent to the others, so that each is treated as the whole packet would be. Where the first
  * has not come by, the others are nobody's. lbnode/dataplane/fragment_model.py says the same in Python.
  */

@@ -1,6 +1,6 @@
 """Fragments in Python: what the first of a packet shows is lent to the others. Pure but for what it remembers.
 
-Written from docs/adr/0019-fragments.md and the RFCs 791 and 8200, not from `lbnode/bpf/fragment.h`.
+Written from docs/adr/0028-fragments.md and the RFCs 791 and 8200, not from `lbnode/bpf/fragment.h`.
 """
 
 from __future__ import annotations
