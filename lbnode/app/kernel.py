@@ -110,7 +110,7 @@ class Kernel:
         in_use = {vip.pool for vip in self._vips or ()}
         commands = self._forwarding.handle(view, by_own, verdicts, in_use)
         self._report_problems()
-        if not any(held.outdated for held in self.pools.values()):
+        if not any(held.left is not None for held in self.pools.values()):
             self._set_backends(view)
         refused: set[PoolName] = set()
         for command in commands:

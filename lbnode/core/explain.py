@@ -31,7 +31,7 @@ def explain(
     if epoch is None or not ring_slots(epoch):
         return Refusal(
             RefusalKind.STATE,
-            f"pool {vip.pool} has no table on this node yet",
+            f"this node knows of no table that carries pool {vip.pool}",
             "see what it waits for: lbctl status",
         )
     secret = view.identity.keys.get(epoch.key_id) if view.identity is not None else None

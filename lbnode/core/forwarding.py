@@ -49,8 +49,8 @@ Command = StageTable | SwitchTable | DropPool
 class PoolInKernel:
     """The epochs (as this node sees them, its local view included) whose tables the kernel holds.
 
-    `is_own`: this node's verdicts are on top of the current one. `outdated`: a daemon before this one left a table
-    that knows more than this one does yet.
+    `is_own`: this node's verdicts are on top of the current one. `left`: the epoch of a table that a daemon before
+    this one left and that knows more than this one does yet; `digest` is then that table's.
     """
 
     staged: Epoch | None = None
@@ -59,17 +59,17 @@ class PoolInKernel:
     digest: str = ""
     problem: str = ""
     is_own: bool = False
-    outdated: bool = False
+    left: EpochNumber | None = None
 
     @property
     def carries_traffic(self) -> bool:
         """Whether VIPs may lead to the pool."""
-        return self.current is not None or self.outdated
+        return self.current_number is not None
 
     @property
     def current_number(self) -> EpochNumber | None:
         """The number of the epoch that carries the traffic."""
-        return None if self.current is None else self.current.number
+        return self.left if self.current is None else self.current.number
 
 
 @dataclass(slots=True)
@@ -108,7 +108,7 @@ class Forwarding:
                 continue
             target = localize(view, epoch, verdicts.get(pool, {})) if by_own else epoch
             if target == epoch and self._is_outdated(view, epoch, by_own):
-                self.pools[pool] = PoolInKernel(outdated=True)
+                self.pools[pool] = _left(self.found[pool], epoch)
                 continue
             commands += self._use(view, target, epoch)
             newest = view.newest(pool)
@@ -163,7 +163,7 @@ class Forwarding:
                 current=target,
                 digest=held.staged_digest,
                 is_own=target != epoch,
-                outdated=False,
+                left=None,
             )
             commands.append(SwitchTable(target.pool))
         return commands
@@ -197,7 +197,7 @@ class Forwarding:
         epoch = view.epochs.get(pool, {}).get(number)
         if held.current is not None or epoch is None or epoch.digest != digest:
             return held
-        return replace(held, current=epoch, digest=digest)
+        return replace(held, current=epoch, digest=digest, left=None)
 
     def _missing_address(self, epoch: Epoch) -> str:
         """Why this node cannot send what the epoch's tables lead to its backends, or an empty string."""
@@ -206,6 +206,15 @@ class Forwarding:
         family = epoch.tunnel.title
         remedy = "add one to its settings (address: [IPV4, IPV6])"
         return f"epoch {epoch.number} has {family} tunnels, and this node has no {family} address: {remedy}"
+
+
+def _left(found: tuple[EpochNumber, str], epoch: Epoch) -> PoolInKernel:
+    """What the kernel holds of a pool while the copy on disk, which ends at `epoch`, is older than its table."""
+    number, digest = found
+    problem = (
+        f"epoch {number} is in the kernel and the copy on disk ends at epoch {epoch.number}: kept as it is"
+    )
+    return PoolInKernel(left=number, digest=digest, problem=problem if number > epoch.number else "")
 
 
 def _history(view: FleetView, epoch: Epoch, base: Epoch | None) -> tuple[Epoch, ...]:

@@ -18,7 +18,7 @@ from lbnode.core.problems import find_problems
 from lbnode.model.epoch import BackendState, Epoch, EpochSlot, FormerOccupant
 from lbnode.model.fleet import Pool, Vip
 from lbnode.model.ids import BackendId, BackendName, IPAddress, NodeName, PoolName
-from lbnode.model.members import BackendMember, NodeLive, View
+from lbnode.model.members import BackendMember, LoadedEpoch, NodeLive, View
 from lbnode.model.status import (
     AgentState,
     FleetStatus,
@@ -69,7 +69,7 @@ def assess(
         nodes=tuple(_node(view, name, own, now, gone_at) for name in sorted({*view.nodes, *view.live_nodes})),
         vips=tuple(_vip(view, vip) for vip in (view.desired.vips if view.desired else ())),
         pools=tuple(
-            _pool(view, pool, _epoch(view, pool, in_use), gone_at)
+            _pool(view, pool, _epoch(view, pool, in_use), own, gone_at)
             for pool in (view.desired.pools if view.desired else ())
         ),
         corrupt=view.corrupt,
@@ -155,9 +155,19 @@ def _epoch(view: FleetView, pool: Pool, in_use: Mapping[PoolName, Epoch]) -> Epo
     return view.current_epoch(pool.name) if view.connected else in_use.get(pool.name)
 
 
-def _pool(view: FleetView, pool: Pool, epoch: Epoch | None, gone_at: Mapping[NodeName, float]) -> PoolStatus:
-    newest = view.newest(pool.name)
-    is_offer = newest is not None and (epoch is None or newest.number > epoch.number)
+def _used(view: FleetView, pool: Pool, epoch: Epoch | None, own: NodeLive) -> LoadedEpoch:
+    """What carries the pool's traffic; without the store it may be a table that is newer than the copy on disk."""
+    if epoch is not None:
+        return LoadedEpoch(None, epoch.number, epoch.digest)
+    nothing = LoadedEpoch(None, None, "")
+    return nothing if view.connected else own.pools.get(pool.name, nothing)
+
+
+def _pool(
+    view: FleetView, pool: Pool, epoch: Epoch | None, own: NodeLive, gone_at: Mapping[NodeName, float]
+) -> PoolStatus:
+    newest, used = view.newest(pool.name), _used(view, pool, epoch, own)
+    is_offer = newest is not None and (used.current is None or newest.number > used.current)
     shown = epoch or newest
     members = {member.id: member for member in view.backends.values()}
     slots = shown.slots if shown is not None else ()
@@ -165,12 +175,12 @@ def _pool(view: FleetView, pool: Pool, epoch: Epoch | None, gone_at: Mapping[Nod
     tunnel = shown.tunnel if shown is not None else pool.tunnel
     return PoolStatus(
         name=pool.name,
-        current=epoch.number if epoch is not None else None,
+        current=used.current,
         offered=newest.number if newest is not None and is_offer else None,
         table_size=shown.table_size if shown is not None else pool.table_size,
         hash_mode=shown.hash_mode if shown is not None else pool.hash_mode,
         hash_algorithm=shown.hash_algorithm if shown is not None else pool.hash_algorithm,
-        digest=epoch.digest if epoch is not None else "",
+        digest=used.digest,
         slots=tuple(
             _slot(view, pool.name, slot, members, owned, tunnel)
             for slot in (*slots, *_newcomers(view, pool, shown))

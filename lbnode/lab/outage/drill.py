@@ -35,6 +35,10 @@ LOOK_S = 1.0
 SEEN_S = 60.0
 """How long an act may take to have its effect."""
 
+PATIENCE = 1.25
+"""So many times as long as the cut was to last it lasts at most, also when an act has no effect: the windows of the
+fleet stay open a little longer than that for those who are cut off (`lbnode.core.lateness`)."""
+
 READY_S = 30.0
 OPEN_S = 30.0
 ENDING_S = LONGEST_S + 15.0
@@ -159,12 +163,15 @@ class _Outage:
         """Do it, and wait until it has had its effect."""
         at = time.monotonic()
         act.do()
+        until = at + SEEN_S
+        if self._scene.is_cut:
+            until = min(until, self._cut_at + PATIENCE * self._order.cut_s)
         failed = ""
         while True:
             self._look()
             if act.seen():
                 break
-            if time.monotonic() > at + SEEN_S:
+            if time.monotonic() > until:
                 failed = (
                     "; ".join(self._scene.untrue() if self._scene.is_cut else self._scene.dissent())
                     or "no effect"

@@ -8,6 +8,7 @@ from lbnode.core.forwarding import DropPool, Forwarding, PoolInKernel, StageTabl
 from lbnode.core.history import build_table, seal
 from lbnode.model.fleet import HealthCheck
 from lbnode.model.ids import BackendName
+from lbnode.model.members import LoadedEpoch
 from lbnode.model.view import FleetView
 
 from .fleets import SIZE, WEB, apply_commands, current, fleet, settle, view_of
@@ -82,6 +83,9 @@ def test_a_copy_on_disk_that_is_older_than_the_kernels_table_does_not_replace_it
     forwarding = Forwarding(found={WEB: (first.number + 2, "two epochs later")})
     assert forwarding.handle(copy, True, {}) == []
     assert vips_ready(copy, forwarding.pools)
+    kept = forwarding.loaded()[WEB]
+    assert (kept.current, kept.digest) == (first.number + 2, "two epochs later")
+    assert kept.problem == "epoch 3 is in the kernel and the copy on disk ends at epoch 1: kept as it is"
     failed = {WEB: {BackendName("b1"): False}}
     assert shapes(forwarding.handle(copy, True, failed)) == ["StageTable", "SwitchTable"]
     assert shapes(forwarding.handle(copy, True, {})) == ["StageTable", "SwitchTable"]
@@ -94,6 +98,7 @@ def test_the_verdicts_of_an_earlier_daemon_stay_in_the_kernel_until_this_one_has
     forwarding = Forwarding(found={WEB: (current(view).number, "with verdicts on top")})
     assert forwarding.handle(view, False, {}) == []
     assert vips_ready(view, forwarding.pools)
+    assert forwarding.loaded()[WEB] == LoadedEpoch(None, current(view).number, "with verdicts on top")
     assert shapes(forwarding.handle(view, True, {})) == ["StageTable", "SwitchTable"]
     forwarding = Forwarding(found={WEB: (current(view).number, current(view).digest)})
     assert shapes(forwarding.handle(view, False, {})) == ["StageTable", "SwitchTable"]

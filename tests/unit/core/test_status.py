@@ -244,6 +244,17 @@ def test_without_the_store_only_this_node_is_known_and_its_own_tables_are_shown(
     assert status.problems[0].subject == "store"
 
 
+def test_without_the_store_a_table_that_is_newer_than_the_copy_on_disk_is_what_carries_the_pool() -> None:
+    view = well(connected=False)
+    number = EpochNumber(current(view).number + 2)
+    own = replace(live(view, N1), pools={WEB: LoadedEpoch(None, number, "newer", "kept as it is")})
+    status = assess(view, own, {}, now=1090.0)
+    (pool,) = status.pools
+    assert (pool.current, pool.digest, pool.offered) == (number, "newer", None)
+    assert "pool web" not in {problem.subject for problem in status.problems}
+    assert "node n1, pool web: kept as it is" in said(status, Severity.ALARM)
+
+
 def test_a_successor_that_is_not_up_is_a_warning_that_says_why() -> None:
     view = well()
     assert view.desired is not None
