@@ -58,7 +58,11 @@ def check(settings: NodeSettings) -> tuple[Credentials | None, Access | None]:
     credentials = None
     if rpc.tls is not None:
         credentials = Credentials(
-            rpc.tls, "rpc.tls", serves=True, check=lambda said: check_server(said, settings.fleet)
+            rpc.tls,
+            "rpc.tls",
+            serves=True,
+            check=lambda said: check_server(said, settings.fleet),
+            revoked=rpc.tls.revoked,
         )
     for address in rpc.listen:
         check_listen_address(address, protected=credentials is not None or rpc.insecure)

@@ -274,8 +274,8 @@ class NodeDaemon:
     def _alarms(self) -> Iterator[str]:
         """What an operator should know of this node, besides what its records tell anyway."""
         yield from self._leadership.alarms
-        if self._credentials is not None and (problem := self._credentials.alarm()):
-            yield problem
+        if self._credentials is not None:
+            yield from self._credentials.alarms()
         if self._interface.problem:
             yield self._interface.problem
         if self._kernel.problem:

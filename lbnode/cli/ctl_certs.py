@@ -16,13 +16,15 @@ import yaml
 from lbnode.certs.errors import CertificateError
 from lbnode.certs.judgement import Certificate
 from lbnode.certs.pair import Pair
+from lbnode.certs.revocation import Revoked, fingerprint, read_revoked
 from lbnode.cli.ctl_session import BAD_INPUT, FAILED, fail
-from lbnode.model.access import Identity, IdentityError, Role
+from lbnode.model.access import SCHEME, Identity, IdentityError, Role, read_identity
 from lbnode.settings.secret import read_public, read_secret
 from lbnode.settings.source import BadSettingsError
 from lbnode.store.access import Party, digest_id
 
 AUTHORITY = "ca"
+REVOKED = "revoked"
 PUBLIC, PRIVATE = 0o644, 0o600
 
 app = typer.Typer(
@@ -38,6 +40,7 @@ app = typer.Typer(
       lbctl certs issue demo backend b1                        for store.tls alone
       lbctl certs store                                        store-nodes.yaml, store-backends.yaml, for ZooKeeper
       lbctl certs show n1.crt                                  for whom, under which addresses, until when
+      lbctl certs revoke alice                                 alice.crt counts no more: revoked, for rpc.tls.revoked
 
     Certificates of an authority of your own work too: they need a URI evenkeel://FLEET/ROLE/NAME among their
     alternative names. Files that are renewed in place are taken up without a restart.
@@ -121,12 +124,65 @@ def store_secrets(
 def show(
     files: Annotated[list[Path], typer.Argument(help="PEM files with certificates.")],
 ) -> None:
-    """Say for whom certificates are, and until when."""
+    """Say for whom certificates are, until when, and which are on the list of revoked ones in the same directory."""
     with _reported():
         from lbnode.certs.description import describe
 
         for file in files:
-            typer.echo(f"{file}: {_line(describe(read_public(file, str(file))))}")
+            pem = read_public(file, str(file))
+            said = describe(pem)
+            is_revoked = _revoked(file.with_name(REVOKED)).covers(pem, said.identity)
+            typer.echo(f"{file}: {_line(said)}{', REVOKED' if is_revoked else ''}")
+
+
+@app.command()
+def revoke(
+    who: Annotated[
+        str,
+        typer.Argument(
+            help="alice: the certificate in alice.crt. evenkeel://demo/operator/alice: all that she has or will have."
+        ),
+    ],
+    directory: Directory = HERE,
+    file: Annotated[
+        Path | None, typer.Option("--list", help="The list; left out: revoked, in --dir.")
+    ] = None,
+) -> None:
+    """Put a certificate on the list of those that count no more: nodes refuse it with their next request.
+
+    Every node needs the list, as rpc.tls.revoked; no restart. ZooKeeper does not read it: see docs/security.md.
+    """
+    path = file or directory / REVOKED
+    with _reported():
+        before = _text(path)
+        read_revoked(before)
+        line = _revocation(directory, who)
+        if line.split()[0] not in before.split():
+            _write(path.parent, [(path.name, f"{before}{line}\n".encode(), PUBLIC)], renew=True)
+        typer.echo(f"{path}: {line}")
+
+
+def _revocation(directory: Path, who: str) -> str:
+    """Return the line of the list that covers `who`."""
+    if who.startswith(SCHEME):
+        return read_identity(who).uri
+    from lbnode.certs.description import describe
+
+    pem = read_public(directory / f"{who}.crt", who)
+    said = describe(pem)
+    return f"{fingerprint(pem)}  {said.identity}, until {said.ends:%Y-%m-%d}"
+
+
+def _revoked(path: Path) -> Revoked:
+    return read_revoked(_text(path))
+
+
+def _text(path: Path) -> str:
+    """Return a list as it is; an absent one is empty."""
+    if not path.exists():
+        return ""
+    text = read_public(path, str(path)).decode()
+    return text if text.endswith("\n") or not text else f"{text}\n"
 
 
 def _secret(party: Party, passwords: Mapping[Party, str]) -> bytes:

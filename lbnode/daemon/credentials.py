@@ -7,7 +7,7 @@ one before in use, and is complained about once.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +15,9 @@ import structlog
 
 from lbnode.certs.errors import CertificateError
 from lbnode.certs.judgement import Certificate, judge
+from lbnode.daemon.revocations import Revocations
+from lbnode.daemon.stamp import Stamp, stamp
+from lbnode.model.access import Identity
 from lbnode.rpc.port import TlsMaterial
 from lbnode.settings.secret import read_public, read_secret
 from lbnode.settings.source import BadSettingsError
@@ -24,15 +27,13 @@ log = structlog.get_logger()
 
 WARN_BEFORE = timedelta(days=14)
 
-Stamp = tuple[tuple[int, int, int], ...]
-"""What shows that a file was replaced or written: inode, size and time of the last change, of rights too, of each."""
-
 
 class Credentials:
     """Implements `lbnode.rpc.port.TlsPort`. `current` may be called in any thread.
 
     `where` begins messages: the settings' name. `serves`: they are for a server. `check` (by default none) raises
-    CertificateError for a certificate that is good but not for this process.
+    CertificateError for a certificate that is good but not for this process. `revoked`: the list of those that
+    count no more.
     """
 
     def __init__(
@@ -42,14 +43,16 @@ class Credentials:
         *,
         serves: bool = False,
         check: Callable[[Certificate], object] = str,
+        revoked: Path | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings, self._where, self._serves = settings, where, serves
         self._check, self._clock = check, clock
         self._lock = threading.Lock()
         self._complaint = ""
-        self._stamp = self._look()
+        self._stamps = self._look()
         self._material, self._said = self._read()
+        self._revocations = Revocations(revoked, f"{where}.revoked")
 
     @property
     def certificate(self) -> Certificate:
@@ -64,13 +67,27 @@ class Credentials:
     def current(self) -> TlsMaterial:
         """Return what is to be used from now on; never raises."""
         with self._lock:
-            stamp = self._look()
-            if stamp != self._stamp:
-                self._stamp = stamp
+            found = self._look()
+            if found != self._stamps:
+                self._stamps = found
                 self._renew()
             return self._material
 
-    def alarm(self) -> str:
+    def is_revoked(self, certificate: bytes, bearer: Identity) -> bool:
+        """Whether this PEM certificate of `bearer` counts no more, by the list as it is now."""
+        return self._revocations.current().covers(certificate, bearer)
+
+    def alarms(self) -> Iterator[str]:
+        """Say what is wrong with the certificate in use and with the list of those that count no more."""
+        if said := self._alarm():
+            yield said
+        if self.is_revoked(self._material.certificate, self._said.identity):
+            of, file = self._said.identity, self._settings.certificate
+            yield f"{self._where}: the certificate of {of} was revoked: renew {file}"
+        if self._revocations.complaint:
+            yield self._revocations.complaint
+
+    def _alarm(self) -> str:
         """Say what is wrong with the certificate in use, or will be soon; empty if nothing is."""
         left = self._said.ends - self._clock()
         if left > WARN_BEFORE:
@@ -107,15 +124,7 @@ class Credentials:
             ) from error
         return TlsMaterial(certificate, key, ca), said
 
-    def _look(self) -> Stamp:
+    def _look(self) -> tuple[Stamp, ...]:
         return tuple(
-            _stamp(path) for path in (self._settings.certificate, self._settings.key, self._settings.ca)
+            stamp(path) for path in (self._settings.certificate, self._settings.key, self._settings.ca)
         )
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return 0, 0, 0
-    return status.st_ino, status.st_size, status.st_ctime_ns

@@ -16,6 +16,7 @@ import structlog
 
 from lbnode.api.v1 import control_pb2, status_pb2
 from lbnode.model.access import Identity, IdentityError, Right, identity_among
+from lbnode.rpc.port import TlsPort
 
 log = structlog.get_logger()
 
@@ -27,6 +28,7 @@ READING_METHODS = frozenset({f"/{CONTROL}/Plan", f"/{CONTROL}/Export"})
 
 PLAIN = b"insecure"
 NAMES = "x509_subject_alternative_name"
+CERTIFICATE = "x509_pem_cert"
 
 Check = Callable[[Any], Awaitable[None]]
 
@@ -41,8 +43,8 @@ def right_for(method: str) -> Right:
 class Guard(grpc.aio.ServerInterceptor):
     """Refuses, before the node hears of it, a request that its maker's certificate does not allow."""
 
-    def __init__(self, fleet: str) -> None:
-        self._fleet = fleet
+    def __init__(self, tls: TlsPort) -> None:
+        self._tls = tls
 
     async def intercept_service(
         self,
@@ -74,12 +76,14 @@ class Guard(grpc.aio.ServerInterceptor):
             identity = identity_among(name.decode(errors="replace") for name in caller.get(NAMES, ()))
         except IdentityError as error:
             return f"{error}\nlbctl certs issue makes such certificates"
+        if self._tls.is_revoked(caller[CERTIFICATE][0], identity):
+            return f"this certificate of {identity} was revoked\nask for another: lbctl certs issue --renew"
         return self._shortcoming(identity, method)
 
     def _shortcoming(self, identity: Identity, method: str) -> str:
         right = right_for(method)
-        if identity.fleet != self._fleet:
-            return f"{identity} is nobody in fleet {self._fleet}\nuse a certificate of this fleet"
+        if identity.fleet != self._tls.fleet:
+            return f"{identity} is nobody in fleet {self._tls.fleet}\nuse a certificate of this fleet"
         if not identity.may(right):
             return f"{identity} may not {method.rpartition('/')[2]}\nuse the certificate of an operator"
         if right is Right.CHANGE:

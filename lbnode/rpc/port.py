@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from lbnode.model.access import Identity
 from lbnode.model.explanation import Explanation, FlowQuestion
 from lbnode.model.forecast import Forecast
 from lbnode.model.requests import Outcome, Refusal, Verb
@@ -31,6 +32,9 @@ class TlsPort(Protocol):
 
     def current(self) -> TlsMaterial:
         """Return what to use from now on; in any thread, and never raises."""
+
+    def is_revoked(self, certificate: bytes, bearer: Identity) -> bool:
+        """Whether this PEM certificate of `bearer`, signed and not expired, counts no more; asked every request."""
 
 
 class ClusterPort(Protocol):

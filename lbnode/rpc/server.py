@@ -55,7 +55,7 @@ class RpcServer:
         """Listen and serve, not ready yet. Raises ListenError, naming the address, when one cannot be had."""
         protected = self._tls is not None or self._insecure
         checked = [check_listen_address(address, protected) for address in self._wanted]
-        guard = [] if self._tls is None else [Guard(self._tls.fleet)]
+        guard = [] if self._tls is None else [Guard(self._tls)]
         server = grpc.aio.server(options=OPTIONS, interceptors=guard)
         credentials = None if self._tls is None else _credentials(self._tls)
         try:

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyAddress
 from lbnode.model.tunnel import Addresses
 from lbnode.settings.source import FileSettings
 from lbnode.settings.store import StoreSettings
-from lbnode.settings.tls import TlsSettings
+from lbnode.settings.tls import ServerTlsSettings
 from lbnode.settings.tunnel_ends import TunnelEnds
 
 CLOSED = ConfigDict(extra="forbid", frozen=True)
@@ -84,7 +84,7 @@ class RpcSettings(BaseModel):
         min_length=1,
         description="unix:/path or host:port, one or a list; beyond loopback only with tls",
     )
-    tls: TlsSettings | None = Field(
+    tls: ServerTlsSettings | None = Field(
         None, description="certificate, key and ca: mutual TLS on every host:port (lbctl certs makes them)"
     )
     insecure: bool = Field(

@@ -17,3 +17,11 @@ class TlsSettings(BaseModel):
     )
     key: Path = Field(description="a PEM file with its private key, readable by its owner alone")
     ca: Path = Field(description="a PEM file with the authorities whose certificates are believed")
+
+
+class ServerTlsSettings(TlsSettings):
+    """The same for a process that is asked."""
+
+    revoked: Path | None = Field(
+        None, description="a list of certificates that count no more (lbctl certs revoke)"
+    )

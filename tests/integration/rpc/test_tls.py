@@ -10,6 +10,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from lbnode.certs.revocation import fingerprint
 from lbnode.daemon.credentials import Credentials
 from lbnode.model.access import Role
 from lbnode.model.requests import DrainBackend
@@ -40,8 +41,18 @@ def cluster() -> MemoryCluster:
 
 
 @pytest.fixture
-async def server(authority: Authority, cluster: MemoryCluster, tmp_path: Path) -> AsyncIterator[RpcServer]:
-    credentials = Credentials(authority.write(authority.issue(Role.NODE, "n1")), "rpc.tls", serves=True)
+def revoked(tmp_path: Path) -> Path:
+    """The server's list of revoked certificates."""
+    return tmp_path / "revoked"
+
+
+@pytest.fixture
+async def server(
+    authority: Authority, cluster: MemoryCluster, tmp_path: Path, revoked: Path
+) -> AsyncIterator[RpcServer]:
+    files = authority.write(authority.issue(Role.NODE, "n1"))
+    revoked.touch()
+    credentials = Credentials(files, "rpc.tls", serves=True, revoked=revoked)
     server = RpcServer(cluster, ["0.0.0.0:0", f"unix:{tmp_path}/rpc.sock"], credentials)
     await server.start()
     yield server
@@ -99,6 +110,26 @@ async def test_others_may_not_change(
 async def test_a_backend_may_not_even_look(server: RpcServer, authority: Authority) -> None:
     with pytest.raises(RefusedError, match="backend b1 of fleet demo may not GetStatus"):
         await ask(server, authority.material(Role.BACKEND, "b1"))
+
+
+async def test_a_revoked_certificate_is_refused_at_once_on_a_connection_that_stands(
+    server: RpcServer, authority: Authority, revoked: Path
+) -> None:
+    lost, renewed = (authority.material(Role.OPERATOR, "alice") for _ in range(2))
+    with FleetClient(port_of(server), tls=lost) as client:
+        assert (await asyncio.to_thread(client.status)).fleet == "demo"
+        revoked.write_text(f"{fingerprint(lost.certificate)}  a laptop\n")
+        with pytest.raises(
+            RefusedError, match="this certificate of operator alice of fleet demo was revoked"
+        ):
+            await asyncio.to_thread(client.status)
+    with pytest.raises(RefusedError, match="was revoked"):
+        await ask(server, lost)
+    assert await ask(server, renewed) == "demo"
+    revoked.write_text("evenkeel://demo/operator/alice\n")
+    with pytest.raises(RefusedError, match="was revoked"):
+        await ask(server, renewed)
+    assert await ask(server, authority.material(Role.OPERATOR, "bob")) == "demo"
 
 
 async def test_without_a_certificate_nobody_gets_in(server: RpcServer, authority: Authority) -> None:

@@ -29,6 +29,12 @@ def certs(folder: Path, *words: str) -> tuple[int, str]:
     return result.exit_code, result.stdout + result.stderr
 
 
+def shown(file: Path) -> str:
+    result = CliRunner().invoke(app, ["certs", "show", str(file)])
+    assert result.exit_code == 0
+    return result.stdout
+
+
 def files(folder: Path, name: str) -> TlsSettings:
     return TlsSettings(certificate=folder / f"{name}.crt", key=folder / f"{name}.key", ca=folder / "ca.crt")
 
@@ -73,12 +79,54 @@ def test_without_an_authority_nothing_is_signed(tmp_path: Path) -> None:
 
 def test_show_tells_for_whom_and_until_when(folder: Path) -> None:
     certs(folder, "issue", "demo", "operator", "alice", "--days", "3")
-    shown = CliRunner().invoke(app, ["certs", "show", str(folder / "alice.crt")])
-    assert shown.exit_code == 0
-    assert "operator alice of fleet demo, until " in shown.stdout
+    assert "operator alice of fleet demo, until " in shown(folder / "alice.crt")
     other = CliRunner().invoke(app, ["certs", "show", str(folder / "ca.crt")])
     assert other.exit_code == 1
     assert "no URI evenkeel://" in other.stderr
+
+
+def test_a_certificate_is_revoked_by_its_name_and_a_renewed_one_is_not(folder: Path) -> None:
+    certs(folder, "issue", "demo", "operator", "alice")
+    for _ in range(2):
+        status, said = certs(folder, "revoke", "alice")
+        assert status == 0
+        assert f"{folder}/revoked: " in said
+    list_ = folder / "revoked"
+    assert len(list_.read_text().splitlines()) == 1
+    assert "operator alice of fleet demo, until " in list_.read_text()
+    assert stat.S_IMODE(list_.stat().st_mode) == 0o644
+    assert shown(folder / "alice.crt").strip().endswith(", REVOKED")
+    certs(folder, "issue", "demo", "operator", "alice", "--renew")
+    assert "REVOKED" not in shown(folder / "alice.crt")
+
+
+def test_all_certificates_of_somebody_are_revoked_by_his_uri(folder: Path) -> None:
+    certs(folder, "issue", "demo", "operator", "alice")
+    list_ = folder / "elsewhere"
+    list_.write_text("evenkeel://demo/operator/bob")
+    assert certs(folder, "revoke", "evenkeel://demo/operator/alice", "--list", str(list_))[0] == 0
+    assert list_.read_text().splitlines() == [
+        "evenkeel://demo/operator/bob",
+        "evenkeel://demo/operator/alice",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("who", "list_", "status", "reason"),
+    [
+        ("carol", "", 2, "carol.crt: No such file"),
+        ("evenkeel://demo/root/alice", "", 2, "names nobody"),
+        ("alice", "alice\n", 1, "line 1: 'alice' is neither a SHA-256 fingerprint nor"),
+    ],
+)
+def test_what_cannot_be_revoked_leaves_the_list_as_it_was(
+    folder: Path, who: str, list_: str, status: int, reason: str
+) -> None:
+    certs(folder, "issue", "demo", "operator", "alice")
+    (folder / "revoked").write_text(list_)
+    assert certs(folder, "revoke", who)[0] == status
+    assert reason in certs(folder, "revoke", who)[1]
+    assert (folder / "revoked").read_text() == list_
 
 
 def test_where_nothing_can_be_made_it_says_what_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

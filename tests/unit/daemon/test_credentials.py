@@ -34,7 +34,7 @@ def test_good_files_are_used_as_they_are(authority: Authority) -> None:
     credentials = open_node(settings)
     assert credentials.current().key == settings.key.read_bytes()
     assert credentials.fleet == "demo"
-    assert credentials.alarm() == ""
+    assert not [*credentials.alarms()]
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,10 @@ def test_half_a_renewal_changes_nothing_and_the_other_half_completes_it(authorit
     renewed = authority.issue(Role.NODE, "n1")
     settings.certificate.write_bytes(renewed.certificate)
     assert credentials.current() == before
-    assert "the key is not that of the certificate" in credentials.alarm()
+    assert "the key is not that of the certificate" in "".join(credentials.alarms())
     settings.key.write_bytes(renewed.key)
     assert credentials.current().certificate == renewed.certificate
-    assert credentials.alarm() == ""
+    assert not [*credentials.alarms()]
 
 
 def test_a_certificate_that_ends_soon_is_an_alarm_before_and_after(authority: Authority) -> None:
@@ -110,7 +110,7 @@ def test_a_certificate_that_ends_soon_is_an_alarm_before_and_after(authority: Au
     def alarm(later: int) -> str:
         nonlocal at
         at = datetime.now(UTC) + later * DAY
-        return credentials.alarm()
+        return "".join(credentials.alarms())
 
     credentials = Credentials(settings, "rpc.tls", clock=lambda: at)
     assert alarm(10) == ""
