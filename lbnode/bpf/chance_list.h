@@ -21,9 +21,8 @@ static __always_inline __u64 list_of_key(__u32 key)
 	return key >> ID_BITS | (__u64)(key & 0xffff) << ID_BITS;
 }
 
-/* The ids of a list's first two places as a GRE key, without this backend and without gaps; `last` behind
- * them. */
-static __always_inline __be32 key_of(__u64 list, __u32 self, __u32 last)
+/* A list of two places as a GRE key, without this backend and without gaps. */
+static __always_inline __be32 key_of(__u64 list, __u32 self)
 {
 	__u32 first = list & 0xffff, second = list >> ID_BITS & 0xffff;
 
@@ -33,14 +32,18 @@ static __always_inline __be32 key_of(__u64 list, __u32 self, __u32 last)
 		first = second;
 		second = 0;
 	}
-	if (!first)
-		first = last;
-	else if (!second && first != last)
-		second = last;
 	return bpf_htonl(first << ID_BITS | second);
 }
 
-/* The way to a backend; NULL, and counted, for this one and for one that cannot be reached. */
+/* What a list says of whom to ask next. */
+enum next {
+	NEXT_NOBODY,
+	NEXT_FOUND,
+	NEXT_LOST, /* somebody is left whom nobody can ask now: what it may hold must not be answered for it
+		    */
+};
+
+/* The tunnel to a backend in a list; NULL, and counted, for this one and for one that is no member. */
 static __always_inline const struct tunnel *find_tunnel(const struct tunnels *tunnels,
 							struct cpu_counts *counts, __u32 id, __u32 self)
 {
@@ -52,7 +55,7 @@ static __always_inline const struct tunnel *find_tunnel(const struct tunnels *tu
 	}
 	barrier_var(id); /* or the compiler leaves the mask out, which the verifier of Linux 6.1 misses */
 	tunnel = &tunnels->backend[id & (BACKEND_PLACES - 1)];
-	if (!tunnel->row || !(tunnel->flags & TUNNEL_NEXT_HOP)) {
+	if (!tunnel->row) {
 		count(counts, DECAP_skipped_unknown, 0);
 		return NULL;
 	}
@@ -60,14 +63,16 @@ static __always_inline const struct tunnel *find_tunnel(const struct tunnels *tu
 }
 
 /*
- * Sets the way to the next backend in `list`, the key to those after it; false when nobody is left. A backend
- * without the agent cannot pass a packet on: it comes last, whatever its place.
+ * Sets the way to the next backend in `list`, the key to the others in it. Put off, whatever its place: one
+ * without the agent, which cannot pass a packet on, and one to which no way is known from here; the next may
+ * know one.
  */
-static __always_inline bool find_next(const struct tunnels *tunnels, struct cpu_counts *counts, __u64 list,
-				      __u32 self, struct way *way)
+static __always_inline enum next find_next(const struct tunnels *tunnels, struct cpu_counts *counts,
+					   __u64 list, __u32 self, struct way *way)
 {
 	const struct tunnel *last = NULL;
-	__u32 last_id = 0;
+	__u64 put_off = 0;
+	bool is_lost = false;
 
 	way->key = 0;
 	for (int i = 0; i < LIST_PLACES; i++, list >>= ID_BITS) {
@@ -76,18 +81,22 @@ static __always_inline bool find_next(const struct tunnels *tunnels, struct cpu_
 
 		if (!tunnel)
 			continue;
-		if (tunnel->flags & TUNNEL_AGENT) {
+		if (!(tunnel->flags & TUNNEL_NEXT_HOP)) {
+			count(counts, DECAP_put_off, 0);
+			is_lost = true;
+		} else if (tunnel->flags & TUNNEL_AGENT) {
 			way->tunnel = tunnel;
-			way->key = key_of(list >> ID_BITS, self, last_id);
-			return true;
-		}
-		if (!last) {
+			way->key = key_of(put_off | list >> ID_BITS << i * ID_BITS, self);
+			return NEXT_FOUND;
+		} else if (!last) {
 			last = tunnel;
-			last_id = id;
 		}
+		put_off |= (__u64)id << i * ID_BITS;
 	}
+	if (is_lost)
+		return NEXT_LOST;
 	way->tunnel = last;
-	return last;
+	return last ? NEXT_FOUND : NEXT_NOBODY;
 }
 
 #endif

@@ -35,13 +35,24 @@ static __always_inline __u64 own_list(const struct world *world, const struct tu
 	return bucket ? READ_ONCE(*(const __u64 *)bucket) & 0xffffffffffffULL : 0;
 }
 
-static __always_inline bool is_next(const struct world *world, __u64 list, __u32 self, struct way *way)
+static __always_inline enum next ask_next(const struct world *world, __u64 list, __u32 self, struct way *way)
 {
 	const struct tunnels *tunnels = find_tunnels(world->state, world->current);
 
 	way->stamp = world->current;
 	way->family = tunnel_family(world->current);
-	return tunnels && list && find_next(tunnels, world->counts, list, self, way);
+	return tunnels && list ? find_next(tunnels, world->counts, list, self, way) : NEXT_NOBODY;
+}
+
+static __always_inline bool is_next(const struct world *world, __u64 list, __u32 self, struct way *way)
+{
+	return ask_next(world, list, self, way) == NEXT_FOUND;
+}
+
+/* By how many epochs the sender is ahead of mine, twice: the number alone, 15 bits. */
+static __always_inline __s16 twice_ahead(const struct world *world, const struct tunnelled *packet)
+{
+	return (packet->stamp - (__u16)world->current) << 1;
 }
 
 /*
@@ -51,7 +62,7 @@ static __always_inline bool is_next(const struct world *world, __u64 list, __u32
  */
 static __always_inline bool is_behind(const struct world *world, const struct tunnelled *packet)
 {
-	return (__s16)((packet->stamp - (__u16)world->current) << 1) < -2; /* the number alone: 15 bits */
+	return twice_ahead(world, packet) < -2;
 }
 
 /*
@@ -72,28 +83,47 @@ static __always_inline enum decap_outcome place_new(const struct world *world, c
 	return DECAP_forwarded_syn;
 }
 
+/*
+ * Steps 6 and 7: the packet's own list has come to its end. If somebody on it could not be asked, only an
+ * epoch that is newer can say that this one holds nothing any more.
+ */
+static __always_inline enum decap_outcome begin_anew(const struct world *world, const struct agent *agent,
+						     const struct tunnelled *packet, bool is_lost,
+						     struct way *way)
+{
+	if (packet->is_marked || packet->stamp == (__u16)world->current ||
+	    (is_lost && twice_ahead(world, packet) > 0))
+		return is_lost ? DECAP_drop_no_next_hop : DECAP_delivered_last;
+	switch (ask_next(world, own_list(world, packet), agent->self, way)) {
+	case NEXT_FOUND:
+		return DECAP_forwarded_restarted;
+	case NEXT_LOST:
+		return DECAP_drop_no_next_hop;
+	default:
+		return DECAP_delivered_last;
+	}
+}
+
 /* Steps 3 to 7. */
 static __always_inline enum decap_outcome give_chance(struct xdp_md *ctx, const struct world *world,
 						      const struct agent *agent,
 						      const struct tunnelled *packet, struct way *way)
 {
 	enum decap_outcome held;
+	enum next next;
 
 	if (packet->inner.is_syn)
 		return place_new(world, agent, packet, way);
 	held = find_holder(ctx, packet);
 	if (held != NOBODY)
 		return held;
-	if (is_next(world, list_of_key(packet->key), agent->self, way)) {
-		/* The list is the sender's, so its stamp stays: the last one asked must see that the list may
-		 * be old. */
-		way->stamp = packet->stamp;
-		return way->key ? DECAP_forwarded_keyed : DECAP_forwarded_keyless;
-	}
-	if (packet->is_marked || packet->stamp == (__u16)world->current)
-		return DECAP_delivered_last;
-	return is_next(world, own_list(world, packet), agent->self, way) ? DECAP_forwarded_restarted
-									 : DECAP_delivered_last;
+	next = ask_next(world, list_of_key(packet->key), agent->self, way);
+	if (next != NEXT_FOUND)
+		return begin_anew(world, agent, packet, next == NEXT_LOST, way);
+	/* The list is the sender's, so its stamp stays: the last one asked must see that the list may be
+	 * old. */
+	way->stamp = packet->stamp;
+	return way->key ? DECAP_forwarded_keyed : DECAP_forwarded_keyless;
 }
 
 /*

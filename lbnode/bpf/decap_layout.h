@@ -36,12 +36,14 @@
 	X(drop_inner)	       /* carries neither IPv4 nor IPv6, or a badly formed header */                 \
 	X(drop_extensions)     /* carries more IPv6 extension headers than RFC 8200 has places for */        \
 	X(drop_not_vip)	       /* the inner destination is no VIP of this backend */                         \
+	X(drop_no_next_hop)    /* one that may hold the flow cannot be asked now: it must not be reset */    \
 	X(drop_too_big)	       /* to be passed on, and longer than the next hop takes */                     \
 	X(drop_failed)	       /* the kernel would not move the packet's start */                            \
 	X(drop_inconsistent)   /* the maps contradict each other: cannot happen */                           \
 	X(extra_hop)	       /* came from another backend */                                               \
 	X(skipped_self)	       /* this backend was next in the list: a loop refused */                       \
-	X(skipped_unknown)     /* next in the list, and this backend knows no way there */                   \
+	X(skipped_unknown)     /* next in the list, and no member that this backend knows */                 \
+	X(put_off)	       /* next in the list, and this backend knows no way there: asked last */       \
 	X(fragment_recorded)   /* the first one of TCP, which shows the ports for all of its packet */       \
 	X(fragment_followed)   /* a later one, treated as the first one was */
 

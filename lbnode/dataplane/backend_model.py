@@ -177,9 +177,10 @@ class BackendModel:
         if not self.second_chance or table is None or packet.marked or packet.stamp == table.stamp:
             return stays
         named = named_backend(packet.inner, table)
-        if named is None or named == self.self_id or not self._reachable(named, table.tunnel):
+        if named is None or named == self.self_id:
             return stays
-        return "forwarded_named", [named], True
+        ways, _ = self._ways([named], table.tunnel)
+        return ("forwarded_named", ways, True) if ways else stays
 
     def _vip(self, inner: Packet) -> VipEntry | None:
         if inner.ports is None:
@@ -188,54 +189,61 @@ class BackendModel:
         return max((vip for vip in self.vips if vip.key.takes(*place)), key=particular, default=None)
 
     def _place_new(self, packet: Tunnelled, vip: VipEntry, table: PoolTable) -> tuple[str, list[int], bool]:
-        behind = 0x4000 <= (packet.stamp - table.epoch) & 0x7FFF < 0x7FFF
+        behind = _ahead(packet, table) < -1
         takes_it = packet.marked or vip.pool in self.takes_new
         if packet.settled or (takes_it and not behind):
             return "delivered_syn", [], False
         owner = self._listed(table, packet.inner)[0]
-        ways = self._ways([owner], table.tunnel) if owner != self.self_id else []
+        ways, _ = self._ways([owner], table.tunnel) if owner != self.self_id else ([], False)
         return ("forwarded_syn", ways, True) if ways else ("delivered_syn", [], False)
 
     def _chance(self, packet: Tunnelled, table: PoolTable, sockets: Sockets) -> tuple[str, list[int], bool]:
         held = sockets(packet.inner)
         if held:
             return f"delivered_{held}", [], False
-        ways = self._ways(packet.ids, table.tunnel)
+        ways, lost = self._ways(packet.ids, table.tunnel)
         if ways:
             return ("forwarded_keyed" if ways[1:] else "forwarded_keyless"), ways, packet.marked
-        if packet.marked or packet.stamp == table.stamp:
-            return "delivered_last", [], False
-        ways = self._ways(self._listed(table, packet.inner), table.tunnel)
-        return ("forwarded_restarted", ways, True) if ways else ("delivered_last", [], False)
+        knows_more = not lost or _ahead(packet, table) <= 0
+        if not packet.marked and packet.stamp != table.stamp and knows_more:
+            ways, lost = self._ways(self._listed(table, packet.inner), table.tunnel)
+        if ways:
+            return "forwarded_restarted", ways, True
+        return ("drop_no_next_hop" if lost else "delivered_last"), [], False
 
     def _listed(self, table: PoolTable, inner: Packet) -> list[int]:
         """Owner and alternates by this backend's own epoch."""
         place = bucket_of(table.keys, table.algorithm.value, table.mode.value, inner.flow, table.size)
         return [int(column[place]) for column in (table.owners, table.first, table.second)]
 
-    def _ways(self, ids: Sequence[int], family: IPVersion) -> list[int]:
-        """The next backend and those to ask after it: without this one, those without agent last.
+    def _ways(self, ids: Sequence[int], family: IPVersion) -> tuple[list[int], bool]:
+        """Return the next backend and those to ask after it, and whether only one is left that cannot be asked.
 
-        Only the next one must be reachable from here; the others are its own affair.
+        Put off are those without agent and those that cannot be reached from here. Only the next one must be a
+        member, too; the others are its own affair.
         """
+        put_off: list[int] = []
         keyless: list[int] = []
         for place, number in enumerate(ids):
-            if not number or not self._reachable(number, family):
+            if not number or not self._is_member(number):
                 continue
-            if self.peers[BackendId(number)].agent:
-                rest = [other for other in ids[place + 1 :] if other and other != self.self_id]
-                return [number, *_without_repeats([*rest, *keyless[:1]])[:2]]
-            keyless.append(number)
-        return keyless[:1]
+            if self._tunnel(BackendId(number), family) is None:
+                self.seen.append("put_off")
+            elif self.peers[BackendId(number)].agent:
+                others = [each for each in (*put_off, *ids[place + 1 :]) if each not in (0, self.self_id)]
+                return [number, *_without_repeats(others)], False
+            else:
+                keyless.append(number)
+            put_off.append(number)
+        lost = len(put_off) > len(keyless)
+        return ([] if lost else keyless[:1]), lost
 
-    def _reachable(self, number: int, family: IPVersion) -> bool:
+    def _is_member(self, number: int) -> bool:
         if number == self.self_id:
             self.seen.append("skipped_self")
-            return False
-        if self._tunnel(BackendId(number), family) is None:
+        elif number not in self.peers:
             self.seen.append("skipped_unknown")
-            return False
-        return True
+        return number != self.self_id and number in self.peers
 
     def _tunnel(self, number: BackendId, family: IPVersion) -> Tunnel | None:
         """Return a peer's tunnel of this family; None when it has none, this backend has none, or no way is known."""
@@ -321,3 +329,8 @@ def _parse_inner(kind: int, data: bytes) -> Packet:
 
 def _without_repeats(ids: Sequence[int]) -> list[int]:
     return list(dict.fromkeys(ids))
+
+
+def _ahead(packet: Tunnelled, table: PoolTable) -> int:
+    """By how many epochs the sender is ahead of this backend; the stamp's number alone counts."""
+    return ((packet.stamp - table.epoch + 0x4000) & 0x7FFF) - 0x4000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 import numpy as np
@@ -64,6 +65,13 @@ def fleet(tables: dict[int, PoolTable], agents: set[int], takes_new: set[int]) -
     }
 
 
+def lose(backends: dict[int, BackendModel], here: int, there: int) -> None:
+    """Let one of them know no way to another."""
+    peers = backends[here].peers
+    gone = replace(peers[BackendId(there)], ipv4=Tunnel(address(there), None))
+    backends[here].peers = {**peers, gone.id: gone}
+
+
 def travel(backends: dict[int, BackendModel], agents: set[int], frame: bytes, first: int) -> list[Result]:
     """Let a packet go where it is sent, and return what became of it at each backend with the agent."""
     results: list[Result] = []
@@ -96,6 +104,8 @@ def test_whatever_the_tables_say_a_packet_visits_at_most_six_backends(flags: int
         }
         agents = {n for n in numbers if chance.random() < 0.9} | {1}
         backends = fleet(tables, agents, {n for n in numbers if chance.random() < 0.5})
+        for here in numbers:
+            lose(backends, here, chance.choice(numbers))
         key = chance.choice([None, chance.choice(choices) << 16 | chance.choice(choices)])
         tunnel = Wrapping(NODE, address(1), chance.randint(1, 6), chance.choice([0, 0, MARKED, SETTLED]), key)
         frame = tunnel.frame(ipv4(VIP, TCP, ports(80, flags=flags)))
@@ -134,6 +144,28 @@ def test_a_flow_is_found_wherever_the_list_has_it() -> None:
             frame, at = result.frame, result.backend
         assert here == holder
         assert result.outcome == ("delivered_in_sync" if holder == 3 else "delivered_held")
+
+
+def test_a_flow_is_found_by_way_of_the_next_when_no_way_is_known_to_its_holder() -> None:
+    backends = fleet(dict.fromkeys((1, 2, 3), one_bucket(5, (1, 2, 3))), {1, 2, 3}, {1})
+    lose(backends, 1, 2)
+    frame = Wrapping(NODE, address(1), 5, 0, 2 << 16 | 3).frame(ipv4(VIP, TCP, ports(80)))
+    assert [(result.outcome, result.backend) for result in travel(backends, {1, 3}, frame, 1)] == [
+        ("forwarded_keyed", 3),
+        ("forwarded_keyless", 2),
+    ]
+
+
+@pytest.mark.parametrize("key", [2 << 16 | 3, 3 << 16 | 2])
+def test_nobody_answers_for_one_whom_nobody_can_ask(key: int) -> None:
+    backends = fleet(dict.fromkeys((1, 2, 3), one_bucket(5, (1, 2, 3))), {1, 2, 3}, {1})
+    lose(backends, 1, 2)
+    lose(backends, 3, 2)
+    frame = Wrapping(NODE, address(1), 5, 0, key).frame(ipv4(VIP, TCP, ports(80)))
+    assert [result.outcome for result in travel(backends, {1, 2, 3}, frame, 1)] == [
+        "forwarded_keyed",
+        "drop_no_next_hop",
+    ]
 
 
 def test_a_node_that_is_behind_costs_one_restart_and_finds_the_flow() -> None:

@@ -65,7 +65,7 @@ from tests.bpf.decap_world import (
 OTHER6 = IPv6Address("2001:db8::81")
 ROUTER = IPv4Address("203.0.113.1")
 SYN = 0x02
-EVENTS = ("extra_hop", "skipped_self", "skipped_unknown", "fragment_recorded", "fragment_followed")
+EVENTS = ("extra_hop", "skipped_self", "skipped_unknown", "put_off", "fragment_recorded", "fragment_followed")
 
 WORLD = decap_world.model()
 WRAP = Wrapping(NODE, SELF, stamp=STAMP)
@@ -123,13 +123,13 @@ def asking(first: int, second: int = 0, wrap: Wrapping = WRAP, inner: bytes = IN
     return replace(wrap, key=key(first, second)).frame(inner)
 
 
-def bucket_source(owner: int) -> int:
-    """A client's port whose flow my own epoch gives to `owner`."""
+def bucket_source(*listed: int) -> int:
+    """A client's port for whose flow my own epoch lists an owner, and then these alternates if any are given."""
     for port in range(1024, 60000):
         packet = WORLD._parse(OLD.frame(ipv4(VIP, TCP, ports(80, port))))
-        if WORLD._listed(WORLD.tables[decap_world.WEB], packet.inner)[0] == owner:
+        if WORLD._listed(WORLD.tables[decap_world.WEB], packet.inner)[: len(listed)] == [*listed]:
             return port
-    raise AssertionError(f"no flow is owned by {owner}")
+    raise AssertionError(f"no flow is listed for {listed}")
 
 
 def too_big(port: int = 80, protocol: int = TCP, client_port: int = 40000, shown: int = 8) -> bytes:
@@ -175,7 +175,28 @@ CASES: dict[str, tuple[str, bytes]] = {
     "only I am to be asked, marked": ("delivered_last", asking(ME, ME, replace(OLD, flags=MARKED))),
     "the same twice": ("forwarded_keyed", asking(AGENT, AGENT)),
     "nobody knows the next": ("forwarded_keyless", asking(UNKNOWN, AGENT)),
-    "there is no way to the next": ("forwarded_keyless", asking(LOST, AGENT)),
+    "there is no way to the next: the one after it may know one": ("forwarded_keyed", asking(LOST, AGENT)),
+    "there is no way to the last": ("drop_no_next_hop", asking(LOST)),
+    "there is no way to the last, marked": (
+        "drop_no_next_hop", asking(LOST, 0, replace(OLD, flags=MARKED)),
+    ),
+    "there is no way to one of two, the other cannot pass on": ("drop_no_next_hop", asking(LOST, NO_AGENT)),
+    "there is no way to the last, and the sender knows more than I": (
+        "drop_no_next_hop",
+        asking(LOST, 0, replace(WRAP, stamp=STAMP + 1), ipv4(VIP, TCP, ports(80, bucket_source(AGENT)))),
+    ),
+    "there is no way to the last, and I know more than the sender": (
+        "forwarded_restarted",
+        asking(LOST, 0, OLD, ipv4(VIP, TCP, ports(80, bucket_source(AGENT)))),
+    ),
+    "my own epoch lists only me and one to whom there is no way": (
+        "drop_no_next_hop",
+        OLD.frame(ipv4(VIP, TCP, ports(80, bucket_source(LOST, ME, 0)))),
+    ),
+    "a new flow, and there is no way to its owner": (
+        "delivered_syn",
+        OLD.frame(ipv4(VIP, TCP, ports(80, bucket_source(LOST), flags=SYN))),
+    ),
     "the last may be unknown here": ("forwarded_keyed", asking(AGENT, UNKNOWN)),
     "a backend without agent comes last": ("forwarded_keyed", asking(NO_AGENT, AGENT)),
     "a backend without agent alone": ("forwarded_keyless", asking(NO_AGENT)),
@@ -368,7 +389,7 @@ CASES: dict[str, tuple[str, bytes]] = {
     "outer IPv6, one to ask, IPv6 within": ("forwarded_keyless", asking(AGENT, 0, BY_IPV6_OF_6, INNER6_84)),
     "outer IPv6, and the pool goes by IPv4": ("forwarded_keyless", asking(AGENT, 0, BY_IPV6, INNER)),
     "outer IPv4, and the pool goes by IPv6": ("forwarded_keyless", asking(AGENT, 0, WRAP, INNER_84)),
-    "no tunnel to the next by the pool's family": ("delivered_last", asking(NO_AGENT, 0, WRAP, INNER_84)),
+    "no tunnel to the next by the pool's family": ("drop_no_next_hop", asking(NO_AGENT, 0, WRAP, INNER_84)),
     "too long for an IPv6 tunnel": ("drop_too_big", asking(FAR_AGENT, 0, BY_IPV6_OF_6, ipv6(VIP6, TCP, ports(84)))),
     "outer IPv6, a stranger": ("drop_stranger", replace(BY_IPV6, source=STRANGER6).frame(INNER)),
     "outer IPv6 whose last bytes are a member's": (

@@ -291,8 +291,8 @@ AGENT = (
     ),
     Fault(
         "a sender's age is asked without wrapping around", "agent", "decap_chance.h",
-        "(__s16)((packet->stamp - (__u16)world->current) << 1) < -2",
-        "(packet->stamp & STAMP_NUMBER) + 1 < (world->current & STAMP_NUMBER)",
+        "return twice_ahead(world, packet) < -2;",
+        "return (packet->stamp & STAMP_NUMBER) + 1 < (world->current & STAMP_NUMBER);",
     ),
     Fault(
         "new flows of a sender that is behind are kept", "agent", "decap_chance.h",
@@ -327,12 +327,24 @@ AGENT = (
         "if (second == self || second == first)", "if (second == self)",
     ),
     Fault(
-        "a backend without agent is forgotten", "agent", "chance_list.h",
-        "way->key = key_of(list >> ID_BITS, self, last_id);", "way->key = key_of(list >> ID_BITS, self, 0);",
+        "who was put off is forgotten", "agent", "chance_list.h",
+        "key_of(put_off | list >>", "key_of(list >>",
     ),
     Fault(
-        "the backend without agent is forgotten behind one alternate", "agent", "chance_list.h",
-        "else if (!second && first != last)", "else if (!second && first == last)",
+        "places of the key overlap", "agent", "chance_list.h",
+        "list >> ID_BITS << i * ID_BITS", "list >> ID_BITS",
+    ),
+    Fault(
+        "a flow is reset whose holder cannot be asked", "agent", "chance_list.h",
+        "if (is_lost)", "if (is_lost && last)",
+    ),
+    Fault(
+        "one without the agent is asked before one that cannot be", "agent", "chance_list.h",
+        "if (is_lost)", "if (is_lost && !last)",
+    ),
+    Fault(
+        "an older epoch overrules the sender's", "agent", "decap_chance.h",
+        "(is_lost && twice_ahead(world, packet) > 0)", "false",
     ),
     Fault(
         "a restarted packet is not marked", "agent", "decap.bpf.c",
