@@ -23,8 +23,8 @@ PUNCTUAL_S = 3.0
 """A node that goes over to an epoch within this time of its creation was not late; the leader waits 2 s for agents."""
 
 PATIENCE_WINDOWS = 4
-"""A member that is gone keeps windows open for so many times their length: a machine that is gone for good and was
-never removed must not keep the past for ever."""
+"""A member that is gone keeps an epoch in the window for so many times its length after the fleet has left it: a
+machine that is gone for good and was never removed must not keep the past for ever."""
 
 
 @dataclass(slots=True)
@@ -77,15 +77,11 @@ def _followed(view: FleetView, pool: Pool, newest: Epoch, wall: float) -> Iterat
         if late is not None and wall < late.until + pool.affinity_window_s:
             yield late.epoch
     gone = view.nodes.keys() - view.live_nodes.keys() - set(view.intents.drained_nodes)
-    if gone and _counts(newest) and not _is_given_up(view, pool, newest, wall):
-        yield newest.window_from
+    if gone and _counts(newest):
+        patience_s = PATIENCE_WINDOWS * pool.affinity_window_s
+        yield window_from(view.epochs[pool.name], newest, True, wall, patience_s)
 
 
 def _counts(epoch: Epoch) -> bool:
     """Whether all backends have agents: nobody counts the flows of others, and changes wait for a window's end."""
     return all(slot.agent for slot in epoch.slots if slot.backend is not None)
-
-
-def _is_given_up(view: FleetView, pool: Pool, newest: Epoch, wall: float) -> bool:
-    successor = view.epochs[pool.name].get(EpochNumber(newest.window_from + 1))
-    return successor is None or wall >= successor.created_at + PATIENCE_WINDOWS * pool.affinity_window_s

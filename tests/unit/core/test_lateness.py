@@ -64,11 +64,17 @@ def with_two_nodes() -> Fleet:
     """Nodes n1 and n2 are members, only n1 is there; b1 has been drained at 0 s and taken back."""
     world = Fleet("b1", "b2", "b3", window_s=WINDOW_S)
     members = {name: NodeMember(name, (ip_address("10.0.1.1"),), 1) for name in (N1, N2)}
-    world.view = drain(replace(world.view, nodes=members), "b1")
+    world.view = replace(world.view, nodes=members)
+    drain_and_take_back(world, "b1")
+    return world
+
+
+def drain_and_take_back(world: Fleet, backend: str) -> None:
+    """Make two epochs: one without the backend, one like that before them."""
+    world.view = drain(world.view, backend)
     world.settle()
     world.view = replace(world.view, intents=Intents())
     world.settle()
-    return world
 
 
 def closed(world: Fleet) -> bool:
@@ -95,6 +101,17 @@ class TestAWindow:
     def test_closes_in_the_end_although_nobody_removes_it(self) -> None:
         world = with_two_nodes()
         world.settle((PATIENCE_WINDOWS + 1) * WINDOW_S)
+        assert closed(world)
+
+    def test_is_given_up_epoch_by_epoch_each_so_long_after_the_fleet_left_it(self) -> None:
+        world = with_two_nodes()
+        began = world.epoch.window_from
+        world.settle((PATIENCE_WINDOWS - 1) * WINDOW_S)
+        left = world.epoch.number
+        drain_and_take_back(world, "b2")
+        world.settle(1.5 * WINDOW_S)
+        assert began < world.epoch.window_from <= left
+        world.settle((PATIENCE_WINDOWS - 1) * WINDOW_S)
         assert closed(world)
 
     def test_closes_although_it_is_gone_where_a_backend_has_no_agent(self) -> None:
