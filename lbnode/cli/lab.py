@@ -34,6 +34,32 @@ app = typer.Typer(
 app.add_typer(lab_drill.app, name="drill")
 
 
+Settings = list[str] | None
+
+AgentSettings = Annotated[
+    Settings,
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting of every agent: second_chance=false."),
+]
+PoolSettings = Annotated[
+    Settings, typer.Option("--pool", metavar="KEY=VALUE", help="A setting of the pool: flow_table=true.")
+]
+WithoutAgent = Annotated[
+    int,
+    typer.Option(
+        "--backends-without-agent",
+        help="So many of the backends, from b1 on, have a plain GRE decapsulation and no lbbackend.",
+    ),
+]
+DualStack = Annotated[
+    bool, typer.Option("--dual-stack", help="VIPs and tunnels of IPv4 and of IPv6, in all four mixes.")
+]
+KeepFailed = Annotated[
+    bool,
+    typer.Option("--keep-failed", help="If it fails, leave it as it is: logs are in /run/evenkeel/labs."),
+]
+PoolTable = Annotated[str, typer.Option(help="The pool's tables: `maglev` for a plain rebuild, to compare.")]
+
+
 @app.command()
 def up(
     name: Name = DEFAULT_NAME,
@@ -41,32 +67,12 @@ def up(
     backends: Annotated[int, typer.Option(help="Servers.")] = 4,
     clients: Annotated[int, typer.Option(help="Clients.")] = 1,
     store: Annotated[Store, typer.Option(help="Where the fleet keeps its memory.")] = Store.ZOOKEEPER,
-    table: Annotated[
-        str, typer.Option(help="The pool's tables: `maglev` for a plain rebuild, to compare.")
-    ] = "",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting of every agent: second_chance=false."),
-    ] = None,
-    pool: Annotated[
-        list[str] | None,
-        typer.Option("--pool", metavar="KEY=VALUE", help="A setting of the pool: flow_table=true."),
-    ] = None,
-    without_agent: Annotated[
-        int,
-        typer.Option(
-            "--backends-without-agent",
-            help="So many of the backends, from b1 on, have a plain GRE decapsulation and no lbbackend.",
-        ),
-    ] = 0,
-    dual_stack: Annotated[
-        bool,
-        typer.Option("--dual-stack", help="VIPs and tunnels of IPv4 and of IPv6, in all four mixes."),
-    ] = False,
-    keep_failed: Annotated[
-        bool,
-        typer.Option("--keep-failed", help="If it fails, leave it as it is: logs are in /run/evenkeel/labs."),
-    ] = False,
+    table: PoolTable = "",
+    settings: AgentSettings = None,
+    pool: PoolSettings = None,
+    without_agent: WithoutAgent = 0,
+    dual_stack: DualStack = False,
+    keep_failed: KeepFailed = False,
 ) -> None:
     """Build a lab and apply a fleet to it.
 
@@ -87,16 +93,20 @@ def up(
             dual_stack=dual_stack,
         )
         lab = RunningLab(bring_up(plan, screen.tell, keep_failed=keep_failed))
-    option = "" if name == DEFAULT_NAME else f" --name {name}"
-    node = configs.rpc_address(lab.directory(lab.nodes[0].name))
     console.print(f"lab {name} is up. Try:", highlight=False)
-    for line in (
+    for line in _first_steps(lab, name):
+        console.print(f"  {line}", highlight=False, soft_wrap=True)
+
+
+def _first_steps(lab: RunningLab, name: str) -> tuple[str, ...]:
+    """Commands to begin with in a lab that was just built."""
+    option = "" if name == DEFAULT_NAME else f" --name {name}"
+    return (
         f"lbctl lab exec{option} client -- curl http://{VIP}/",
-        f"lbctl --node {node} status",
+        f"lbctl --node {configs.rpc_address(lab.directory(lab.nodes[0].name))} status",
         f"lbctl lab drill nodes{option}",
         f"lbctl lab down{option}",
-    ):
-        console.print(f"  {line}", highlight=False, soft_wrap=True)
+    )
 
 
 def read_settings(option: str, written: Iterable[str]) -> dict[str, Setting]:
