@@ -75,10 +75,9 @@ class Watch:
     @property
     def no_second_chance(self) -> Mapping[str, str]:
         """Every TCP VIP without second chance and why."""
-        deaf = sorted(f"{vip.address}:{vip.port}" for vip in self._silent(self._wanted.vips))
         if not self._second_chance:
-            deaf = sorted(f"{vip.address}:{vip.port}" for vip in _tcp(self._wanted.vips))
-        return dict.fromkeys(deaf, census.NO_LISTENER if self._second_chance else TURNED_OFF)
+            return dict.fromkeys(_endpoints(_tcp(self._wanted.vips)), TURNED_OFF)
+        return dict.fromkeys(_endpoints(self._silent(self._wanted.vips)), census.NO_LISTENER)
 
     def start(self) -> None:
         """Begin to look."""
@@ -142,7 +141,7 @@ class Watch:
         before = self._heard
         await self.listen(self._wanted.vips)
         if self._heard != before:
-            log.info("second chance", heard=sorted(f"{vip.address}:{vip.port}" for vip in self._heard))
+            log.info("second chance", heard=_endpoints(self._heard))
             self.is_news = True
             self._on_change()
 
@@ -175,3 +174,8 @@ class Watch:
 
 def _tcp(vips: Collection[ServedVip]) -> frozenset[ServedVip]:
     return frozenset(vip for vip in vips if vip.protocol is Protocol.TCP)
+
+
+def _endpoints(vips: Collection[ServedVip]) -> list[str]:
+    """What people call them."""
+    return sorted(vip.key.endpoint for vip in vips)

@@ -128,10 +128,15 @@ class VipKey(NamedTuple):
             and other.ports.first <= self.ports.last
         )
 
+    @property
+    def endpoint(self) -> str:
+        """Address and port alone: `192.0.2.10:80`, `[2001:db8::/64]:any`."""
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{host}:{self.port}"
+
     def __str__(self) -> str:
         """As operators write it: `192.0.2.10:80/tcp`, `[2001:db8::/64]:any/udp`."""
-        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
-        return f"{host}:{self.port}/{self.protocol.name.lower()}"
+        return f"{self.endpoint}/{self.protocol.name.lower()}"
 
 
 def choose(keys: Iterable[VipKey], address: IPAddress, protocol: int, port: int) -> VipKey | None:
