@@ -233,7 +233,7 @@ class NodeDaemon:
 
     def _live(self) -> NodeLive:
         """What this node says of itself, to the fleet and in its own status."""
-        local = self._memory.local(time.monotonic()) or self._kernel.is_own_view
+        local = self._memory.local(time.monotonic())
         return NodeLive(
             name=self._name,
             version=RELEASE,

@@ -64,11 +64,6 @@ class Kernel:
         """The tables that are in the kernel."""
         return self._forwarding.pools
 
-    @property
-    def is_own_view(self) -> bool:
-        """Whether this node's own verdicts are on top of an epoch that carries traffic."""
-        return any(held.is_own for held in self.pools.values())
-
     def loaded(self) -> dict[PoolName, LoadedEpoch]:
         """Return what this node acknowledges to the fleet."""
         late = self._lateness.pools

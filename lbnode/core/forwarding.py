@@ -47,7 +47,7 @@ Command = StageTable | SwitchTable | DropPool
 
 @dataclass(frozen=True, slots=True)
 class PoolInKernel:
-    """The epochs (as this node sees them, its local view included) whose tables the kernel holds.
+    """The epochs (as this node sees them, its own verdicts included) whose tables the kernel holds.
 
     `is_own`: this node's verdicts are on top of the current one. `left`: the epoch of a table that a daemon before
     this one left and that knows more than this one does yet; `digest` is then that table's.
@@ -98,26 +98,10 @@ class Forwarding:
         on top of the epoch, within the pool's cap. `in_use` are pools that a VIP in the kernel still points at: they
         stay.
         """
-        commands: list[Command] = []
-        for pool in sorted(set(self.pools) - set(view.current) - set(view.epochs) - set(in_use)):
-            del self.pools[pool]
-            commands.append(DropPool(pool))
-        for pool in sorted(view.current):
-            epoch = view.current_epoch(pool)
-            if epoch is None:
-                continue
-            target = localize(view, epoch, verdicts.get(pool, {})) if by_own else epoch
-            if target == epoch and self._is_outdated(view, epoch, by_own):
-                self.pools[pool] = _left(self.found[pool], epoch)
-                continue
-            commands += self._use(view, target, epoch)
-            newest = view.newest(pool)
-            if view.connected and newest is not None and newest.number > epoch.number:
-                commands += self._stage(view, newest)
-        for pool in sorted(set(view.epochs) - set(view.current)):
-            first = view.newest(pool)
-            if first is not None:
-                commands += self._stage(view, first)
+        commands = self._drop_gone(view, in_use)
+        for pool in sorted({*view.current, *view.epochs}):
+            commands += self._use_current(view, pool, by_own, verdicts.get(pool, {}))
+            commands += self._stage_offered(view, pool)
         return commands
 
     def loaded(self) -> dict[PoolName, LoadedEpoch]:
@@ -128,6 +112,7 @@ class Forwarding:
                 current=held.current_number,
                 digest=held.digest,
                 problem=held.problem,
+                is_own=held.is_own,
             )
             for pool, held in self.pools.items()
         }
@@ -135,6 +120,33 @@ class Forwarding:
     def fail(self, pool: PoolName, before: PoolInKernel, problem: str) -> None:
         """Take back what `handle` assumed of a pool: the kernel refused, it still holds what it held `before`."""
         self.pools[pool] = replace(before, staged=None, problem=problem)
+
+    def _drop_gone(self, view: FleetView, in_use: Collection[PoolName]) -> list[Command]:
+        """Forget the pools that the fleet has no more."""
+        gone = sorted(set(self.pools) - set(view.current) - set(view.epochs) - set(in_use))
+        for pool in gone:
+            del self.pools[pool]
+        return [DropPool(pool) for pool in gone]
+
+    def _use_current(
+        self, view: FleetView, pool: PoolName, by_own: bool, verdicts: Mapping[BackendName, bool]
+    ) -> list[Command]:
+        """Bring the pool's current epoch into use, or this node's own view of it; what knows more stays."""
+        epoch = view.current_epoch(pool)
+        if epoch is None:
+            return []
+        target = localize(view, epoch, verdicts) if by_own else epoch
+        if target == epoch and self._is_outdated(view, epoch, by_own):
+            self.pools[pool] = _left(self.found[pool], epoch)
+            return []
+        return self._use(view, target, epoch)
+
+    def _stage_offered(self, view: FleetView, pool: PoolName) -> list[Command]:
+        """Stage the epoch that the fleet offers after the current one, or the pool's first."""
+        current, newest = view.current_epoch(pool), view.newest(pool)
+        if newest is None or (current is not None and newest.number == current.number):
+            return []
+        return self._stage(view, newest) if view.connected or current is None else []
 
     def _is_outdated(self, view: FleetView, epoch: Epoch, by_own: bool) -> bool:
         """Whether what an earlier daemon left in the kernel knows more than a copy on disk.

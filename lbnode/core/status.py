@@ -102,13 +102,13 @@ def _disagreements(view: FleetView) -> Iterator[str]:
                 uses = "no table" if current is None else f"epoch {current}"
                 yield f"node {name}, pool {pool}: uses {uses}, the fleet's is epoch {number}"
             elif loaded is not None and epoch is not None and loaded.digest != epoch.digest:
-                yield f"node {name}, pool {pool}: epoch {number} {_what_differs(node, loaded.digest, epoch.digest)}"
+                yield f"node {name}, pool {pool}: epoch {number} {_what_differs(loaded, epoch)}"
 
 
-def _what_differs(node: NodeLive, theirs: str, ours: str) -> str:
-    if node.state == View.LOCAL.value:
+def _what_differs(loaded: LoadedEpoch, epoch: Epoch) -> str:
+    if loaded.is_own:
         return "with its own health verdicts on top, until the fleet has them"
-    return f"with digest {theirs[:12]}, the fleet's is {ours[:12]}"
+    return f"with digest {loaded.digest[:12]}, the fleet's is {epoch.digest[:12]}"
 
 
 def _node(

@@ -81,6 +81,7 @@ class LoadedEpoch:
     """What a node has in its kernel for one pool. `staged` is loaded aside, `current` carries traffic.
 
     `problem` is empty, or says why the node keeps an older table than the fleet's. `late`: it has been behind.
+    `is_own`: the node's own health verdicts are on top of `current`.
     """
 
     staged: EpochNumber | None
@@ -88,6 +89,7 @@ class LoadedEpoch:
     digest: str
     problem: str = ""
     late: Late | None = None
+    is_own: bool = False
 
 
 @dataclass(frozen=True, slots=True)

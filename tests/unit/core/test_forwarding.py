@@ -151,6 +151,7 @@ def test_out_of_the_fleets_reach_a_nodes_own_verdicts_count_and_the_fleets_retur
     assert commands[0].local
     assert view.backends[BackendName("b2")].id not in set(commands[0].table.owners.tolist())
     assert forwarding.loaded()[WEB].digest != fleets_digest
+    assert forwarding.loaded()[WEB].is_own
     moved = commands[0].table.owners != build_table(current(view)).owners
     assert set(commands[0].table.first[moved].tolist()) <= {0, view.backends[BackendName("b2")].id}
     commands = forwarding.handle(view, False, {})
@@ -158,6 +159,7 @@ def test_out_of_the_fleets_reach_a_nodes_own_verdicts_count_and_the_fleets_retur
     assert isinstance(commands[0], StageTable)
     assert not commands[0].local
     assert forwarding.loaded()[WEB].digest == fleets_digest
+    assert not forwarding.loaded()[WEB].is_own
 
 
 def test_own_verdicts_count_until_the_fleet_has_learnt_of_them_and_then_the_fleets_epoch_is_used_as_it_is() -> (

@@ -122,7 +122,7 @@ def test_another_epoch_or_another_digest_is_disagreement() -> None:
     assert alarms(old) == ["agreement: node n2, pool web: uses epoch 7, the fleet's is epoch 1"]
     other = with_node(view, N2, pools={WEB: LoadedEpoch(None, EpochNumber(1), "ab" * 16)})
     assert "epoch 1 with digest abababababab, the fleet's is" in status_of(other).disagreements[0]
-    own = with_node(view, N2, pools={WEB: LoadedEpoch(None, EpochNumber(1), "ab" * 16)}, state="local view")
+    own = with_node(view, N2, pools={WEB: LoadedEpoch(None, EpochNumber(1), "ab" * 16, is_own=True)})
     assert alarms(own) == [
         "agreement: node n2, pool web: epoch 1 with its own health verdicts on top, until the fleet has them"
     ]
