@@ -74,8 +74,8 @@ format: setup ## rewrite the sources in house form
 	@$(BIN)/ruff format .
 	@test -z "$(C_SOURCES)" || $(CLANG_FORMAT) -i $(C_SOURCES)
 
-bench: setup ## nanoseconds a packet and milliseconds a table, with their floor
-	@$(BIN)/python -m tests.bench
+bench: setup ## what packets, epochs and changes cost, beside floors, goals and the kernel's own (ARGS="--only veth")
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 fuzz: setup ## programs against models on a million generated and mutated packets each (ARGS="--seed 7 --packets 5000000")
 	@$(BIN)/python -m tests.fuzz $(ARGS)

@@ -49,7 +49,7 @@ def multiarch_include() -> list[str]:
 
 def build_bpf(folder: Path = BPF) -> None:
     """One object for every ``*.bpf.c`` in ``folder``; headers count as sources of all of them."""
-    headers = sorted(BPF.glob("*.h"))
+    headers = sorted({*BPF.glob("*.h"), *folder.glob("*.h")})
     for source in sorted(folder.glob("*.bpf.c")):
         target = folder / "build" / source.name.replace(".bpf.c", ".bpf.o")
         if not stale(target, [source, *headers]):

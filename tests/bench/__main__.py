@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: nanoseconds a packet and milliseconds an epoch, as a table and then as JSON lines.
+"""`python -m tests.bench`: what packets, epochs and changes cost, as a table and then as JSON lines.
 
 Needs root (or CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN and CAP_SYS_NICE) and an otherwise quiet machine.
 """
@@ -8,78 +8,65 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
-from tests.bench.admission import AdmissionCost, admission_costs
-from tests.bench.agent import agent_costs
-from tests.bench.epochs import EpochCost, epoch_costs
+from tests.bench import admission, agent, end_to_end, epochs, packets, sizes
 from tests.bench.mounts import keep_mounts_private
-from tests.bench.packets import PacketCost, packet_costs
-from tests.bench.sizes import SizeCost, size_costs
-
-PACKET_HEAD = f"{'program':<24}{'traffic':<12}{'net ns':>8}{'floor ns':>10}{'x floor':>9}"
-EPOCH_NAMES = ("build, first", "build, next", "stage", "switch", "epoch to kernel")
-EPOCH_HEAD = f"{'backends, ms':<14}" + "".join(f"{name:>17}" for name in EPOCH_NAMES)
-ADMISSION_HEAD = f"{'admission':<44}{'held':>8}{'ms':>8}"
 
 
-SIZE_HEAD = "1,000 VIPs, 10,000 backends in 100 pools"
+class Line(Protocol):
+    """One measurement, or one figure beside its goal."""
+
+    @property
+    def row(self) -> str:
+        """A line of the table."""
+
+    @property
+    def record(self) -> dict[str, object]:
+        """A line of JSON."""
+
+
+SECTIONS: dict[str, tuple[str, Callable[[], Iterable[Line]]]] = {
+    "packets": (packets.HEAD, packets.packet_costs),
+    "agent": (packets.HEAD, agent.agent_costs),
+    "veth": (end_to_end.HEAD, end_to_end.rates),
+    "epochs": (epochs.HEAD, epochs.epoch_costs),
+    "admission": (admission.HEAD, admission.admission_costs),
+    "sizes": (sizes.HEAD, sizes.size_costs),
+}
 
 
 def main() -> int:
     """Measure and print; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the JSON lines alone")
-    only_json = parser.parse_args().json
-    keep_mounts_private()
-    lines: list[dict[str, object]] = []
-    packets = chain([PACKET_HEAD], packet_costs(), agent_costs())
-    epochs = chain(["", EPOCH_HEAD], epoch_costs(), ["", ADMISSION_HEAD], admission_costs())
-    sizes = chain(["", SIZE_HEAD], size_costs())
-    for cost in chain(packets, epochs, sizes):
-        if not isinstance(cost, str):
-            lines.append(as_json(cost))
-        if not only_json:
-            print(cost if isinstance(cost, str) else as_row(cost), flush=True)
-    print(
-        "\n".join(json.dumps(line) for line in lines)
-        if only_json
-        else "\n" + "\n".join(map(json.dumps, lines))
+    parser.add_argument(
+        "--only", choices=SECTIONS, action="append", help="a section; may be said several times"
     )
+    wanted = parser.parse_args()
+    keep_mounts_private()
+    records = list(_measure(wanted.only or list(SECTIONS), is_silent=wanted.json))
+    print("\n".join(map(json.dumps, records)))
     return 0
 
 
-def as_row(cost: PacketCost | EpochCost | AdmissionCost | SizeCost) -> str:
-    """Return a line of the table."""
-    if isinstance(cost, SizeCost):
-        return f"{cost.what:<52}{cost.amount:>10.2f} {cost.unit}"
-    if isinstance(cost, AdmissionCost):
-        return f"{cost.what:<44}{cost.held:>8}{cost.milliseconds:>8.1f}"
-    if isinstance(cost, PacketCost):
-        numbers = f"{cost.net_ns:>8.1f}{cost.floor_ns:>10.1f}{cost.ratio:>9.1f}"
-        return f"{cost.program:<24}{cost.traffic:<12}{numbers}"
-    times = (cost.build_first_ms, cost.build_next_ms, cost.stage_ms, cost.switch_ms, cost.epoch_to_kernel_ms)
-    return f"{cost.backends:<14}" + "".join(f"{each:>17.2f}" for each in times)
+def _measure(names: Iterable[str], is_silent: bool) -> Iterator[dict[str, object]]:
+    """Print each section's table as it grows, and yield what JSON says of its lines."""
+    for name in names:
+        head, lines = SECTIONS[name]
+        if not is_silent:
+            print(head)
+        for line in lines():
+            if not is_silent:
+                print(line.row, flush=True)
+            yield {key: _rounded(value) for key, value in line.record.items()}
+        if not is_silent:
+            print()
 
 
-def as_json(cost: PacketCost | EpochCost | AdmissionCost | SizeCost) -> dict[str, object]:
-    """Return the record of one measurement."""
-    if isinstance(cost, SizeCost):
-        return {**_rounded(asdict(cost)), "what": "size", "of": cost.what}
-    if isinstance(cost, AdmissionCost):
-        return {**_rounded(asdict(cost)), "what": "admission", "of": cost.what}
-    if isinstance(cost, PacketCost):
-        return {"what": "packet", **_rounded(asdict(cost)), "ratio_to_floor": round(cost.ratio, 2)}
-    return {
-        "what": "epoch",
-        **_rounded(asdict(cost)),
-        "epoch_to_kernel_ms": round(cost.epoch_to_kernel_ms, 3),
-    }
-
-
-def _rounded(record: dict[str, object]) -> dict[str, object]:
-    return {name: round(value, 3) if isinstance(value, float) else value for name, value in record.items()}
+def _rounded(value: object) -> object:
+    return round(value, 3) if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from lbnode.model.fleet import HashAlgorithm, HashMode
 from lbnode.model.ids import BackendId, EpochNumber, PoolName, SlotNumber
 from tests.bench.fleet import TABLE_SIZE
 
+HEAD = f"{'admission':<44}{'held':>8}{'ms':>8}"
 SLOTS, EPOCHS, ROUNDS = 8, 60, 9
 FEWEST_ACTIVE = 3
 
@@ -28,6 +29,16 @@ class AdmissionCost:
     what: str
     held: int
     milliseconds: float
+
+    @property
+    def row(self) -> str:
+        """A line of the table."""
+        return f"{self.what:<44}{self.held:>8}{self.milliseconds:>8.1f}"
+
+    @property
+    def record(self) -> dict[str, object]:
+        """A line of JSON."""
+        return {**asdict(self), "what": "admission", "of": self.what}
 
 
 def admission_costs() -> Iterator[AdmissionCost]:

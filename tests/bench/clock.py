@@ -128,13 +128,23 @@ class Driver:
 
 
 @contextmanager
-def quiet_core() -> Iterator[None]:
-    """Run this thread alone on the last CPU it may use, before everything that is not real-time."""
-    cpus, policy, parameters = os.sched_getaffinity(0), os.sched_getscheduler(0), os.sched_getparam(0)
+def one_core() -> Iterator[None]:
+    """Run this thread on the last CPU it may use."""
+    cpus = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(cpus)})
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
     try:
         yield
     finally:
-        os.sched_setscheduler(0, policy, parameters)
         os.sched_setaffinity(0, cpus)
+
+
+@contextmanager
+def quiet_core() -> Iterator[None]:
+    """Run this thread alone on one core, before everything that is not real-time."""
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    with one_core():
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+        try:
+            yield
+        finally:
+            os.sched_setscheduler(0, policy, parameters)

@@ -7,49 +7,21 @@
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
-#include <stddef.h>
 
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "frames.h"
+
 char _license[] SEC("license") = "Dual MIT/GPL";
 
 #define LARGEST_FRAME 80
-
-/* Headers as they lie in a frame, in pieces no larger than what programs read: a load that spans two stores
- * stalls. */
-struct ethernet {
-	__u64 start;
-	__u32 rest;
-} __attribute__((packed));
-
-struct ipv4 {
-	__u32 version_to_size;
-	__u32 id_to_fragment;
-	__u32 ttl_to_checksum;
-	__u32 source;
-	__u32 destination;
-} __attribute__((packed));
 
 struct ipv6 {
 	__u32 version_to_label;
 	__u32 size_to_hops;
 	__u32 source[4];
 	__u32 destination[4];
-} __attribute__((packed));
-
-struct tcp {
-	__u32 ports;
-	__u64 sequence;
-	__u64 flags_to_end;
-} __attribute__((packed));
-
-struct frame {
-	struct ethernet ethernet;
-	__u16 type;
-	struct ipv4 ip;
-	struct tcp tcp;
-	__u8 pad[10];
 } __attribute__((packed));
 
 struct tagged_frame {
@@ -69,13 +41,8 @@ struct ipv6_frame {
 	__u8 pad[6];
 } __attribute__((packed));
 
-_Static_assert(sizeof(struct frame) == 64, "frame");
 _Static_assert(sizeof(struct tagged_frame) == 64, "tagged_frame");
 _Static_assert(sizeof(struct ipv6_frame) == LARGEST_FRAME, "ipv6_frame");
-
-/* One store each, wherever it lies. */
-#define WRITE(field, value)   (*(typeof(field) *)(void *)&(field) = (value))
-#define COPY(to, from, field) WRITE((to)->field, (from)->field)
 
 struct job {
 	__u64 next;	 /* number of the next packet */
@@ -99,12 +66,6 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } under_test SEC(".maps");
-
-static __always_inline void write_ethernet(struct ethernet *to, const struct ethernet *from)
-{
-	COPY(to, from, start);
-	COPY(to, from, rest);
-}
 
 /* Odd: every flow has its own source. */
 static __always_inline __u32 source_of(__u32 flow)
@@ -135,13 +96,6 @@ static __always_inline void write_ipv6(struct ipv6 *to, const struct ipv6 *from,
 	COPY(to, from, destination[1]);
 	COPY(to, from, destination[2]);
 	WRITE(to->destination[3], from->destination[3] + bpf_htonl(flow & job->vip_mask));
-}
-
-static __always_inline void write_tcp(struct tcp *to, const struct tcp *from)
-{
-	COPY(to, from, ports);
-	COPY(to, from, sequence);
-	COPY(to, from, flags_to_end);
 }
 
 /* The packet's start where it was before the program under test moved it; NULL when it cannot be. */

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -18,6 +18,9 @@ from ring.slots import Slot
 from tests.bench.fleet import SECRET, TABLE_SIZE, make_fleet
 from tests.bench.packets import filled
 
+HEAD = f"{'backends, ms':<14}" + "".join(
+    f"{step:>17}" for step in ("build, first", "build, next", "stage", "switch", "epoch to kernel")
+)
 ROUNDS = 9
 POOL = PoolName("epochs")
 
@@ -36,6 +39,19 @@ class EpochCost:
     def epoch_to_kernel_ms(self) -> float:
         """From an epoch to a table that carries traffic."""
         return self.build_next_ms + self.stage_ms + self.switch_ms
+
+    @property
+    def row(self) -> str:
+        """A line of the table."""
+        steps = (self.build_first_ms, self.build_next_ms, self.stage_ms, self.switch_ms)
+        return f"{self.backends:<14}" + "".join(
+            f"{each:>17.2f}" for each in (*steps, self.epoch_to_kernel_ms)
+        )
+
+    @property
+    def record(self) -> dict[str, object]:
+        """A line of JSON."""
+        return {"what": "epoch", **asdict(self), "epoch_to_kernel_ms": self.epoch_to_kernel_ms}
 
 
 def epoch_costs() -> Iterator[EpochCost]:

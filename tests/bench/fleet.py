@@ -58,11 +58,13 @@ class Fleet:
     vips: tuple[VipEntry, ...]
 
 
-def make_fleet(shape: Shape | None = None) -> Fleet:
-    """Return the fleet; the same each time."""
+HOP = NextHop(LOOPBACK, bytes.fromhex("020000000001"), bytes.fromhex("020000000002"), 1600)
+
+
+def make_fleet(shape: Shape | None = None, hop: NextHop = HOP) -> Fleet:
+    """Return the fleet, its backends behind `hop`; the same each time."""
     shape = shape or Shape()
     tables = tuple(make_table(PoolName(name), seed, shape) for seed, name in enumerate(("web", "api"), 1))
-    hop = NextHop(LOOPBACK, bytes.fromhex("020000000001"), bytes.fromhex("020000000002"), 1600)
     backends = tuple(
         BackendEntry.of(
             BackendId(n),
@@ -96,14 +98,14 @@ def make_table(pool: PoolName, seed: int, shape: Shape, epoch: int = 7) -> PoolT
     )  # fmt: skip
 
 
-def install(fleet: Fleet, node: NodeDataPlane) -> None:
-    """Write the fleet to the kernel as the daemon does."""
+def install(fleet: Fleet, node: NodeDataPlane, interface: int = LOOPBACK) -> None:
+    """Write the fleet to the kernel as the daemon does; packets come by `interface`."""
     for table in fleet.tables:
         node.stage(table)
         node.switch(table.pool)
     for table in fleet.staged:
         node.stage(table)
-    node.set_interfaces({LOOPBACK: OWN_MAC})
+    node.set_interfaces({interface: OWN_MAC})
     node.set_source(SOURCES)
     node.set_backends(fleet.backends)
     node.set_vips(fleet.vips)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,8 +32,10 @@ from tests.bench.fleet import (
     install,
     make_fleet,
 )
+from tests.bench.goals import KEYED_NS, PROGRAMS_NS, Comparison
 
 ACK, SYN = 0x10, 0x02
+HEAD = f"{'program':<24}{'traffic':<12}{'net ns':>8}{'floor ns':>10}{'x floor':>9}{'goal':>8}"
 PACKETS = 1 << 20
 QUIC_SIZE = 22
 """Bytes of QUIC that fill a frame of 64."""
@@ -49,11 +51,28 @@ class PacketCost:
     traffic: str
     net_ns: float
     floor_ns: float
+    goal_ns: float | None = None
 
     @property
     def ratio(self) -> float:
         """How many times the floor."""
         return self.net_ns / self.floor_ns
+
+    @property
+    def row(self) -> str:
+        """A line of the table."""
+        numbers = f"{self.net_ns:>8.1f}{self.floor_ns:>10.1f}{self.ratio:>9.1f}"
+        return f"{self.program:<24}{self.traffic:<12}{numbers}{self._beside_goal()}"
+
+    def _beside_goal(self) -> str:
+        if self.goal_ns is None:
+            return ""
+        return f"{self.goal_ns:>8.0f}{'' if self.net_ns <= self.goal_ns else '  MISSED'}"
+
+    @property
+    def record(self) -> dict[str, object]:
+        """A line of JSON."""
+        return {"what": "packet", **asdict(self), "ratio_to_floor": self.ratio}
 
 
 PLAIN = Limits()
@@ -123,6 +142,7 @@ DATAGRAMS = Traffic("64k flows", udp_frame(), 1 << 16, VIPS)
 CONNECTIONS = Traffic("64k flows", quic_frame(), 1 << 16, VIPS)
 NEW_DATAGRAMS = Traffic("all new", udp_frame(), 1 << 32, VIPS)
 
+NONE_KEYED, EVERY_KEYED = "no bucket keyed", "every bucket keyed"
 SCENES = (
     Scene("node", Shape(), (*TRAFFIC, TAGGED, NOT_VIP)),
     Scene("IPv6 in IPv4", Shape(ipv6=True), OF_IPV6),
@@ -130,8 +150,8 @@ SCENES = (
     Scene("IPv4 in IPv6", Shape(tunnel=6), (ONE_FLOW, MANY_FLOWS)),
     Scene("node, siphash", Shape(HashAlgorithm.SIPHASH), (ONE_FLOW, MANY_FLOWS)),
     Scene("node, buckets counted", Shape(), (ONE_FLOW, MANY_FLOWS), Limits(count_buckets=True)),
-    Scene("no bucket keyed", Shape(keyed_share=0), (ONE_FLOW, MANY_FLOWS)),
-    Scene("every bucket keyed", Shape(keyed_share=1), (ONE_FLOW, MANY_FLOWS)),
+    Scene(NONE_KEYED, Shape(keyed_share=0), (ONE_FLOW, MANY_FLOWS)),
+    Scene(EVERY_KEYED, Shape(keyed_share=1), (ONE_FLOW, MANY_FLOWS)),
     Scene("flow table, agents", Shape(flow_table=True), (ONE_FLOW, MANY_FLOWS)),
     Scene(
         "flow table, no agent",
@@ -151,14 +171,14 @@ SCENES = (
 
 
 @contextmanager
-def filled(fleet: Fleet, limits: Limits) -> Iterator[NodeDataPlane]:
-    """Yield a data plane of its own that holds `fleet`."""
+def filled(fleet: Fleet, limits: Limits, interface: int = LOOPBACK) -> Iterator[NodeDataPlane]:
+    """Yield a data plane of its own that holds `fleet`; packets come by `interface`."""
     with TemporaryDirectory(prefix="evenkeel-bench-") as name:
         directory = Path(name)
         bpffs.mount(directory)
         try:
             with NodeDataPlane.open(directory, limits) as node:
-                install(fleet, node)
+                install(fleet, node, interface)
                 yield node
         finally:
             bpffs.unmount(directory)
@@ -186,14 +206,20 @@ def check(driver: Driver, node: NodeDataPlane, fleet: Fleet, traffic: Traffic) -
         )
 
 
-def packet_costs() -> Iterator[PacketCost]:
+def packet_costs() -> Iterator[PacketCost | Comparison]:
     """Measure; the shipped program with its default hash first, then its options and what changes ask of it."""
     driver = Driver()
+    found: dict[tuple[str, str], float] = {}
     for scene in SCENES:
         fleet = make_fleet(scene.shape)
         with filled(fleet, scene.limits) as node:
             for traffic in scene.traffic:
-                yield _cost(driver, node, fleet, scene, traffic)
+                cost = _cost(driver, node, fleet, scene, traffic)
+                found[scene.name, traffic.name] = cost.net_ns
+                yield cost
+    for name in (ONE_FLOW.name, MANY_FLOWS.name):
+        more = found[EVERY_KEYED, name] - found[NONE_KEYED, name]
+        yield Comparison(f"a bucket with alternates costs more, {name}", more, KEYED_NS, False, "ns")
 
 
 def _cost(driver: Driver, node: NodeDataPlane, fleet: Fleet, scene: Scene, traffic: Traffic) -> PacketCost:
@@ -203,4 +229,5 @@ def _cost(driver: Driver, node: NodeDataPlane, fleet: Fleet, scene: Scene, traff
         net = driver.measure(
             {"floor": driver.floor, scene.name: node.program}, PACKETS, min(2 * traffic.flows, 2 * PACKETS)
         )
-    return PacketCost(scene.name, traffic.name, net[scene.name], net["floor"])
+    goal = PROGRAMS_NS.get(scene.name, {}).get(traffic.name)
+    return PacketCost(scene.name, traffic.name, net[scene.name], net["floor"], goal)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from statistics import median
@@ -22,6 +22,7 @@ from ring.slots import Slot
 from tests.bench.fleet import FIRST_VIP, LOOPBACK, SECRET, TABLE_SIZE, Fleet, Shape
 from tests.bench.packets import filled
 
+HEAD = "1,000 VIPs, 10,000 backends in 100 pools"
 POOLS, VIPS, BACKENDS = 100, 1000, 10_000
 MEMBERS = BACKENDS // POOLS
 ROUNDS = 9
@@ -38,6 +39,16 @@ class SizeCost:
     what: str
     amount: float
     unit: str
+
+    @property
+    def row(self) -> str:
+        """A line of the table."""
+        return f"{self.what:<52}{self.amount:>10.2f} {self.unit}"
+
+    @property
+    def record(self) -> dict[str, object]:
+        """A line of JSON."""
+        return {**asdict(self), "what": "size", "of": self.what}
 
 
 def size_costs() -> Iterator[SizeCost]:
