@@ -20,13 +20,14 @@ from lbnode.model.ids import NodeName, PoolName
 from lbnode.model.members import NodeLive
 from lbnode.model.requests import Apply, Outcome, Refusal, RefusalKind
 from lbnode.model.status import FleetStatus
+from lbnode.model.traffic import Traffic
 from lbnode.rpc.port import Verb
 from lbnode.settings.fleet import FleetFileError, read_fleet
 from lbnode.settings.fleet_text import write_fleet
 
 
 class Cluster:
-    """Implements `lbnode.rpc.port.ClusterPort` for the daemon whose state `live` and `pools` tell.
+    """Implements `lbnode.rpc.port.ClusterPort` for the daemon whose state `live`, `pools` and `traffic` tell.
 
     `gone_at`: since when nodes have been missing, kept up to date by the daemon.
     """
@@ -36,11 +37,13 @@ class Cluster:
         memory: Memory,
         live: Callable[[], NodeLive],
         pools: Callable[[], Mapping[PoolName, PoolInKernel]],
+        traffic: Callable[[], Traffic],
         gone_at: Mapping[NodeName, float],
     ) -> None:
         self._memory = memory
         self._live = live
         self._pools = pools
+        self._traffic = traffic
         self._gone_at = gone_at
 
     async def status(self) -> FleetStatus:
@@ -48,6 +51,10 @@ class Cluster:
         await self._memory.store.catch_up()
         view, trouble = self._memory.view(), self._memory.trouble(time.monotonic())
         return assess(view, self._live(), self._in_use(), time.time(), self._gone_at, trouble)
+
+    async def traffic(self) -> Traffic:
+        """Return what this node has counted."""
+        return self._traffic()
 
     async def explain(self, question: FlowQuestion) -> Explanation | Refusal:
         """Return what becomes of a flow by the tables in this node's kernel."""

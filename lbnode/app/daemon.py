@@ -21,6 +21,7 @@ from lbnode.app.health import HealthWatch
 from lbnode.app.interface import Interface
 from lbnode.app.kernel import Kernel
 from lbnode.app.leadership import Leadership
+from lbnode.app.traffic import count_traffic
 from lbnode.core import announce
 from lbnode.core.announce import Phase
 from lbnode.core.attendance import Attendance
@@ -40,6 +41,7 @@ from lbnode.metrics.sample import PoolSample, Sample
 from lbnode.model.epoch import ALGORITHM
 from lbnode.model.ids import NodeName
 from lbnode.model.members import NodeLive, NodeMember, View
+from lbnode.model.traffic import Traffic
 from lbnode.model.view import FleetView
 from lbnode.rpc.server import RpcServer
 from lbnode.settings.node import NodeSettings
@@ -97,7 +99,9 @@ class NodeDaemon:
         self._credence = Credence()
         self._leadership = Leadership(memory.store, self._name, settings.fleet, dirty.set)
         self._attendance = Attendance()
-        cluster = Cluster(memory, self._live, lambda: self._kernel.pools, self._attendance.gone_at)
+        cluster = Cluster(
+            memory, self._live, lambda: self._kernel.pools, self._traffic, self._attendance.gone_at
+        )
         self._credentials = credentials
         self._rpc = RpcServer(cluster, settings.rpc.listen, credentials, settings.rpc.insecure)
         self._fleet_file = FleetFile(settings.fleet_file)
@@ -256,7 +260,6 @@ class NodeDaemon:
 
     def _sample(self, local: bool) -> Sample:
         """This node in numbers, for those who scrape it."""
-        counters = self._plane.counters()
         loaded = self._kernel.loaded()
         return Sample(
             version=RELEASE,
@@ -267,9 +270,12 @@ class NodeDaemon:
             routers={router: state == "up" for router, state in self._announcer.routers.items()},
             pools={pool: PoolSample(held.current or 0, not held.problem) for pool, held in loaded.items()},
             verdicts=self._health.verdicts(),
-            packets={name: count.packets for name, count in counters.items()},
-            bytes={name: count.bytes for name, count in counters.items()},
+            traffic=self._traffic(),
         )
+
+    def _traffic(self) -> Traffic:
+        """What the kernel has counted until now."""
+        return count_traffic(self._name, self._plane, self._memory.view())
 
     def _alarms(self) -> Iterator[str]:
         """What an operator should know of this node, besides what its records tell anyway."""

@@ -8,7 +8,7 @@ from lbnode.app.build import COMMAND, bpffs_of
 from lbnode.daemon.lock import running_pid
 from lbnode.dataplane.attachments import interface_index
 from lbnode.dataplane.node_snapshot import NodeSnapshot, read_node
-from lbnode.model.ids import EpochNumber, PoolName
+from lbnode.model.ids import BackendId, EpochNumber, PoolName
 from lbnode.netdev import bpffs
 from lbnode.settings.node import NodeSettings
 
@@ -17,7 +17,8 @@ from lbnode.settings.node import NodeSettings
 class MachineStatus:
     """One node's machine.
 
-    `epochs`: by pool, 0 without table. `packets` and `bytes`: what became of them, by outcome.
+    `epochs`: by pool, 0 without table. `packets` and `bytes`: what became of them, by outcome. The others count what
+    was forwarded: a pool's is the sum of its VIPs', backends are known by their ids here.
     """
 
     name: str
@@ -27,6 +28,9 @@ class MachineStatus:
     epochs: dict[PoolName, EpochNumber]
     packets: dict[str, int]
     bytes: dict[str, int]
+    vips: dict[str, dict[str, int]]
+    pools: dict[PoolName, dict[str, int]]
+    backends: dict[BackendId, dict[str, int]]
 
 
 def read_machine(settings: NodeSettings) -> MachineStatus:
@@ -42,4 +46,7 @@ def read_machine(settings: NodeSettings) -> MachineStatus:
         epochs=held.epochs,
         packets={name: count.packets for name, count in held.counters.items()},
         bytes={name: count.bytes for name, count in held.counters.items()},
+        vips={str(key): count._asdict() for key, count in held.vips.items()},
+        pools={pool: count._asdict() for pool, count in held.pools.items()},
+        backends={number: count._asdict() for number, count in held.backends.items()},
     )

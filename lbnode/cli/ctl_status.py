@@ -1,4 +1,4 @@
-"""`lbctl status` and `lbctl explain`: what the fleet is doing, and where a flow goes."""
+"""`lbctl status`, `traffic` and `explain`: what the fleet is doing, what a node has counted, where a flow goes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from lbnode.cli.ctl_session import BAD_INPUT, FAILED, fail, fleet_client, make_console, parse_endpoint
-from lbnode.cli.render import print_explanation
+from lbnode.cli.render import print_explanation, print_traffic
 from lbnode.cli.render_status import print_status, status_document
 from lbnode.model.explanation import FlowQuestion
 from lbnode.model.fleet import Protocol
@@ -48,6 +48,23 @@ def status(
                 _show(console, seen, as_json)
     if check and any(problem.severity is Severity.ALARM for problem in seen.problems):
         raise typer.Exit(FAILED)
+
+
+def traffic(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show what one node has counted: packets and bytes by VIP, pool and backend, and what became of all packets.
+
+    A pool's are the sums of its VIPs'. Counters outlive the daemon, not `lbnode unload`.
+
+    \b
+    Examples:
+      lbctl traffic
+      lbctl --node 127.0.0.1:7946 traffic --json | jq .pools
+    """
+    with fleet_client(context) as client:
+        print_traffic(make_console(), client.traffic(), as_json=as_json)
 
 
 def explain(

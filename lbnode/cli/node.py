@@ -17,7 +17,7 @@ from lbnode.app.build import run as run_node
 from lbnode.app.build import unload as unload_node
 from lbnode.app.machine import MachineStatus, read_machine
 from lbnode.cli.daemon import FAILED, LogAsJson, configure_logging, report_failures
-from lbnode.cli.render_counters import counter_lines
+from lbnode.cli.render_counters import counter_lines, traffic_lines
 from lbnode.model.outcomes import NODE_OUTCOMES
 from lbnode.settings.node import NodeSettings
 from lbnode.settings.source import load
@@ -129,4 +129,6 @@ def _lines(found: MachineStatus) -> Iterator[str]:
     yield f"interface {found.interface}: xdp {found.xdp}"
     for pool, epoch in found.epochs.items():
         yield f"pool {pool}: " + (f"epoch {epoch}" if epoch else "no table yet")
+    for kind, counted in (("vip", found.vips), ("pool", found.pools), ("backend", found.backends)):
+        yield from traffic_lines(kind, counted)
     yield from counter_lines(found.packets, NODE_OUTCOMES)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from lbnode.model.codec import encode
 from lbnode.model.epoch import BackendState
 from lbnode.model.explanation import Explanation, FlowQuestion, Holder
 from lbnode.model.requests import Change, Outcome
+from lbnode.model.traffic import Count, Traffic
 
 STYLES = {Change.ADDED: "green", Change.REMOVED: "red", Change.CHANGED: "yellow"}
 
@@ -48,6 +51,25 @@ def print_explanation(
     ]
     for label, text in rows:
         console.print(Text.assemble((f"{label:<11}", "bold"), text), soft_wrap=True)
+
+
+def print_traffic(console: Console, traffic: Traffic, *, as_json: bool = False) -> None:
+    """Print a node's counters; outcomes that were never met are left out."""
+    kinds: dict[str, Mapping[Any, Count]] = {
+        "vips": traffic.vips,
+        "pools": traffic.pools,
+        "backends": traffic.backends,
+        "outcomes": {name: count for name, count in traffic.outcomes.items() if as_json or count.packets},
+    }
+    if as_json:
+        counts = {kind: {name: each._asdict() for name, each in kinds[kind].items()} for kind in kinds}
+        typer.echo(json.dumps({"node": traffic.node, **counts}))
+        return
+    for kind, counted in kinds.items():
+        table = Table(kind, "packets", "bytes", box=None, pad_edge=False)
+        for name, count in counted.items():
+            table.add_row(name, f"{count.packets:,}", f"{count.bytes:,}")
+        console.print(table)
 
 
 def endpoint(address: object, port: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 
 def counter_lines(packets: Mapping[str, int], meanings: Mapping[str, str]) -> Iterator[str]:
@@ -14,3 +15,10 @@ def counter_lines(packets: Mapping[str, int], meanings: Mapping[str, str]) -> It
         yield f"{count:>{width}} {name:<{names}}  {meanings[name]}"
     if packets:
         yield f"{len(packets) - len(seen)} more counters are at zero"
+
+
+def traffic_lines(kind: str, counted: Mapping[Any, Mapping[str, int]]) -> Iterator[str]:
+    """Yield a line for each VIP, pool or backend that something was forwarded for."""
+    for name, count in counted.items():
+        if count["packets"]:
+            yield f"{kind} {name}: {count['packets']} packets forwarded, {count['bytes']} bytes"

@@ -149,17 +149,19 @@ class NodeDataPlane:
     def counters(self) -> dict[str, Count]:
         """Return packets and bytes by outcome, and what the flow table did (`flow_…`: packets alone)."""
         outcomes = self._memory.layout.outcomes
-        return dict(zip(outcomes, self._rows.read(list(range(len(outcomes)))), strict=True))
+        return self._rows.read_by({name: row for row, name in enumerate(outcomes)})
 
     def vip_counters(self) -> dict[VipKey, Count]:
         """Return what was forwarded for each VIP."""
-        rows = self._vips.rows()
-        return dict(zip(rows, self._rows.read(list(rows.values())), strict=True))
+        return self._vips.counters()
+
+    def pool_counters(self) -> dict[PoolName, Count]:
+        """Return what was forwarded for the VIPs of each pool."""
+        return self._vips.counters_by_pool()
 
     def backend_counters(self) -> dict[BackendId, Count]:
         """Return what was forwarded to each backend."""
-        rows = self._backends.rows()
-        return dict(zip(rows, self._rows.read(list(rows.values())), strict=True))
+        return self._backends.counters()
 
     def bucket_packets(self, pool: PoolName) -> NDArray[np.uint64]:
         """Return the packets of each bucket; raises DataPlaneError unless made with `Limits.count_buckets`."""

@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from lbnode.dataplane.errors import LayoutError
+from lbnode.dataplane.grace import Grace
 from lbnode.dataplane.layout import Layout
 from lbnode.dataplane.libbpf import BpfObject, XdpLink, xdp_mode
 from lbnode.dataplane.memory import MAPS, NodeMemory
 from lbnode.dataplane.node import OBJECT
 from lbnode.dataplane.pins import Pins
+from lbnode.dataplane.rows import CounterRows
+from lbnode.dataplane.tables import Tables
+from lbnode.dataplane.tunnels import Backends
 from lbnode.dataplane.values import Count
-from lbnode.model.ids import EpochNumber, PoolName
+from lbnode.dataplane.vips import Vips
+from lbnode.model.ids import BackendId, EpochNumber, PoolName
+from lbnode.model.vip import VipKey
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSnapshot:
-    """The epoch that carries each pool's traffic (0: none), counters by outcome, the interfaces by index."""
+    """The epoch that carries each pool's traffic (0: none), the interfaces by index, what was counted.
+
+    `counters` are by outcome; those of VIPs, pools and backends count what was forwarded.
+    """
 
     epochs: dict[PoolName, EpochNumber]
     counters: dict[str, Count]
     xdp: dict[int, str]
+    vips: dict[VipKey, Count] = field(default_factory=dict)
+    pools: dict[PoolName, Count] = field(default_factory=dict)
+    backends: dict[BackendId, Count] = field(default_factory=dict)
 
 
 def read_node(directory: Path) -> NodeSnapshot | None:
@@ -35,10 +47,17 @@ def read_node(directory: Path) -> NodeSnapshot | None:
     pins = Pins(directory)
     if not pins.exist:
         return None
-    memory = _memory(pins)
-    sums = memory.counts.sum(axis=0)
-    counters = {name: Count(*map(int, sums[row])) for row, name in enumerate(memory.layout.outcomes)}
-    return NodeSnapshot(_epochs(memory), counters, _interfaces(pins))
+    memory, grace = _memory(pins), Grace()
+    rows = CounterRows(memory, grace)
+    vips = Vips(memory, grace, rows, Tables(memory, grace))
+    return NodeSnapshot(
+        epochs=_epochs(memory),
+        counters=rows.read_by({name: row for row, name in enumerate(memory.layout.outcomes)}),
+        xdp=_interfaces(pins),
+        vips=vips.counters(),
+        pools=vips.counters_by_pool(),
+        backends=Backends(memory, grace, rows).counters(),
+    )
 
 
 def _memory(pins: Pins) -> NodeMemory:

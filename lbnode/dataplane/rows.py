@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +13,8 @@ from lbnode.dataplane.errors import CapacityError
 from lbnode.dataplane.grace import Grace
 from lbnode.dataplane.memory import NodeMemory
 from lbnode.dataplane.values import Count
+
+Key = TypeVar("Key")
 
 
 class CounterRows:
@@ -44,4 +49,8 @@ class CounterRows:
     def read(self, rows: list[int]) -> list[Count]:
         """Return the sums over all CPUs."""
         sums: NDArray[np.uint64] = self._counts[:, rows].sum(axis=0)
-        return [Count(int(packets), int(size)) for packets, size in sums]
+        return [Count(packets, size) for packets, size in sums.tolist()]
+
+    def read_by(self, rows: Mapping[Key, int]) -> dict[Key, Count]:
+        """Return the sums, by what the rows belong to."""
+        return dict(zip(rows, self.read(list(rows.values())), strict=True))

@@ -18,7 +18,7 @@ from lbnode.dataplane.errors import CapacityError, DataPlaneError
 from lbnode.dataplane.grace import Grace
 from lbnode.dataplane.memory import NodeMemory
 from lbnode.dataplane.rows import CounterRows
-from lbnode.dataplane.values import BackendEntry, NextHop, Tunnel
+from lbnode.dataplane.values import BackendEntry, Count, NextHop, Tunnel
 from lbnode.model.ids import BackendId, IPAddress
 from lbnode.model.tunnel import IPVersion
 
@@ -72,9 +72,9 @@ class Backends:
     def _ids(self, tunnels: Any) -> list[BackendId]:
         return [BackendId(int(number)) for number in np.flatnonzero(tunnels["row"])]
 
-    def rows(self) -> dict[BackendId, int]:
-        """Return each backend's row among the counters."""
-        return dict(self._row_of)
+    def counters(self) -> dict[BackendId, Count]:
+        """Return what was sent to each backend."""
+        return self._rows.read_by(self._row_of)
 
     def set(self, entries: Sequence[BackendEntry], families: Collection[IPVersion]) -> None:
         """Make `entries` all that the kernel knows, at once for every packet.

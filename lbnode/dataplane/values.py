@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from lbnode.model.epoch import stamp_of
 from lbnode.model.fleet import HashAlgorithm, HashMode
 from lbnode.model.ids import BackendId, EpochNumber, IPAddress, PoolName
 from lbnode.model.nexthop import NextHop
+from lbnode.model.traffic import Count
 from lbnode.model.tunnel import IPVersion
 from lbnode.model.vip import Protocol, VipAddress, VipKey, VipPort
 from ring.bucket import BucketKeys
@@ -162,13 +162,6 @@ class PoolTables:
     current: LoadedTable | None
     staged: LoadedTable | None
     recording: bool = False
-
-
-class Count(NamedTuple):
-    """A counter; bytes are those of the frames as they came."""
-
-    packets: int
-    bytes: int
 
 
 @dataclass(frozen=True, slots=True)

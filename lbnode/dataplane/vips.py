@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from lbnode.dataplane.errors import CapacityError, DataPlaneError
@@ -10,7 +11,7 @@ from lbnode.dataplane.memory import NodeMemory
 from lbnode.dataplane.prefixes import Prefix, cut
 from lbnode.dataplane.rows import CounterRows
 from lbnode.dataplane.tables import Tables
-from lbnode.dataplane.values import VipEntry
+from lbnode.dataplane.values import Count, VipEntry
 from lbnode.dataplane.vip_records import Place, VipRecords, write_directory
 from lbnode.model.ids import PoolName
 from lbnode.model.vip import VipKey, key_order
@@ -55,6 +56,17 @@ class Vips:
     def rows(self) -> dict[VipKey, int]:
         """Return each VIP's row among the counters."""
         return dict(self._row_of)
+
+    def counters(self) -> dict[VipKey, Count]:
+        """Return what each VIP has counted."""
+        return self._rows.read_by(self._row_of)
+
+    def counters_by_pool(self) -> dict[PoolName, Count]:
+        """Return the sums over each pool's VIPs: a packet that is forwarded has one VIP, and a VIP one pool."""
+        counts, by_pool = self.counters(), defaultdict[PoolName, list[Count]](list)
+        for entry in self._entries:
+            by_pool[entry.pool].append(counts[entry.key])
+        return {pool: Count(*map(sum, zip(*each, strict=True))) for pool, each in by_pool.items()}
 
     def set(self, entries: Sequence[VipEntry]) -> None:
         """Make `entries` all the VIPs there are, at once for every packet.

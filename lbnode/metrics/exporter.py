@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from lbnode.metrics.sample import Sample
 from lbnode.model.outcomes import NODE_OUTCOMES
+from lbnode.model.traffic import Count, Traffic
 
 
 class MetricsError(Exception):
@@ -75,22 +76,34 @@ class Exporter:
             (pool, name): int(is_up) for pool, each in sample.verdicts.items() for name, is_up in each.items()
         }
         yield _gauge("evenkeel_backend_up", "This node's own health verdict.", up, ["pool", "backend"])
-        meanings = {(outcome, NODE_OUTCOMES[outcome]): 1 for outcome in sample.packets}
+        meanings = {(outcome, NODE_OUTCOMES[outcome]): 1 for outcome in sample.traffic.outcomes}
         about = "Always 1; what an outcome of packets means is a label."
         yield _gauge("evenkeel_outcome_info", about, meanings, ["outcome", "meaning"])
-        yield _counter("evenkeel_packets", "Packets by what became of them.", sample.packets)
-        yield _counter("evenkeel_bytes", "Bytes by what became of their packets.", sample.bytes)
+        yield from _counters(sample.traffic)
+
+
+def _counters(traffic: Traffic) -> Iterator[Metric]:
+    """Packets and bytes: of everything by outcome, of what was forwarded by VIP, pool and backend."""
+    yield from _packets_and_bytes("evenkeel", "by what became of them", "outcome", traffic.outcomes)
+    yield from _packets_and_bytes("evenkeel_vip", "forwarded by VIP", "vip", traffic.vips)
+    yield from _packets_and_bytes(
+        "evenkeel_pool", "forwarded by pool: the sum of its VIPs", "pool", traffic.pools
+    )
+    yield from _packets_and_bytes("evenkeel_backend", "forwarded by backend", "backend", traffic.backends)
+
+
+def _packets_and_bytes(name: str, about: str, label: str, counts: Mapping[Any, Count]) -> Iterator[Metric]:
+    packets = CounterMetricFamily(f"{name}_packets", f"Packets {about}.", labels=[label])
+    size = CounterMetricFamily(f"{name}_bytes", f"Bytes of packets {about}.", labels=[label])
+    for key, count in counts.items():
+        packets.add_metric([key], count.packets)
+        size.add_metric([key], count.bytes)
+    yield packets
+    yield size
 
 
 def _gauge(name: str, about: str, values: Mapping[Any, int], labels: list[str] | None = None) -> Metric:
     family = GaugeMetricFamily(name, about, labels=labels or [])
     for key, value in values.items():
         family.add_metric(list(key), value)
-    return family
-
-
-def _counter(name: str, about: str, values: Mapping[str, int]) -> Metric:
-    family = CounterMetricFamily(name, about, labels=["outcome"])
-    for outcome, value in values.items():
-        family.add_metric([outcome], value)
     return family

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lbnode.model.ids import BackendName, PoolName
+from lbnode.model.ids import BackendName, NodeName, PoolName
+from lbnode.model.traffic import Traffic
+
+NO_TRAFFIC = Traffic(NodeName(""), {}, {}, {}, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +21,7 @@ class PoolSample:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Everything that is told. `packets` and `bytes` are the data plane's counters by outcome.
+    """Everything that is told.
 
     `announced` is the number of addresses, `routers` says which sessions are up, `verdicts` are this node's own.
     """
@@ -31,5 +34,4 @@ class Sample:
     routers: Mapping[str, bool] = field(default_factory=dict)
     pools: Mapping[PoolName, PoolSample] = field(default_factory=dict)
     verdicts: Mapping[PoolName, Mapping[BackendName, bool]] = field(default_factory=dict)
-    packets: Mapping[str, int] = field(default_factory=dict)
-    bytes: Mapping[str, int] = field(default_factory=dict)
+    traffic: Traffic = NO_TRAFFIC

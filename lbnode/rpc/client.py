@@ -23,6 +23,7 @@ from lbnode.model.requests import (
     WeighBackend,
 )
 from lbnode.model.status import FleetStatus
+from lbnode.model.traffic import Traffic
 from lbnode.rpc import wire_control
 from lbnode.rpc.errors import RefusedError, RpcError, UnreachableError
 from lbnode.rpc.listen import UNIX
@@ -30,6 +31,7 @@ from lbnode.rpc.port import TlsMaterial
 from lbnode.rpc.wire_explanation import pack_question, unpack_explanation
 from lbnode.rpc.wire_forecast import unpack_forecast
 from lbnode.rpc.wire_status import unpack_status
+from lbnode.rpc.wire_traffic import unpack_traffic
 
 DEFAULT_ADDRESS = "unix:/run/evenkeel/lbnode/rpc.sock"
 DEADLINE_S = 10.0
@@ -85,6 +87,10 @@ class FleetClient:
     def status(self) -> FleetStatus:
         """Return the fleet as the node sees it."""
         return unpack_status(self._call(self._status.GetStatus, status_pb2.GetStatusRequest()))
+
+    def traffic(self) -> Traffic:
+        """Return what the node's kernel has counted."""
+        return unpack_traffic(self._call(self._status.GetTraffic, status_pb2.GetTrafficRequest()))
 
     def explain(self, question: FlowQuestion) -> Explanation:
         """Return what becomes of a flow."""

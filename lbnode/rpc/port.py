@@ -10,6 +10,7 @@ from lbnode.model.explanation import Explanation, FlowQuestion
 from lbnode.model.forecast import Forecast
 from lbnode.model.requests import Outcome, Refusal, Verb
 from lbnode.model.status import FleetStatus
+from lbnode.model.traffic import Traffic
 
 __all__ = ["ClusterPort", "TlsMaterial", "TlsPort", "Verb"]
 
@@ -42,6 +43,9 @@ class ClusterPort(Protocol):
 
     async def status(self) -> FleetStatus:
         """Return the fleet as this node sees it now."""
+
+    async def traffic(self) -> Traffic:
+        """Return what this node's kernel has counted."""
 
     async def explain(self, question: FlowQuestion) -> Explanation | Refusal:
         """Return what becomes of a flow."""

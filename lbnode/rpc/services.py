@@ -18,6 +18,7 @@ from lbnode.rpc.port import ClusterPort, Verb
 from lbnode.rpc.wire_explanation import pack_explanation, unpack_question
 from lbnode.rpc.wire_forecast import pack_forecast
 from lbnode.rpc.wire_status import pack_status
+from lbnode.rpc.wire_traffic import pack_traffic
 
 CODES = {
     RefusalKind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
@@ -44,6 +45,11 @@ class StatusService(status_pb2_grpc.StatusServicer):
         self, _request: status_pb2.GetStatusRequest, context: Context
     ) -> status_pb2.GetStatusResponse:
         return pack_status(await _answer(context, self._cluster.status()))
+
+    async def GetTraffic(  # noqa: N802
+        self, _request: status_pb2.GetTrafficRequest, context: Context
+    ) -> status_pb2.GetTrafficResponse:
+        return pack_traffic(await _answer(context, self._cluster.traffic()))
 
     async def Explain(  # noqa: N802
         self, request: status_pb2.ExplainRequest, context: Context

@@ -115,3 +115,12 @@ def test_vip_and_backend_counters_sum_up_what_was_forwarded(node: NodeDataPlane,
     assert sum(vips[key].bytes - vips_before[key].bytes for key in vips) == sum(map(len, sent))
     for number, count in backends.items():
         assert count.packets - backends_before[number].packets == by_backend[number]
+
+
+def test_a_pool_has_counted_what_its_vips_have(node: NodeDataPlane, model: NodeModel) -> None:
+    assert_agree(node, model, frames.proper())
+    vips, pools = node.vip_counters(), node.pool_counters()
+    for pool in {vip.pool for vip in VIPS}:
+        counts = [vips[vip.key] for vip in VIPS if vip.pool == pool]
+        assert pools[pool] == (sum(each.packets for each in counts), sum(each.bytes for each in counts))
+    assert sum(count.packets for count in pools.values()) > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,18 +13,20 @@ import pytest
 
 from lbnode.model.outcomes import NODE_OUTCOMES
 from tests.integration.agents import PASS
-from tests.integration.cable import eventually, ip, ip_json
+from tests.integration.cable import eventually, inside, ip, ip_json
 from tests.integration.nodes import WEB, NodeMachine, node_machine
 
 VIP, VIP6 = "192.0.2.10", "2001:db8::10"
 CLIENT6 = "2001:db8:c::1"
+BACKEND = "10.0.0.11"
 FLEET = {
     "fleet": "demo",
-    "backends": [{"name": "b1", "address": "10.0.0.11", "agent": False}],
+    "backends": [{"name": "b1", "address": BACKEND, "agent": False}],
     "pools": [{"name": WEB, "backends": ["b1"], "table_size": 251, "health": "off"}],
     "vips": [{"address": each, "port": 80, "protocol": "tcp", "pool": WEB} for each in (VIP, VIP6)],
 }
 PINGS = 5
+SYN_FRAME = 14 + 20 + 20
 
 
 @pytest.fixture
@@ -85,3 +88,39 @@ def test_status_tells_what_the_kernel_holds_whether_or_not_the_daemon_runs(node:
     node.run("unload")
     gone = status(node)
     assert (gone["xdp"], gone["epochs"], gone["packets"]) == ("detached", {}, {})
+
+
+def test_the_daemon_the_machine_and_the_metrics_tell_the_same_of_a_vip_its_pool_and_backend(
+    node: NodeMachine,
+) -> None:
+    far = node.cable.far
+    ip("-n", far, "addr", "add", f"{BACKEND}/24", "dev", "eth0")
+    eventually("the backend's way is known", lambda: forwards(node))
+    with node.client() as client:
+        told = client.traffic()
+    ((vip, count),) = ((vip, count) for vip, count in told.vips.items() if count.packets)
+    assert vip == f"{VIP}:80/tcp"
+    assert count.bytes >= SYN_FRAME * count.packets
+    assert told.pools == {WEB: count}
+    assert told.backends == {"b1": count}
+    assert told.outcomes["forwarded"] == count
+
+    found = status(node)
+    assert found["vips"][vip] == found["pools"][WEB] == found["backends"]["1"] == count._asdict()
+    assert f"pool {WEB}: {count.packets} packets forwarded, {count.bytes} bytes" in node.run("status")
+    eventually(
+        "metrics say so too",
+        lambda: node.metric(f'evenkeel_pool_packets_total{{pool="{WEB}"}}') == f"{count.packets}.0",
+    )
+
+
+def forwards(node: NodeMachine) -> bool:
+    """Send a SYN to the VIP, and say whether one has gone to the backend. Nobody answers."""
+
+    def send() -> None:
+        with socket.socket() as client:
+            client.setblocking(False)
+            client.connect_ex((VIP, 80))
+
+    inside(node.cable.far, send)
+    return status(node)["packets"]["forwarded"] > 0

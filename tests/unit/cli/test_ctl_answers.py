@@ -178,6 +178,23 @@ class TestLists:
         assert "(empty)" in lbctl("backend", "list")[1].splitlines()[2]
 
 
+class TestTraffic:
+    def test_packets_and_bytes_are_told_by_vip_pool_backend_and_outcome(self, lbctl: Lbctl) -> None:
+        status, out, _ = lbctl("traffic")
+        assert status == 0
+        lines = [line.split() for line in out.splitlines()]
+        assert ["192.0.2.10:80/tcp", "1,000", "100,000"] in lines
+        assert ["web", "1,234", "123,400"] in lines
+        assert ["b1", "1,234", "123,400"] in lines
+        assert "drop_icmp" not in out
+
+    def test_json_has_them_all(self, lbctl: Lbctl) -> None:
+        found = json.loads(lbctl("traffic", "--json")[1])
+        assert found["node"] == "n1"
+        assert found["pools"] == {"web": {"packets": 1234, "bytes": 123400}}
+        assert found["outcomes"]["drop_icmp"] == {"packets": 0, "bytes": 0}
+
+
 class TestExplain:
     def test_a_flow_is_explained_step_by_step(self, lbctl: Lbctl) -> None:
         status, out, _ = lbctl("explain", "198.51.100.7:40000", "192.0.2.10:80/tcp")
@@ -255,6 +272,7 @@ class TestHelp:
             ("apply",),
             ("export",),
             ("explain",),
+            ("traffic",),
             ("node", "drain"),
             ("backend", "add"),
             ("backend", "drain"),

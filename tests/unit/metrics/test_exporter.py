@@ -9,8 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from lbnode.metrics.exporter import Exporter, MetricsError
 from lbnode.metrics.sample import PoolSample, Sample
-from lbnode.model.ids import BackendName, PoolName
+from lbnode.model.ids import BackendName, NodeName, PoolName
 from lbnode.model.outcomes import NODE_OUTCOMES
+from lbnode.model.traffic import Count, Traffic
 
 WEB = PoolName("web")
 
@@ -46,19 +47,29 @@ def test_counters_verdicts_and_sessions_have_their_names_as_labels(exporter: Exp
     exporter.sample = Sample(
         routers={"10.0.0.1": True},
         verdicts={WEB: {BackendName("b1"): False}},
-        packets={"forwarded": 12},
-        bytes={"forwarded": 999},
+        traffic=Traffic(
+            NodeName("n1"),
+            outcomes={"forwarded": Count(12, 999)},
+            vips={"192.0.2.10:80/tcp": Count(7, 700)},
+            pools={WEB: Count(8, 800)},
+            backends={BackendName("b1"): Count(9, 900)},
+        ),
     )
     now = scraped(address)
     assert now["evenkeel_router_up", ("10.0.0.1",)] == 1
     assert now["evenkeel_backend_up", ("b1", "web")] == 0
     assert now["evenkeel_packets_total", ("forwarded",)] == 12
     assert now["evenkeel_bytes_total", ("forwarded",)] == 999
+    assert now["evenkeel_vip_packets_total", ("192.0.2.10:80/tcp",)] == 7
+    assert now["evenkeel_pool_bytes_total", ("web",)] == 800
+    assert now["evenkeel_backend_packets_total", ("b1",)] == 9
 
 
 def test_every_outcome_that_is_counted_is_explained(exporter: Exporter) -> None:
     address = exporter.start("127.0.0.1:0")
-    exporter.sample = Sample(packets=dict.fromkeys(NODE_OUTCOMES, 0))
+    exporter.sample = Sample(
+        traffic=Traffic(NodeName("n1"), dict.fromkeys(NODE_OUTCOMES, Count(0, 0)), {}, {}, {})
+    )
     explained = {labels for name, labels in scraped(address) if name == "evenkeel_outcome_info"}
     assert {frozenset(labels) for labels in explained} == set(map(frozenset, NODE_OUTCOMES.items()))
 

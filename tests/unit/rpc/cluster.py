@@ -20,6 +20,7 @@ from lbnode.model.ids import BackendName, NodeName, PoolName
 from lbnode.model.members import AgentLive, AgentMember, LoadedEpoch, NodeLive, NodeMember
 from lbnode.model.requests import Apply, Outcome, Refusal, RefusalKind, Request
 from lbnode.model.status import FleetStatus
+from lbnode.model.traffic import Count, Traffic
 from lbnode.model.view import FleetView
 from lbnode.rpc.port import Verb
 from lbnode.rpc.server import RpcServer
@@ -29,6 +30,13 @@ from tests.unit.core.fleets import fleet, settle, view_of
 
 N1, N2 = NodeName("n1"), NodeName("n2")
 NOW = 1090.0
+TRAFFIC = Traffic(
+    N1,
+    {"forwarded": Count(1234, 123400), "drop_icmp": Count(0, 0)},
+    {"192.0.2.10:80/tcp": Count(1000, 100000), "192.0.2.11:any/udp": Count(234, 23400)},
+    {PoolName("web"): Count(1234, 123400)},
+    {BackendName("b1"): Count(1234, 123400)},
+)
 
 
 class MemoryCluster:
@@ -74,6 +82,9 @@ class MemoryCluster:
             await asyncio.Event().wait()
         in_use = {pool: epochs[max(epochs)] for pool, epochs in self.view.epochs.items()}
         return assess(self.view, self.view.live_nodes[N1], in_use, NOW)
+
+    async def traffic(self) -> Traffic:
+        return TRAFFIC
 
     async def explain(self, question: FlowQuestion) -> Explanation | Refusal:
         in_use = {pool: epochs[self.view.current[pool]] for pool, epochs in self.view.epochs.items()}

@@ -28,6 +28,7 @@ from lbnode.model.requests import (
     WeighBackend,
 )
 from lbnode.model.status import FleetStatus
+from lbnode.model.traffic import Count, Traffic
 from lbnode.model.vip import PortRange, vip_address
 from lbnode.rpc import wire_control, wire_enums
 from lbnode.rpc.errors import WireError
@@ -39,6 +40,7 @@ from lbnode.rpc.wire_explanation import (
 )
 from lbnode.rpc.wire_forecast import pack_forecast, unpack_forecast
 from lbnode.rpc.wire_status import pack_status, unpack_status
+from lbnode.rpc.wire_traffic import pack_traffic, unpack_traffic
 
 WORDS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=8)
 NUMBERS = st.integers(1, 65535)
@@ -53,6 +55,10 @@ PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     IPv4Network: st.from_type(IPv4Network).map(vip_address),
     IPv6Network: st.from_type(IPv6Network).map(vip_address),
     dict[str, str]: st.dictionaries(WORDS, WORDS, max_size=2),
+    **dict.fromkeys(
+        (Mapping[name, Count] for name in (str, PoolName, BackendName)),
+        st.dictionaries(WORDS, st.builds(Count, NUMBERS, NUMBERS), max_size=3),
+    ),
     Mapping[BackendName, int | None]: st.dictionaries(WORDS, st.none() | st.integers(0, 9), max_size=2),
 }
 
@@ -87,6 +93,12 @@ def test_a_status_survives_the_wire(status: FleetStatus) -> None:
 def test_an_explanation_survives_the_wire(explanation: Explanation) -> None:
     sent = pack_explanation(explanation).SerializeToString()
     assert unpack_explanation(status_pb2.ExplainResponse.FromString(sent)) == explanation
+
+
+@given(values(Traffic))
+def test_traffic_survives_the_wire(traffic: Traffic) -> None:
+    sent = pack_traffic(traffic).SerializeToString()
+    assert unpack_traffic(status_pb2.GetTrafficResponse.FromString(sent)) == traffic
 
 
 @given(values(FlowQuestion))
