@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -45,6 +45,8 @@ AFTERMATH_S = 5.0
 """Second chances so long after a happening still count as its own."""
 READY_S = 30.0
 SEED_NODES, SEED_BACKENDS = 3, 3
+Span = tuple[str, float, float]
+"""A node, and from when until when something held of it."""
 FORWARDED = "forwarded_"
 """What the names of the counters of packets that a backend passed on begin with (lbnode/bpf/decap_layout.h)."""
 EXTRA_HOP = "extra_hop"
@@ -91,11 +93,15 @@ class _Running:
 
 @dataclass(slots=True)
 class _Log:
-    """What is written down while the drill runs. `chances`: when, and how many packets had been passed on by then."""
+    """What is written down while the drill runs. `chances`: when, and how many packets had been passed on by then.
+
+    `absences`: daemons that did not run or were out of reach; `silences`: nodes that forwarded nothing.
+    """
 
     began: float
     events: list[EventReport] = field(default_factory=list)
-    absences: list[tuple[str, float, float]] = field(default_factory=list)
+    absences: list[Span] = field(default_factory=list)
+    silences: list[Span] = field(default_factory=list)
     chances: list[tuple[float, int]] = field(default_factory=list)
 
     def chances_at(self, at: float) -> int:
@@ -195,7 +201,7 @@ class _Churn:
 
     def _look(self, running: Sequence[_Running]) -> None:
         stage = self._stage
-        away = set(stage.away)
+        away, silent = set(stage.away), set(stage.silent)
         stage.look()
         self._count_chances()
         self._memory.look([node.name for node in stage.lab.nodes if node.name != stage.isolated][:2])
@@ -204,6 +210,7 @@ class _Churn:
                 self._holds.look(pool.held)
         now = time.monotonic()
         self._log.absences += [(node, now - 1.0, now + 1.0) for node in away]
+        self._log.silences += [(node, now - 1.0, now + 1.0) for node in silent]
         self._audience.saw(stage.crowd.look(), [each.planned.what for each in running])
 
     def _begin(self, planned: Planned) -> _Running:
@@ -287,7 +294,7 @@ class _Churn:
         found = []
         for failure in self._stage.failures:
             backend = self._memory.id_of(failure.backend)
-            nodes = self._present(sightings, failure.at)
+            nodes = _among(sightings, failure.at, self._log.silences)
             left_at = evidence.free_of(backend, failure.at, nodes, sightings)
             found.append(
                 FailedBackend(failure.backend, backend, failure.at, left_at or float("inf"), failure.named)
@@ -297,7 +304,7 @@ class _Churn:
     def _changes(self, sightings: Sightings, holds: Sequence[Hold]) -> Iterator[Change]:
         for order in self._stage.orders:
             epoch = self._memory.epoch_of(order)
-            nodes = self._present(sightings, order.at) - {self._stage.isolated}
+            nodes = _among(sightings, order.at, self._log.absences) - {self._stage.isolated}
             at = None if epoch is None else evidence.everywhere_at(epoch, nodes, sightings.switches)
             promise = order.promise
             until_ = float("inf") if at is None else at
@@ -305,10 +312,11 @@ class _Churn:
             seconds = None if at is None else max(0.0, at - order.at)
             yield Change(promise.what, epoch, seconds, held, promise.state is not BackendState.FAILED)
 
-    def _present(self, sightings: Sightings, at: float) -> set[str]:
-        """The nodes that were there at a time, with their daemons running and in reach."""
-        away = {node for node, since, until_ in self._log.absences if since <= at <= until_}
-        return {n for n in sightings.nodes if evidence.first_seen(n, sightings.switches) < at} - away
+
+def _among(sightings: Sightings, at: float, missing: Iterable[Span]) -> set[str]:
+    """The nodes that were there at a time and not `missing` then."""
+    away = {node for node, since, until_ in missing if since <= at <= until_}
+    return {n for n in sightings.nodes if evidence.first_seen(n, sightings.switches) < at} - away
 
 
 def _moved(ended: Sequence[Ended], buckets: Mapping[int, int], sightings: Sightings, isolated: str) -> Moved:

@@ -5,6 +5,7 @@ Each waits until the fleet has visibly taken note: a drill whose events have no 
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +16,8 @@ from lbnode.lab.assembly import server_of
 from lbnode.lab.churn import node_happenings as nodes
 from lbnode.lab.churn.schedule import Kind, Planned
 from lbnode.lab.churn.stage import Failure, Promise, Stage, Steps, pause, take_effect, until
-from lbnode.lab.plan import POOL
+from lbnode.lab.plan import HTTP_PORT, POOL, Host
+from lbnode.lab.shell import call_inside
 from lbnode.model.epoch import BackendState
 from lbnode.model.ids import BackendName
 from lbnode.model.requests import DrainBackend, UndrainBackend
@@ -89,6 +91,7 @@ def roll(stage: Stage, planned: Planned) -> Steps:
         yield from _drain(stage, planned, name)
         yield from until(partial(_is_empty, stage, name), EMPTY_S, f"{name} to be empty")
         stage.lab.record = assembly.restart_server(stage.lab.record, stage.host(name))
+        yield from until(partial(_serves, stage.host(name)), NOTICED_S, f"{name} to serve")
         yield from _undrain(stage, planned, name)
 
 
@@ -151,6 +154,19 @@ def _undrain(stage: Stage, planned: Planned, name: str) -> Steps:
 def _is_empty(stage: Stage, backend: str) -> bool:
     """True when no connection is answered by the backend any more."""
     return not stage.crowd.named(backend)
+
+
+def _serves(backend: Host) -> bool:
+    """True when the backend's server accepts connections."""
+
+    def connect() -> None:
+        socket.create_connection((str(backend.address), HTTP_PORT), timeout=0.3).close()
+
+    try:
+        call_inside(backend.namespace, connect)
+    except OSError:
+        return False
+    return True
 
 
 def _introduce(stage: Stage, fleet: dict[str, Any], name: str) -> None:

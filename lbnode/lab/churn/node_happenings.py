@@ -62,7 +62,7 @@ def cut_node(stage: Stage, planned: Planned) -> Steps:
     """A node falls silent, as if its machine had died, and comes back."""
     (name,) = planned.targets
     node = stage.host(name)
-    with stage.without(name):
+    with stage.without(name, forwards=False):
         network.unplug(stage.lab.plan, node)
         try:
             yield from until(lambda: not stage.carries(name), LEAVES_S, f"{name} to leave the routes")

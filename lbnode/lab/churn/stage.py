@@ -82,6 +82,8 @@ class Stage:
         self.isolated = isolated
         self.away: set[str] = set()
         """Nodes whose daemon does not run, or cannot be reached."""
+        self.silent: set[str] = set()
+        """Those among them that forward nothing."""
         self.orders: list[Order] = []
         self.failures: list[Failure] = []
         self._status: FleetStatus | None = None
@@ -140,13 +142,16 @@ class Stage:
         return next((pool.current or 0 for pool in pools if pool.name == POOL), 0)
 
     @contextmanager
-    def without(self, node: str) -> Iterator[None]:
-        """Ask others while a node's daemon does not run or cannot be reached."""
+    def without(self, node: str, *, forwards: bool = True) -> Iterator[None]:
+        """Ask others while a node's daemon does not run or cannot be reached; its kernel may go on meanwhile."""
         self.away.add(node)
+        if not forwards:
+            self.silent.add(node)
         try:
             yield
         finally:
             self.away.discard(node)
+            self.silent.discard(node)
 
     def is_held(self, backend: str) -> bool:
         """True when the fleet holds a change of the backend for the sake of living flows."""
