@@ -5,35 +5,27 @@ judged afterwards from what was seen.
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from lbnode.lab import network
-from lbnode.lab.churn import evidence
+from lbnode.lab.churn.account import Account, Log, second_chances
 from lbnode.lab.churn.crowd import Look, Order
 from lbnode.lab.churn.crowd_process import CrowdProcess
 from lbnode.lab.churn.entry import add_vip, choose_ports, is_served
-from lbnode.lab.churn.evidence import Spans
-from lbnode.lab.churn.flow import Ended
 from lbnode.lab.churn.happenings import HAPPENINGS
-from lbnode.lab.churn.judgement import FailedBackend, judge
 from lbnode.lab.churn.life import LONGEST_S
 from lbnode.lab.churn.memory import Holds, Memory
-from lbnode.lab.churn.report import Change, ChurnReport, EventReport, Hold, Moved
+from lbnode.lab.churn.report import ChurnReport, EventReport
 from lbnode.lab.churn.schedule import Kind, Planned, plan
-from lbnode.lab.churn.sightings import Sightings
 from lbnode.lab.churn.stage import HeldError, Stage, Steps
 from lbnode.lab.churn.watch_process import WatchProcess
 from lbnode.lab.drill import await_nodes
 from lbnode.lab.errors import LabError
 from lbnode.lab.plan import CHURN_PORT, POOL, VIP, Host, Role, Store
 from lbnode.lab.running import RunningLab, wait_until
-from lbnode.model.epoch import BackendState
 
 STALL_S = 15.0
 """A longer stall is a break: a silent cut costs up to 8 s, and a second one may follow before TCP has recovered."""
@@ -41,15 +33,8 @@ TICK_S = 0.1
 CHANCES_S = 1.0
 OPEN_S = 30.0
 ENDING_S = 75.0
-AFTERMATH_S = 5.0
-"""Second chances so long after a happening still count as its own."""
 READY_S = 30.0
 SEED_NODES, SEED_BACKENDS = 3, 3
-Span = tuple[str, float, float]
-"""A node, and from when until when something held of it."""
-FORWARDED = "forwarded_"
-"""What the names of the counters of packets that a backend passed on begin with (lbnode/bpf/decap_layout.h)."""
-EXTRA_HOP = "extra_hop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +76,6 @@ class _Running:
     began: float
 
 
-@dataclass(slots=True)
-class _Log:
-    """What is written down while the drill runs. `chances`: when, and how many packets had been passed on by then.
-
-    `absences`: daemons that did not run or were out of reach; `silences`: nodes that forwarded nothing.
-    """
-
-    began: float
-    events: list[EventReport] = field(default_factory=list)
-    absences: list[Span] = field(default_factory=list)
-    silences: list[Span] = field(default_factory=list)
-    chances: list[tuple[float, int]] = field(default_factory=list)
-
-    def chances_at(self, at: float) -> int:
-        """Packets that had been passed on by then, as far as is known."""
-        return next((count for seen_at, count in reversed(self.chances) if seen_at <= at), 0)
-
-
 def run_churn(lab: RunningLab, order: ChurnOrder, audience: Audience) -> ChurnReport:
     """Drill the lab, which must be up. Raises LabError when it is too small or does not work as a lab must."""
     isolated = _isolated(lab)
@@ -134,7 +101,7 @@ class _Churn:
         self._audience = audience
         self._memory = Memory(stage.lab)
         self._holds = Holds()
-        self._log = _Log(time.monotonic())
+        self._log = Log(time.monotonic())
 
     def prepare(self) -> None:
         """Give the drill a VIP of its own, and wait until it is served."""
@@ -167,6 +134,13 @@ class _Churn:
         crowd.finish()
         wait_until(self._all_ended, ENDING_S, "churn: the last flows to end")
         return self._report(buckets)
+
+    def _report(self, buckets: Mapping[int, int]) -> ChurnReport:
+        stage, order = self._stage, self._order
+        self._memory.look([node.name for node in stage.lab.nodes])
+        sightings = self._watch.save(stage.lab.directory("") / "churn.npz")
+        account = Account(stage, self._log, self._memory, self._holds, sightings)
+        return account.report(order.seed, order.flows, buckets, self._watch.look().backends)
 
     def _serves(self) -> bool:
         self._stage.look()
@@ -240,102 +214,13 @@ class _Churn:
         """Note how many packets the backends have passed on so far, once a second."""
         now = time.monotonic()
         if not self._log.chances or now >= self._log.chances[-1][0] + CHANCES_S:
-            self._log.chances.append((now, sum(_second_chances(self._watch.look().backends).values())))
+            self._log.chances.append((now, sum(second_chances(self._watch.look().backends).values())))
 
     def _all_ended(self) -> bool:
         self._count_chances()
         look = self._stage.crowd.look()
         self._audience.saw(look, ["last exchanges"])
         return look.whole + sum(look.broken.values()) >= look.opened
-
-    # -- the report
-
-    def _report(self, buckets: Mapping[int, int]) -> ChurnReport:
-        stage, order = self._stage, self._order
-        self._memory.look([node.name for node in stage.lab.nodes])
-        sightings = self._watch.save(stage.lab.directory("") / "churn.npz")
-        counted = self._watch.look().backends
-        look, ended = stage.crowd.look(), stage.crowd.ended()
-        judgement = judge(ended, buckets, self._failed(sightings), sightings)
-        seconds = time.monotonic() - self._log.began
-        return ChurnReport(
-            seed=order.seed,
-            alive=order.flows,
-            flows=len(ended),
-            kinds={str(kind): count for kind, count in Counter(flow.kind for flow in ended).items()},
-            exchanges=sum(flow.exchanges for flow in ended),
-            longest_wait_s=max((flow.longest_wait_s for flow in ended), default=0.0),
-            broken=judgement.broken,
-            victims=judgement.victims,
-            refused=judgement.refused,
-            moved=_moved(ended, buckets, sightings, stage.isolated),
-            second_chances=_second_chances(counted),
-            extra_hops=sum(outcomes.get(EXTRA_HOP, 0) for outcomes in counted.values()),
-            holds=self._holds.all(),
-            changes=tuple(self._changes(sightings, self._holds.all())),
-            events=tuple(
-                sorted(map(self._with_chances, self._log.events), key=lambda event: event.planned.number)
-            ),
-            isolated=stage.isolated,
-            isolated_share=evidence.shares(sightings.packets).get(stage.isolated, 0.0),
-            differing=tuple(evidence.differing(sightings.switches, {stage.isolated})),
-            epochs=len(sightings.tables),
-            seconds=seconds,
-            crowd_cpu=look.cpu_s / seconds,
-            began_at=self._log.began,
-        )
-
-    def _with_chances(self, event: EventReport) -> EventReport:
-        began = self._log.began + event.began_s
-        until_ = began + event.took_s + AFTERMATH_S
-        return replace(event, second_chances=self._log.chances_at(until_) - self._log.chances_at(began))
-
-    def _failed(self, sightings: Sightings) -> list[FailedBackend]:
-        found = []
-        for failure in self._stage.failures:
-            backend = self._memory.id_of(failure.backend)
-            nodes = _among(sightings, failure.at, self._log.silences)
-            left_at = evidence.free_of(backend, failure.at, nodes, sightings)
-            found.append(
-                FailedBackend(failure.backend, backend, failure.at, left_at or float("inf"), failure.named)
-            )
-        return found
-
-    def _changes(self, sightings: Sightings, holds: Sequence[Hold]) -> Iterator[Change]:
-        for order in self._stage.orders:
-            epoch = self._memory.epoch_of(order)
-            nodes = _among(sightings, order.at, self._log.absences) - {self._stage.isolated}
-            at = None if epoch is None else evidence.everywhere_at(epoch, nodes, sightings.switches)
-            promise = order.promise
-            until_ = float("inf") if at is None else at
-            held = any(hold.concerns(promise.backend, order.at, until_) for hold in holds)
-            seconds = None if at is None else max(0.0, at - order.at)
-            yield Change(promise.what, epoch, seconds, held, promise.state is not BackendState.FAILED)
-
-
-def _among(sightings: Sightings, at: float, missing: Iterable[Span]) -> set[str]:
-    """The nodes that were there at a time and not `missing` then."""
-    away = {node for node, since, until_ in missing if since <= at <= until_}
-    return {n for n in sightings.nodes if evidence.first_seen(n, sightings.switches) < at} - away
-
-
-def _moved(ended: Sequence[Ended], buckets: Mapping[int, int], sightings: Sightings, isolated: str) -> Moved:
-    spans = Spans(
-        np.array([buckets[flow.port] for flow in ended], dtype=np.uint32),
-        np.array([flow.opened_at for flow in ended]),
-        np.array([flow.ended_at for flow in ended]),
-    )
-    node = evidence.changed_node(spans, sightings)
-    owner = evidence.changed_owner(spans, sightings, {isolated})
-    return Moved(float(node.mean()), float(owner.mean()), float((node & owner).mean()))
-
-
-def _second_chances(backends: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    """Packets passed on by all backends together, by the counter's name."""
-    found: Counter[str] = Counter()
-    for outcomes in backends.values():
-        found.update({name: count for name, count in outcomes.items() if name.startswith(FORWARDED)})
-    return dict(found)
 
 
 def _isolated(lab: RunningLab) -> Host:
