@@ -6,8 +6,9 @@ It fails "still" when the same kind of difference comes for the same outcome: el
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields, is_dataclass, replace
+from itertools import islice
 from typing import Any
 
 from lbnode.dataplane.errors import DataPlaneError
@@ -22,6 +23,9 @@ PATIENCE_S = 60.0
 CHUNKS = (1024, 256, 64, 16, 4, 2, 1)
 HEADERS = 120
 """Bytes among which lengths are looked for."""
+
+Candidates = Callable[[Case], Iterator[Case]]
+"""What may be tried next, in the place of a case."""
 
 
 class Shrinker:
@@ -74,17 +78,21 @@ class Shrinker:
                 size //= 2
         return case
 
-    def _descend(self, case: Case, found: Divergence, candidates: Any) -> Case:
-        """Take every candidate that still fails, until there is none."""
-        moved = True
-        while moved and self._is_patient():
-            moved = False
-            for smaller in candidates(case):
-                if not self._is_patient():
-                    break
-                if smaller != case and self._fails(smaller, found):
-                    case, moved = smaller, True
-                    break
+    def _descend(self, case: Case, found: Divergence, candidates: Candidates) -> Case:
+        """Take candidates that still fail, until there is none."""
+        before = None
+        while case != before and self._is_patient():
+            before, case = case, self._pass_through(case, found, candidates)
+        return case
+
+    def _pass_through(self, case: Case, found: Divergence, candidates: Candidates) -> Case:
+        """Go through the candidates once; what is left of them after a success is taken from the smaller case."""
+        refused, remaining = 0, candidates(case)
+        while self._is_patient() and (smaller := next(remaining, None)) is not None:
+            if smaller != case and self._fails(smaller, found):
+                case, remaining = smaller, islice(candidates(smaller), refused, None)
+            else:
+                refused += 1
         return case
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ring.admission import judge, pushed_out
@@ -17,7 +17,6 @@ EVERYBODY = range(1, 9)
 
 
 @given(epochs=histories(), size=sizes, seed=seeds, living=st.sets(st.integers(1, 8)))
-@settings(deadline=None)
 def test_pushed_out_are_the_living_earlier_owners_that_no_list_names(
     epochs: list[list[Slot]], size: int, seed: int, living: set[int]
 ) -> None:

@@ -28,7 +28,6 @@ def chosen(
 
 
 @given(epochs=histories(), size=sizes, seed=seeds, preferred=ids, resort=ids, keyless=ids)
-@settings(deadline=None)
 def test_alternates_are_the_last_two_distinct_living_owners(
     epochs: list[list[Slot]], size: int, seed: int, preferred: set[int], resort: set[int], keyless: set[int]
 ) -> None:
@@ -42,7 +41,7 @@ def test_alternates_are_the_last_two_distinct_living_owners(
 
 
 @given(epochs=histories(), size=sizes, seed=seeds, resort=ids, keyless=ids)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_library_and_reference_choose_and_order_alternates_alike(
     epochs: list[list[Slot]], size: int, seed: int, resort: set[int], keyless: set[int]
 ) -> None:
@@ -88,7 +87,6 @@ def test_of_two_without_agent_the_later_owner_stays_first() -> None:
 
 
 @given(epochs=histories(), size=sizes, seed=seeds)
-@settings(deadline=None)
 def test_history_never_changes_an_owner(epochs: list[list[Slot]], size: int, seed: int) -> None:
     *earlier, newest = epochs
     assert np.array_equal(build(size, seed, newest, earlier).owners, owners(newest, size, seed))

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, ip_address
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ring.bucket import BucketKeys, Flow, bucket_of, buckets_of, derive_keys, words_of
@@ -80,7 +80,6 @@ def test_siphash_by_source_sees_the_address_and_zeros() -> None:
     algorithm=st.sampled_from(["multiply", "siphash"]),
     mode=st.sampled_from(["flow", "source"]),
 )
-@settings(deadline=None)
 def test_every_flow_has_a_bucket_inside_the_table(flow: Flow, size: int, algorithm: str, mode: str) -> None:
     assert 0 <= bucket_of(KEYS, algorithm, mode, flow, size) < size
 
@@ -91,7 +90,6 @@ def test_every_flow_has_a_bucket_inside_the_table(flow: Flow, size: int, algorit
     mode=st.sampled_from(["flow", "source"]),
     seed=st.integers(0, 2**64 - 1),
 )
-@settings(deadline=None)
 def test_many_flows_at_once_get_the_buckets_that_they_get_singly(
     batch: list[Flow], size: int, mode: str, seed: int
 ) -> None:
@@ -101,7 +99,6 @@ def test_many_flows_at_once_get_the_buckets_that_they_get_singly(
 
 
 @given(flow=flows, other=flows, algorithm=st.sampled_from(["multiply", "siphash"]))
-@settings(deadline=None)
 def test_by_source_a_client_keeps_its_bucket(flow: Flow, other: Flow, algorithm: str) -> None:
     again = Flow(flow.source, other.destination, other.source_port, other.destination_port, other.protocol)
     assert bucket_of(KEYS, algorithm, "source", flow, 65537) == bucket_of(

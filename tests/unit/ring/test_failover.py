@@ -18,7 +18,6 @@ draws = st.integers(0, 2**32 - 1)
 
 
 @given(slots=pools(least=2), size=sizes, seed=seeds, data=st.data())
-@settings(deadline=None)
 def test_a_removed_backend_moves_only_its_own_buckets(
     slots: list[Slot], size: int, seed: int, data: st.DataObject
 ) -> None:
@@ -31,7 +30,6 @@ def test_a_removed_backend_moves_only_its_own_buckets(
 
 
 @given(slots=pools(), size=sizes, seed=seeds, data=st.data())
-@settings(deadline=None)
 def test_a_returning_backend_gets_its_own_buckets_back(
     slots: list[Slot], size: int, seed: int, data: st.DataObject
 ) -> None:
@@ -43,7 +41,6 @@ def test_a_returning_backend_gets_its_own_buckets_back(
 
 
 @given(slots=pools(least=3), size=sizes, seed=seeds, data=st.data())
-@settings(deadline=None)
 def test_the_order_of_removals_is_irrelevant(
     slots: list[Slot], size: int, seed: int, data: st.DataObject
 ) -> None:
@@ -85,7 +82,7 @@ def test_the_last_one_standing_owns_every_bucket() -> None:
 
 
 @given(seed=seeds, weights=st.lists(st.integers(1, 1000), min_size=3, max_size=20))
-@settings(deadline=None, max_examples=25, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 def test_a_lost_slot_is_shared_out_by_weight(seed: int, weights: list[int]) -> None:
     """Each survivor's part is binomial: six standard deviations are not exceeded by chance."""
     slots = [Slot(number, weight, number + 1) for number, weight in enumerate([sum(weights), *weights])]

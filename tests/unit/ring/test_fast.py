@@ -30,7 +30,7 @@ def column(values: list[int], kind: type[np.unsignedinteger] = np.uint16) -> NDA
 
 
 @given(slots=pools(most=40), size=sizes, data=st.data())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_homes_are_identical(
     library: fast.Library, slots: list[Slot], size: int, data: st.DataObject
 ) -> None:
@@ -44,7 +44,7 @@ def test_homes_are_identical(
 
 
 @given(slots=pools(), size=sizes, seed=seeds, data=st.data())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_failovers_are_identical(
     library: fast.Library, slots: list[Slot], size: int, seed: int, data: st.DataObject
 ) -> None:
@@ -54,7 +54,6 @@ def test_failovers_are_identical(
 
 
 @given(data=st.data(), size=sizes)
-@settings(deadline=None)
 def test_alternates_are_identical(library: fast.Library, data: st.DataObject, size: int) -> None:
     few = st.lists(st.integers(0, 5), min_size=size, max_size=size)
     owners, epochs = column(data.draw(few)), [column(data.draw(few)) for _ in range(4)]

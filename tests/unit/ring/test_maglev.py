@@ -68,7 +68,7 @@ def test_turns_in_one_round_follow_the_order_of_members() -> None:
 
 
 @given(count=st.integers(1, 300), size=sizes, seed=seeds)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_equal_slots_differ_by_one_bucket_at_most(count: int, size: int, seed: int) -> None:
     counts = np.bincount(home([1] * count, size, seed), minlength=count)
     assert counts.sum() == size
@@ -76,7 +76,7 @@ def test_equal_slots_differ_by_one_bucket_at_most(count: int, size: int, seed: i
 
 
 @given(weights=st.lists(st.integers(25, 100), min_size=1, max_size=100), seed=seeds)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_slots_are_within_one_percent_of_their_share(weights: list[int], seed: int) -> None:
     counts = np.bincount(home(weights, seed=seed), minlength=len(weights))
     fair = np.array(weights) * SIZE / sum(weights)
@@ -84,7 +84,7 @@ def test_slots_are_within_one_percent_of_their_share(weights: list[int], seed: i
 
 
 @given(weights=st.lists(st.integers(1, 65535), min_size=1, max_size=100), seed=seeds)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_whatever_the_weights_nobody_is_more_than_a_rounding_from_its_share(
     weights: list[int], seed: int
 ) -> None:

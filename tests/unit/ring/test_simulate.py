@@ -78,7 +78,7 @@ def test_an_owner_that_comes_back_leaves_its_deeper_place() -> None:
 
 
 @given(slots=pools(least=2, most=8, weight=st.integers(1, 9)), data=st.data())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_the_minimal_table_moves_no_bucket_that_it_need_not(slots: list[Slot], data: st.DataObject) -> None:
     lineup = equal_lineup(len(slots))
     before = minimal_stateful(251, 1, lineup)

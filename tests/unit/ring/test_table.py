@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ring.errors import RingError
@@ -44,7 +44,6 @@ def test_every_process_builds_the_same_table() -> None:
 
 
 @given(epochs=histories(), size=sizes, seed=seeds, data=st.data())
-@settings(deadline=None)
 def test_the_order_of_insertion_is_irrelevant(
     epochs: list[list[Slot]], size: int, seed: int, data: st.DataObject
 ) -> None:
@@ -56,7 +55,6 @@ def test_the_order_of_insertion_is_irrelevant(
 
 
 @given(slots=pools(least=2), size=sizes, seed=seeds)
-@settings(deadline=None)
 def test_every_bucket_has_an_owner_that_serves(slots: list[Slot], size: int, seed: int) -> None:
     down = without(slots, slots[0].backend)
     table = build(size, seed, down)
@@ -86,7 +84,6 @@ def test_a_table_cannot_be_written_into() -> None:
 
 
 @given(epochs=histories(), size=sizes, seed=seeds, data=st.data())
-@settings(deadline=None)
 def test_an_explanation_says_what_the_table_says(
     epochs: list[list[Slot]], size: int, seed: int, data: st.DataObject
 ) -> None:
