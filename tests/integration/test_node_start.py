@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -65,8 +66,8 @@ def test_bad_settings_are_all_named_and_have_a_status_of_their_own(directory: Pa
 def test_without_rights_the_missing_ones_are_named(directory: Path) -> None:
     nobody = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--reuid=65534", "--clear-groups"]
     directory.chmod(0o777)
-    for parent in list(directory.parents)[:2]:
-        parent.chmod(0o755)
+    for parent in directory.parents:
+        parent.chmod(stat.S_IMODE(parent.stat().st_mode) | 0o111)
     ended = run(*nobody, LBNODE, "run", "--config", config(directory))
     assert ended.returncode == 1, ended.stderr
     assert "CAP_" in ended.stderr or "root" in ended.stderr

@@ -11,11 +11,12 @@ NOTICE_S = 1.0
 async def test_one_candidate_leads_and_all_know_its_name(backing: Backing, open_tree: Open) -> None:
     observers = [await open_tree(backing) for _ in range(3)]
     campaigns = [each.campaign(f"n{number}") for number, each in enumerate(observers)]
-    await observers[0].until(lambda: sum(campaign.leading for campaign in campaigns) == 1)
-    await observers[0].until(lambda: any("elected" in each.history for each in observers))
-    leading = next(number for number, campaign in enumerate(campaigns) if campaign.leading)
     for each in observers:
-        await each.until(lambda each=each: each.tree.leader == f"n{leading}")
+        await each.until(lambda each=each: each.tree.leader is not None)
+    (name,) = {each.tree.leader for each in observers}
+    leading = int(name.removeprefix("n"))
+    await observers[leading].until(lambda: "elected" in observers[leading].history)
+    assert [campaign.leading for campaign in campaigns] == [number == leading for number in range(3)]
     assert [each.history.count("elected") for each in observers].count(1) == 1
 
 
