@@ -11,8 +11,8 @@ class Arena:
 
     With `row`, no extent lies in two rows of that many places.
 
-    A retired extent may still be read by packets under way: `reclaim` frees what was retired before a given
-    grace period. A released one is free at once.
+    A retired extent may still be read by packets under way, until a grace period has passed: `reclaim`. A released one
+    is free at once.
     """
 
     def __init__(self, start: int, end: int, alignment: int = 1, row: int = 0) -> None:
@@ -64,14 +64,14 @@ class Arena:
         freed = [(base, self._used.pop(base)) for base in bases]
         self._free = self._merged([*self._free, *freed])
 
-    def retire(self, base: int, period: int) -> None:
-        """Give back an extent that packets may still read. `period` (never less than before): the present one."""
-        self._retired.append((base, period))
+    def retire(self, base: int, number: int) -> None:
+        """Give back an extent that packets may still read. `number`: the grace period's, never less than before."""
+        self._retired.append((base, number))
 
-    def reclaim(self, period: int) -> None:
-        """Free what was retired before `period`."""
+    def reclaim(self, passed: int) -> None:
+        """Free what was retired with the number `passed` or a lower one."""
         due = []
-        while self._retired and self._retired[0][1] < period:
+        while self._retired and self._retired[0][1] <= passed:
             due.append(self._retired.popleft()[0])
         if due:
             self.release(*due)

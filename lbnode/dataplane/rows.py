@@ -31,11 +31,11 @@ class CounterRows:
 
     def allocate(self, what: str) -> int:
         """Return a row for `what`, at zero; raises CapacityError."""
-        self._arena.reclaim(self._grace.period)
+        self._arena.reclaim(self._grace.passed)
         row = self._arena.allocate(1)
         if row is None and self._arena.has_retired:
-            self._grace.wait()
-            self._arena.reclaim(self._grace.period)
+            self._grace.ensure_all()
+            self._arena.reclaim(self._grace.passed)
             row = self._arena.allocate(1)
         if row is None:
             raise CapacityError(f"{what}: no counter left: VIPs and backends together exceed COUNT_ROWS")
@@ -44,7 +44,7 @@ class CounterRows:
 
     def retire(self, row: int) -> None:
         """Give a row back: packets under way may still count in it."""
-        self._arena.retire(row, self._grace.period)
+        self._arena.retire(row, self._grace.retire())
 
     def read(self, rows: list[int]) -> list[Count]:
         """Return the sums over all CPUs."""

@@ -238,11 +238,11 @@ class Tables:
             self._arena.release(int(record["base"]))
 
     def _allocate(self, table: PoolTable, places: int) -> int:
-        self._arena.reclaim(self._grace.period)
+        self._arena.reclaim(self._grace.passed)
         base = self._arena.allocate(places)
         if base is None and self._arena.has_retired:
-            self._grace.wait()
-            self._arena.reclaim(self._grace.period)
+            self._grace.ensure_all()
+            self._arena.reclaim(self._grace.passed)
             base = self._arena.allocate(places)
         if base is None:
             raise CapacityError(
@@ -268,7 +268,7 @@ class Tables:
     def _retire(self, which: _Record) -> None:
         record = self._table(which)
         record["epoch"] = 0
-        self._arena.retire(int(record["base"]), self._grace.period)
+        self._arena.retire(int(record["base"]), self._grace.retire())
 
     def drop(self, pool: PoolName) -> None:
         """Forget a pool and its tables; no VIP may point at it."""

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence, Set
-from dataclasses import replace
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from typing import Any
 
 import numpy as np
 
@@ -29,20 +28,10 @@ _ETHERNET = struct.Struct("!6s6sH")
 _ETHERTYPES = {4: 0x0800, 6: 0x86DD}
 _IP_STARTS = {4: bytes([0x45, 0]), 6: bytes([0x60, 0])}
 _TUNNEL = struct.Struct("<16s16sIIIHH16x")
+_NOTHING = bytes(_TUNNEL.size)
 _CONSTANT_SUM = sum(struct.unpack("<3H", bytes([0x45, 0, 0x40, 0, 64, 47])))
 """Of the outer IPv4 header: version and length; do not fragment; TTL 64, protocol GRE."""
 _UNLIMITED = 0xFFFF
-
-
-class _Written(NamedTuple):
-    """A backend as it lies in the map, with its row among the counters."""
-
-    entry: BackendEntry
-    row: int
-
-    def is_as(self, other: _Written | None) -> bool:
-        """Whether nothing has to be written where `other` is."""
-        return other is not None and other.entry is self.entry and other.row == self.row
 
 
 class Backends:
@@ -54,14 +43,16 @@ class Backends:
         self._rows = rows
         self._agent = memory.layout["TUNNEL_AGENT"]
         self._known = memory.layout["TUNNEL_NEXT_HOP"]
-        self._switched_in = grace.period - 1
-        self._families: Collection[IPVersion] | None = None
-        self._written: dict[int, dict[BackendId, _Written]] = {}
-        """What each half holds, once this daemon has written it."""
+        self._families: Collection[IPVersion] = ()
+        self._entries: dict[BackendId, BackendEntry] = {}
+        """What this daemon has written; another one's is not known."""
         active = self._tunnels(4, self._half())
         self._row_of = {number: int(active[number]["row"]) for number in self._ids(active)}
         for row in self._row_of.values():
             rows.claim(row)
+        self._behind: Set[BackendId] = set(self._ids(self._tunnels(4, 1 - self._half())))
+        """In what the half that is not in use may differ from the other one."""
+        self._retired = 0
 
     def _half(self) -> int:
         return int(self._memory.chosen_tunnels[0]) & 1
@@ -81,46 +72,57 @@ class Backends:
 
         `families`: of the outer sources that there are; tunnels of others lead nowhere. A backend without next hop has
         its packets dropped, by name. Raises DataPlaneError for an id twice or an address of the wrong family,
-        CapacityError when no counter is left; then nothing changes.
+        CapacityError when no counter is left; then nothing changes. An entry that is the very one of the last time
+        costs next to nothing.
         """
-        known = self._written.get(self._half(), {}) if families == self._families else {}
-        self._families = families
-        wanted = {entry.id: _usable(entry, families, known.get(entry.id)) for entry in entries}
-        _check(entries, wanted, known)
-        if wanted.keys() == known.keys() and all(known[number].entry is wanted[number] for number in known):
-            return
-        rows = self._rows_for(wanted.keys())
-        self._publish({number: _Written(entry, rows[number]) for number, entry in wanted.items()})
-        for number in self._row_of.keys() - rows.keys():
-            self._rows.retire(self._row_of[number])
-        self._row_of = rows
+        wanted = {entry.id: entry for entry in entries}
+        if len(wanted) != len(entries):
+            (twice, _), *_ = Counter(entry.id for entry in entries).most_common(1)
+            raise DataPlaneError(f"backend {twice}: given twice")
+        known = self._entries if families == self._families else {}
+        changed = [each for each in entries if (old := known.get(each.id)) is not each and old != each]
+        gone = self._row_of.keys() - wanted.keys()
+        for entry in changed:
+            _check(entry)
+        if changed or gone:
+            rows = self._rows_for(changed)
+            self._publish({entry.id for entry in changed} | gone, wanted, self._row_of | rows, families)
+            for number in gone:
+                self._rows.retire(self._row_of.pop(number))
+            self._row_of |= rows
+        self._entries, self._families = wanted, families
 
-    def _rows_for(self, wanted: Set[BackendId]) -> dict[BackendId, int]:
-        rows = {number: row for number, row in self._row_of.items() if number in wanted}
-        for number in sorted(wanted - rows.keys()):
-            rows[number] = self._rows.allocate(f"backend {number}")
-        return rows
+    def _rows_for(self, entries: Iterable[BackendEntry]) -> dict[BackendId, int]:
+        new = sorted(entry.id for entry in entries if entry.id not in self._row_of)
+        return {number: self._rows.allocate(f"backend {number}") for number in new}
 
-    def _publish(self, wanted: dict[BackendId, _Written]) -> None:
+    def _publish(
+        self,
+        due: Set[BackendId],
+        wanted: Mapping[BackendId, BackendEntry],
+        rows: Mapping[BackendId, int],
+        families: Collection[IPVersion],
+    ) -> None:
         """Write what differs in the tunnels that are not in use, then let them be the ones."""
-        self._grace.ensure_after(self._switched_in)
+        self._grace.ensure_after(self._retired)
         half = 1 - self._half()
-        written = self._written.get(half)
-        before = written or {}
-        due = [each for number, each in wanted.items() if not each.is_as(before.get(number))]
+        written = sorted(due | self._behind)
         for family in FAMILIES:
+            packed = (
+                self._pack(wanted[number], family, rows[number], families) if number in wanted else _NOTHING
+                for number in written
+            )
             aside = self._tunnels(family, half)
-            gone = self._ids(aside) if written is None else sorted(written.keys() - wanted.keys())
-            aside[gone] = np.zeros((), aside.dtype)
-            packed = b"".join(self._pack(each.entry, family, each.row) for each in due)
-            aside[[each.entry.id for each in due]] = np.frombuffer(packed, dtype=aside.dtype)
+            aside[written] = np.frombuffer(b"".join(packed), dtype=aside.dtype)
         self._memory.chosen_tunnels[0] = half
-        self._switched_in = self._grace.period
-        self._written[half] = wanted
+        self._behind = due
+        self._retired = self._grace.retire()
 
-    def _pack(self, entry: BackendEntry, family: IPVersion, row: int) -> bytes:
+    def _pack(
+        self, entry: BackendEntry, family: IPVersion, row: int, families: Collection[IPVersion]
+    ) -> bytes:
         agent = self._agent if entry.agent else 0
-        tunnel = entry.tunnel(family)
+        tunnel = entry.tunnel(family) if family in families else None
         if tunnel is None or tunnel.next_hop is None:
             return _TUNNEL.pack(bytes(16), bytes(16), 0, 0, 0, row, agent)
         return pack_tunnel(tunnel.address, tunnel.next_hop, row, agent | self._known)
@@ -165,32 +167,11 @@ def pack_tunnel(address: IPAddress, next_hop: NextHop, row: int, flags: int) -> 
     )
 
 
-def _usable(entry: BackendEntry, families: Collection[IPVersion], known: _Written | None) -> BackendEntry:
-    """Return the backend without the tunnels for which there is no source; the very one that is known if it is that."""
-    if known is not None and known.entry is entry:
-        return entry
-    lost = [each for each in FAMILIES if each not in families and entry.tunnel(each) is not None]
-    if lost:
-        entry = replace(entry, ipv4=None if 4 in lost else entry.ipv4, ipv6=None if 6 in lost else entry.ipv6)
-    return known.entry if known is not None and known.entry == entry else entry
-
-
-def _check(
-    entries: Sequence[BackendEntry],
-    wanted: Mapping[BackendId, BackendEntry],
-    known: Mapping[BackendId, _Written],
-) -> None:
-    """Look at what is new in `entries`; nothing may be there twice."""
-    if len(wanted) != len(entries):
-        (twice, _), *_ = Counter(entry.id for entry in entries).most_common(1)
-        raise DataPlaneError(f"backend {twice}: given twice")
-    for entry in entries:
-        if entry.id in known and known[entry.id].entry is entry:
-            continue
-        for family in FAMILIES:
-            _check_family(entry.id, entry.tunnel(family), family)
-        if not 0 < entry.id < 1 << 16:
-            raise DataPlaneError(f"backend {entry.id}: ids are 1 to 65535")
+def _check(entry: BackendEntry) -> None:
+    if not 0 < entry.id < 1 << 16:
+        raise DataPlaneError(f"backend {entry.id}: ids are 1 to 65535")
+    for family in FAMILIES:
+        _check_family(entry.id, entry.tunnel(family), family)
 
 
 def _check_family(number: BackendId, tunnel: Tunnel | None, family: IPVersion) -> None:

@@ -26,7 +26,7 @@ class Vips:
         self._rows = rows
         self._tables = tables
         self._records = VipRecords(memory.layout.constants)
-        self._switched_in = grace.period - 1
+        self._retired = 0
         self._row_of: dict[VipKey, int] = {}
         self._entries = self._found()
         for row in self._row_of.values():
@@ -127,7 +127,7 @@ class Vips:
         directories = self._records.directory(exact), self._records.directory(of_prefixes)
         if len(wide) > self._memory.layout["VIP_PLACES"]:
             raise CapacityError(f"VIPs: {len(wide)} of many addresses or ports do not fit (VIP_PLACES)")
-        self._grace.ensure_after(self._switched_in)
+        self._grace.ensure_after(self._retired)
         aside = 1 - self._active()
         write_directory(self._memory.vips[aside], directories[0], exact)
         record = self._memory.prefixes[aside]
@@ -138,7 +138,7 @@ class Vips:
         for index, place in enumerate(wide.values()):
             place.write(record["vip"][index])
         self._memory.chosen_directory[0] = aside
-        self._switched_in = self._grace.period
+        self._retired = self._grace.retire()
 
 
 def _order(entry: VipEntry) -> tuple[object, ...]:

@@ -31,11 +31,11 @@ def test_a_full_arena_gives_nothing() -> None:
 def test_a_retired_extent_is_free_only_after_a_later_grace_period() -> None:
     arena = Arena(0, 10)
     arena.allocate(10)
-    arena.retire(0, period=3)
+    arena.retire(0, number=3)
     assert arena.has_retired
-    arena.reclaim(3)
+    arena.reclaim(2)
     assert arena.allocate(1) is None
-    arena.reclaim(4)
+    arena.reclaim(3)
     assert arena.allocate(10) == 0
     assert not arena.has_retired
 
