@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
+import numpy as np
+
 from lbnode.dataplane.errors import CapacityError
 
-_MASK = (1 << 64) - 1
 _GROUP_SHIFT = 48
 _PLACE_SHIFT = 32
 _TRIES = 256
@@ -31,13 +32,14 @@ class Directory:
 
     seed: tuple[int, ...]
     mask: int
-    displacement: dict[int, int]
+    displacement: tuple[int, ...]
+    """By group."""
     places: tuple[int, ...]
 
     def find(self, key: Words) -> int:
         """Return the place where `key` would be."""
-        group, place = _hash(self.seed, key, self.mask)
-        return (place + self.displacement.get(group, 0)) & self.mask
+        [(group, place)] = _hash(self.seed, [key], self.mask)
+        return (place + self.displacement[group]) & self.mask
 
 
 def build(keys: Sequence[Words], capacity: int) -> Directory:
@@ -53,10 +55,11 @@ def build(keys: Sequence[Words], capacity: int) -> Directory:
     mask = (1 << max(len(keys) - 1, 7).bit_length()) - 1
     for attempt in range(_TRIES):
         seed = _seed(attempt)
-        displacement = _displace([_hash(seed, key, mask) for key in keys], mask)
+        hashes = _hash(seed, keys, mask)
+        displacement = _displace(hashes, mask)
         if displacement is not None:
-            found = Directory(seed, mask, displacement, ())
-            return Directory(seed, mask, displacement, tuple(found.find(key) for key in keys))
+            places = tuple((place + displacement[group]) & mask for group, place in hashes)
+            return Directory(seed, mask, displacement, places)
     raise CapacityError(f"VIPs: no collision-free directory of {len(keys)} entries in {_TRIES} tries")
 
 
@@ -66,32 +69,35 @@ def _seed(attempt: int) -> tuple[int, ...]:
     return tuple(word | 1 for word in struct.unpack("<6Q", words))
 
 
-def _hash(seed: tuple[int, ...], key: Words, mask: int) -> tuple[int, int]:
-    """Return (group, place before displacement)."""
-    value = (seed[0] + sum(factor * word for factor, word in zip(seed[1:], key, strict=True))) & _MASK
-    return value >> _GROUP_SHIFT & mask, value >> _PLACE_SHIFT & mask
+def _hash(seed: tuple[int, ...], keys: Sequence[Words], mask: int) -> list[tuple[int, int]]:
+    """Return each key's (group, place before displacement)."""
+    factors = np.array(seed, dtype=np.uint64)
+    words = np.array(keys, dtype=np.uint64).reshape(-1, len(factors) - 1)
+    values = factors[0] + (words * factors[1:]).sum(axis=1, dtype=np.uint64)
+    groups, places = (values >> np.uint64(shift) & np.uint64(mask) for shift in (_GROUP_SHIFT, _PLACE_SHIFT))
+    return list(zip(groups.tolist(), places.tolist(), strict=True))
 
 
-def _displace(hashes: list[tuple[int, int]], mask: int) -> dict[int, int] | None:
+def _displace(hashes: list[tuple[int, int]], mask: int) -> tuple[int, ...] | None:
     """Return the displacement of each group, None when some group has two keys of the same place."""
     groups: defaultdict[int, list[int]] = defaultdict(list)
     for group, place in hashes:
         groups[group].append(place)
-    free = set(range(mask + 1))
-    displacement: dict[int, int] = {}
+    free = (1 << mask + 1) - 1
+    displacement = [0] * (mask + 1)
     for group, places in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
-        if len(set(places)) < len(places):
-            return None
-        step = min(free) - places[0] & mask if len(places) == 1 else _first_fit(places, free, mask)
-        if step is None:
+        step = _first_fit(places, free, mask + 1)
+        if len(set(places)) < len(places) or step is None:
             return None
         displacement[group] = step
-        free.difference_update([(place + step) & mask for place in places])
-    return displacement
+        for place in places:
+            free ^= 1 << (place + step & mask)
+    return tuple(displacement)
 
 
-def _first_fit(places: list[int], free: set[int], mask: int) -> int | None:
-    for step in range(mask + 1):
-        if all((place + step) & mask in free for place in places):
-            return step
-    return None
+def _first_fit(places: list[int], free: int, size: int) -> int | None:
+    """Return the smallest step that brings all of `places` to free ones; bit n of `free` is place n of `size`."""
+    fits = (1 << size) - 1
+    for place in places:
+        fits &= free >> place | free << size - place
+    return (fits & -fits).bit_length() - 1 if fits else None

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from lbnode.dataplane.values import VipEntry
 from lbnode.model.ids import IPNetwork, PoolName
-from lbnode.model.vip import PortRange, Protocol, VipKey
+from lbnode.model.vip import PortRange, Protocol, VipAddress, VipKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,24 @@ class Prefix:
     fragments: Mapping[Protocol, VipKey]
 
 
-def cut(entries: Sequence[VipEntry], portless: Collection[PoolName]) -> list[Prefix]:
-    """Return all prefixes of `entries`; `portless` are the pools that do not look at ports."""
-    by_network: defaultdict[IPNetwork, list[VipEntry]] = defaultdict(list)
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """A prefix, be it of one address: its own VIPs, and those of the shorter prefixes around it."""
+
+    network: IPNetwork
+    own: tuple[VipEntry, ...]
+    around: tuple[VipEntry, ...]
+
+
+def lots(entries: Sequence[VipEntry]) -> list[Lot]:
+    """Return all prefixes of `entries`."""
+    by_address: defaultdict[VipAddress, list[VipEntry]] = defaultdict(list)
     for entry in entries:
-        by_network[entry.key.network].append(entry)
+        by_address[entry.address].append(entry)
+    by_network = {own[0].key.network: own for own in by_address.values()}
     lengths = sorted({network.prefixlen for network in by_network}, reverse=True)
     return [
-        _cut_prefix(network, own, _around(network, lengths, by_network), portless)
+        Lot(network, tuple(own), tuple(_around(network, lengths, by_network)))
         for network, own in by_network.items()
     ]
 
@@ -60,21 +70,20 @@ def _around(
     return [entry for larger in shorter for entry in by_network.get(larger, ())]
 
 
-def _cut_prefix(
-    network: IPNetwork, own: list[VipEntry], around: list[VipEntry], portless: Collection[PoolName]
-) -> Prefix:
+def cut(lot: Lot, portless: Collection[PoolName]) -> Prefix:
+    """Return the prefix as packets look it up; `portless` are the pools that do not look at ports."""
     stretches: list[Stretch] = []
     fragments: dict[Protocol, VipKey] = {}
     for protocol in Protocol:
-        rivals = [entry for entry in (*own, *around) if entry.protocol is protocol]
+        rivals = [entry for entry in (*lot.own, *lot.around) if entry.protocol is protocol]
         wide = [entry.key for entry in rivals if not entry.key.is_exact]
         stretches += [Stretch(protocol, ports, vip) for ports, vip in cut_ports(wide)]
         vip = _fragment_vip(rivals, portless)
-        if vip is not None and network.num_addresses == 1:
+        if vip is not None and lot.network.num_addresses == 1:
             fragments[protocol] = vip
         elif vip is not None:
             stretches.append(Stretch(protocol, None, vip))
-    return Prefix(network, any(entry.wrong_port_pass for entry in own), tuple(stretches), fragments)
+    return Prefix(lot.network, any(entry.wrong_port_pass for entry in lot.own), tuple(stretches), fragments)
 
 
 def _fragment_vip(rivals: Sequence[VipEntry], portless: Collection[PoolName]) -> VipKey | None:

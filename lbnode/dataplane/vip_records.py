@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from lbnode.dataplane.addresses import Words as AddressWords
 from lbnode.dataplane.addresses import address_words, unpack_address
 from lbnode.dataplane.directory import Directory, Words, build
 from lbnode.dataplane.errors import CapacityError
@@ -23,31 +24,23 @@ _FAMILIES = (4, 6)
 _FAMILY_MASK = 0xF
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A struct vip, by the names of its fields; the address and the key are `words`."""
+class Place(NamedTuple):
+    """A struct vip. `words`: its address and its key."""
 
     words: Words
-    pool: int = 0
-    flags: int = 0
-    row: int = 0
-    size: int = 0
-    hash: int = 0
-    sources: int = 0
-    ports: int = 0
-    first_port: int = 0
-    last_port: int = 0
-    prefix_length: int = 0
-
-    def write(self, record: Any) -> None:
-        """Fill `record`, a struct vip."""
-        record["address"]["word"] = self.words[:4]
-        record["key"] = self.words[4]
-        for name in _FIELDS:
-            record[name] = getattr(self, name)
+    packed: bytes
 
 
-_FIELDS = tuple(name for name in Place.__slots__ if name != "words")
+def pack_place(words: Words, **fields: int) -> Place:
+    """Return the struct vip with these of its other fields; the rest are 0."""
+    return Place(words, _PLACE.pack(*words, *(_BLANK | fields).values()))
+
+
+_PLACE = struct.Struct("<5I2H2I3Q2HI")
+_BLANK = dict.fromkeys(
+    ("pool", "flags", "row", "size", "hash", "sources", "ports", "first_port", "last_port", "prefix_length"),
+    0,
+)
 
 
 class VipRecords:
@@ -73,28 +66,34 @@ class VipRecords:
     def wide(self, vip: VipKey, pool: int, row: int, hashing: Hashing) -> Place:
         """Return a VIP of many addresses or ports; its destination's part of the hash is each packet's."""
         words = (*address_words(vip.network.network_address), self._key(vip, 0))
-        shared = hashing.keys[0] + (0 if hashing.by_source else hashing.keys[10] * vip.protocol)
-        return Place(
-            words, pool, self._flags(hashing), row, hashing.size, shared & _MASK, hashing.keys[4],
-            0 if hashing.by_source else hashing.keys[9],
-            vip.ports.first, vip.ports.last, vip.network.prefixlen,
-        )  # fmt: skip
+        ports = {"first_port": vip.ports.first, "last_port": vip.ports.last}
+        copied = self._copied(hashing, vip.protocol, None)
+        return pack_place(words, pool=pool, row=row, prefix_length=vip.network.prefixlen, **ports, **copied)
 
     def _place(
         self, network: IPNetwork, port: int, vip: VipKey, pool: int, row: int, hashing: Hashing
     ) -> Place:
         address = address_words(network.network_address)
+        copied = self._copied(hashing, vip.protocol, address)
+        return pack_place((*address, self._key(vip, port)), pool=pool, row=row, **copied)
+
+    def _copied(self, hashing: Hashing, protocol: Protocol, address: AddressWords | None) -> dict[str, int]:
+        """What a VIP copies of its pool for each packet; `address`: its one, if it has but one."""
         shared, ports = hashing.keys[0], 0
         if not hashing.by_source:
-            shared += sum(key * word for key, word in zip(hashing.keys[5:9], address, strict=True))
-            shared += hashing.keys[10] * vip.protocol
+            shared += sum(
+                key * word for key, word in zip(hashing.keys[5:9], address or (0, 0, 0, 0), strict=True)
+            )
+            shared += hashing.keys[10] * protocol
             ports = hashing.keys[9]
-        words = (*address, self._key(vip, port))
-        flags = self._flags(hashing)
-        return Place(words, pool, flags, row, hashing.size, shared & _MASK, hashing.keys[4], ports)
-
-    def _flags(self, hashing: Hashing) -> int:
-        return self._constants["VIP_SIPHASH"] if hashing.siphash else 0
+        flags = self._constants["VIP_SIPHASH"] if hashing.siphash else 0
+        return {
+            "flags": flags,
+            "size": hashing.size,
+            "hash": shared & _MASK,
+            "sources": hashing.keys[4],
+            "ports": ports,
+        }
 
     def _key(self, vip: VipKey, port: int) -> int:
         family = vip.network.version << self._constants["VIP_FAMILY_SHIFT"]
@@ -119,7 +118,7 @@ class VipRecords:
                 stretches += own
             words = (*address_words(prefix.network.network_address), self._length_key(prefix.network))
             flags = self._constants["VIP_WRONG_PASS"] if prefix.wrong_port_pass else 0
-            places.append(Place(words, flags=flags, row=starts[own], size=len(own)))
+            places.append(pack_place(words, flags=flags, row=starts[own], size=len(own)))
         if len(stretches) > self._constants["STRETCHES"]:
             raise CapacityError(
                 f"VIPs: {len(stretches)} stretches of ports do not fit: the node's program holds "
@@ -190,11 +189,14 @@ class VipRecords:
 
 def write_directory(record: Records, directory: Directory, places: Sequence[Place]) -> None:
     """Fill `record`, a struct directory."""
-    record["place"] = np.zeros((), record["place"].dtype)
     record["displacement"] = 0
+    record["displacement"][: len(directory.displacement)] = directory.displacement
     record["seed"] = directory.seed
     record["mask"] = directory.mask
-    for group, displacement in directory.displacement.items():
-        record["displacement"][group] = displacement
-    for index, place in zip(directory.places, places, strict=True):
-        place.write(record["place"][index])
+    write_places(record["place"], directory.places, places)
+
+
+def write_places(records: Records, where: Sequence[int], places: Sequence[Place]) -> None:
+    """Fill `records`, an array of struct vip; those that are not among `where` become free."""
+    records[:] = np.zeros((), records.dtype)
+    records[list(where)] = np.frombuffer(b"".join(place.packed for place in places), dtype=records.dtype)

@@ -145,11 +145,6 @@ def choose(keys: Iterable[VipKey], address: IPAddress, protocol: int, port: int)
     return max(taking, key=lambda key: key.precedence, default=None)
 
 
-def key_order(key: VipKey) -> tuple[object, ...]:
-    """Return what VIPs are sorted by: address, protocol, ports."""
-    return *address_order(key.address), key.protocol, key.ports
-
-
 @dataclass(frozen=True, slots=True)
 class Vip:
     """A virtual address (or prefix), protocol and port (or ports) that clients connect to; it points at a pool."""

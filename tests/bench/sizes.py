@@ -26,6 +26,8 @@ HEAD = "1,000 VIPs, 10,000 backends in 100 pools"
 POOLS, VIPS, BACKENDS = 100, 1000, 10_000
 MEMBERS = BACKENDS // POOLS
 ROUNDS = 9
+PAUSE_S = 0.05
+"""Between changes: a grace period passes beside it, as it does between those of a fleet."""
 LARGE_SIZE = 655_373
 LIMITS = Limits(table_places=2 * POOLS * (TABLE_SIZE + 8))
 MIB = 1 << 20
@@ -66,7 +68,8 @@ def size_costs() -> Iterator[SizeCost]:
         yield SizeCost("daemon: tables, backends and VIPs as values", _own(ready, before) / MIB, "MiB")
         yield SizeCost("daemon: what the data plane adds", _own(full, ready) / MIB, "MiB")
         yield SizeCost("one backend fails: epoch to kernel", _failure(node, slots[0]), "ms")
-        yield SizeCost("one backend's next hop", _next_hop(node, fleet.backends), "ms")
+        yield SizeCost("one backend's next hop", _next_hop(node, fleet.backends, PAUSE_S), "ms")
+        yield SizeCost("the same, one right after the other", _next_hop(node, fleet.backends, 0), "ms")
         yield SizeCost("one VIP more or less", _vip(node, fleet.vips), "ms")
     yield SizeCost(f"a table of {LARGE_SIZE:,} buckets, 1,000 backends: build", _large_build(), "ms")
 
@@ -139,20 +142,23 @@ def _failure(node: NodeDataPlane, slots: tuple[Slot, ...]) -> float:
     return median(times)
 
 
-def _next_hop(node: NodeDataPlane, backends: tuple[BackendEntry, ...]) -> float:
+def _next_hop(node: NodeDataPlane, backends: tuple[BackendEntry, ...], pause_s: float) -> float:
     times = []
     for number in range(ROUNDS):
         hop = replace(HOP, destination_mac=bytes([2, 0, 0, 0, 1, number]))
         moved = BackendEntry.of(backends[7].id, True, Tunnel(IPv4Address("10.1.0.8"), hop))
         changed = (*backends[:7], moved, *backends[8:])
+        time.sleep(pause_s)
         times.append(_timed(lambda changed=changed: node.set_backends(changed)))
     return median(times)
 
 
 def _vip(node: NodeDataPlane, vips: tuple[VipEntry, ...]) -> float:
-    return median(
-        _timed(lambda number=number: node.set_vips(vips[number % 2 :])) for number in range(1, ROUNDS + 1)
-    )
+    times = []
+    for number in range(1, ROUNDS + 1):
+        time.sleep(PAUSE_S)
+        times.append(_timed(lambda number=number: node.set_vips(vips[number % 2 :])))
+    return median(times)
 
 
 def _large_build() -> float:

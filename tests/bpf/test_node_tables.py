@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -197,30 +196,6 @@ def test_next_hops_change_again_and_again_behind_grace_periods(node: NodeDataPla
         hop = replace(NEAR, destination_mac=bytes([2, 0, 0, 0, 0, n]))
         node.set_backends(backends(hop))
         assert node.program.test_run(FRAME).data[:6] == hop.destination_mac
-
-
-def test_whatever_was_changed_before_the_last_set_of_backends_holds(node: NodeDataPlane) -> None:
-    """Each set is written aside, over the last but one, and only as far as it differs."""
-    owners = np.arange(SIZE, dtype=np.uint16) % BACKENDS + 1
-    table = replace(uniform(1), owners=owners, first=owners * 0, second=owners * 0)
-    node.stage(table)
-    node.switch(WEB)
-    node.set_vips([WEB_VIP])
-    ports = range(1024, 1024 + SIZE)
-    packets = [frames.frame(frames.IP(dst=str(VIP)) / frames.TCP(sport=port, dport=80)) for port in ports]
-    chance = random.Random(7)
-    known = backends()
-    for _ in range(12):
-        known = [
-            replace(entry, agent=chance.random() < 0.5) if chance.random() < 0.2 else entry
-            for entry in (*known, *backends(FAR))
-        ]
-        known = list({entry.id: entry for entry in known if chance.random() < 0.8}.values())
-        node.set_backends(known)
-        model = NodeModel([table], known, [WEB_VIP], SOURCES[:1])
-        assert sorted(node.backend_counters()) == sorted(entry.id for entry in known)
-        for packet in packets:
-            assert node.program.test_run(packet).data == model.process(packet).frame
 
 
 def test_vips_follow_a_pool_that_is_staged_anew_before_its_first_switch(node: NodeDataPlane) -> None:

@@ -37,7 +37,7 @@ def test_any_number_up_to_the_capacity_fits(count: int) -> None:
     directory = build(some_keys(count), CAPACITY)
     assert len(set(directory.places)) == count
     assert directory.mask < CAPACITY
-    assert all(0 <= step < 1 << 16 for step in directory.displacement.values())
+    assert all(0 <= step < 1 << 16 for step in directory.displacement)
 
 
 def test_neighbouring_addresses_and_ports_fit() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from ipaddress import ip_address, ip_network
 
-from lbnode.dataplane.prefixes import Prefix, cut, cut_ports
+from lbnode.dataplane.prefixes import Prefix, cut, cut_ports, lots
 from lbnode.dataplane.values import VipEntry
 from lbnode.model.ids import IPAddress, PoolName
 from lbnode.model.vip import ANY_PORT, PortRange, Protocol, VipKey, choose, vip_address
@@ -54,7 +54,7 @@ def test_every_packet_finds_the_vip_that_it_belongs_to() -> None:
     for seed in range(30):
         entries = some_vips(seed)
         keys = [entry.key for entry in entries]
-        prefixes = cut(entries, {STICKY})
+        prefixes = [cut(lot, {STICKY}) for lot in lots(entries)]
         for address in ADDRESSES:
             for protocol in Protocol:
                 for port in PORTS:
@@ -66,7 +66,7 @@ def test_every_packet_finds_the_vip_that_it_belongs_to() -> None:
 def test_a_fragment_is_served_when_all_vips_that_it_may_be_for_agree_without_a_port() -> None:
     for seed in range(30):
         entries = some_vips(seed)
-        prefixes = cut(entries, {STICKY})
+        prefixes = [cut(lot, {STICKY}) for lot in lots(entries)]
         for address in ADDRESSES:
             for protocol in Protocol:
                 pools = {
