@@ -288,6 +288,8 @@ class NodeDaemon:
             yield f"the kernel refused a change: {self._kernel.problem}"
         if self._memory.store.problem:
             yield f"store: {self._memory.store.problem}"
+        if self._memory.unkept:
+            yield self._memory.unkept
         if self._fleet_file.problem:
             yield f"fleet file not applied: {self._fleet_file.problem}"
         unresolved = sorted(str(address) for address in self._hops.unresolved())

@@ -257,7 +257,7 @@ class Agent:
             pools=self._acknowledged.epochs,
             nodes=self._acknowledged.nodes,
             xdp={self._settings.interface: str(attached.xdp)} if attached is not None else {},
-            alarms=(*self._plan.loading.problems.values(), *self._lacking),
+            alarms=(*self._plan.loading.problems.values(), *self._lacking, *self._fleet.alarms),
             flows=dict(self._watch.flows),
             no_second_chance=dict(self._watch.no_second_chance),
         )

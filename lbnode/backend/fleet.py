@@ -49,6 +49,11 @@ class AgentFleet:
         """Bring the copy on disk up to date with what the store says, in the background."""
         self._memory.keep(view)
 
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What is wrong with this agent's own memory."""
+        return (self._memory.unkept,) if self._memory.unkept else ()
+
     def report(self) -> None:
         """Say in the log and to `lbbackend status` when the agent begins to go by its own memory, and when it ends."""
         view = self._memory.view()

@@ -67,7 +67,8 @@ def report_failures() -> Iterator[None]:
     try:
         yield
     except BadSettingsError as error:
-        typer.echo(f"error: {error}", err=True)
+        for complaint in str(error).splitlines():
+            typer.echo(f"error: {complaint}", err=True)
         raise typer.Exit(BAD_SETTINGS) from error
     except (BgpError, DaemonError, DataPlaneError, MetricsError, NetdevError, RpcError, StoreError) as error:
         typer.echo(f"error: {error}", err=True)

@@ -46,6 +46,8 @@ class Memory:
         self._writing: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._foreign = ""
+        self.unkept = ""
+        """Why the copy on disk is older than what is known: an alarm; empty while it can be written."""
 
     async def start(self, on_change: Callable[[], None]) -> None:
         """Begin to connect; returns at once, store or no store."""
@@ -133,5 +135,9 @@ class Memory:
             written = self._kept
             try:
                 await asyncio.to_thread(self._copy.save, written)
+                self.unkept = ""
             except StoreError as error:
-                log.error("copy on disk not written", problem=str(error))
+                if str(error) != self.unkept:
+                    log.error("copy on disk not written", problem=str(error))
+                self.unkept = str(error)
+                self._kept = None  # so that the next look tries again

@@ -80,7 +80,10 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the kernel holds for one backend, whether or not its agent runs."""
+    """What the kernel holds for one backend, whether or not its agent runs.
+
+    `digests`: of the tables in use, counted from their buckets.
+    """
 
     self_id: BackendId | None
     sources: Mapping[Address, MemberKind]
@@ -88,6 +91,7 @@ class Snapshot:
     heard: frozenset[VipKey]
     takes_new: frozenset[PoolName]
     tables: Mapping[PoolName, PoolTables]
+    digests: Mapping[PoolName, str]
     counters: Mapping[str, Count]
     xdp: str
 
@@ -163,6 +167,7 @@ class BackendDataPlane:
                 heard=memory.heard(),
                 takes_new=memory.takes_new(),
                 tables=memory.tables.loaded(),
+                digests=memory.tables.digests(),
                 counters=memory.counters(),
                 xdp=pinned_mode(directory),
             )

@@ -44,6 +44,12 @@ def pack_buckets(table: PoolTable, constants: Mapping[str, int]) -> Words:
     return packed.view("<u8").reshape(-1)
 
 
+def unpack_buckets(words: Words) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint16]]:
+    """Return owners, first and second alternates: what `pack_buckets` was given, copied."""
+    columns = words.view("<u2").reshape(-1, 4)
+    return columns[:, 0].copy(), columns[:, 1].copy(), columns[:, 2].copy()
+
+
 def pack_members(table: PoolTable, constants: Mapping[str, int]) -> Words:
     """Return what lies behind the buckets: a bit for each backend that QUIC's connection ids may name."""
     if table.quic is None:

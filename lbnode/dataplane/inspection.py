@@ -47,6 +47,10 @@ class Inspection:
         """Return which epochs the kernel holds."""
         return Tables(self._memory, Grace()).loaded()
 
+    def digests(self) -> dict[PoolName, str]:
+        """Return the digests of the tables in use, counted from their buckets."""
+        return Tables(self._memory, Grace()).digests()
+
     def counters(self) -> dict[str, Count]:
         """Return packets and bytes by outcome."""
         outcomes = self._memory.layout.outcomes

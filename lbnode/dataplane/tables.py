@@ -9,13 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lbnode.dataplane.arena import Arena, claimed
-from lbnode.dataplane.buckets import check, moved, pack_buckets, pack_members, with_flag, without_flag
+from lbnode.dataplane.buckets import (
+    check,
+    moved,
+    pack_buckets,
+    pack_members,
+    unpack_buckets,
+    with_flag,
+    without_flag,
+)
 from lbnode.dataplane.errors import CapacityError, DataPlaneError, LayoutError
 from lbnode.dataplane.grace import Grace
 from lbnode.dataplane.memory import NodeMemory
 from lbnode.dataplane.values import LoadedTable, PoolTable, PoolTables
 from lbnode.model.fleet import HashAlgorithm, HashMode
 from lbnode.model.ids import EpochNumber, PoolName
+from ring.table import Table
 
 _FIRST_PLACE = 8
 """`base` 0 means "no table"."""
@@ -121,6 +130,18 @@ class Tables:
                 bool(self._memory.pool_records["is_recorded"][number]),
             )
             for pool, number in sorted(self._numbers.items())
+        }
+
+    def digests(self) -> dict[PoolName, str]:
+        """Return the digests of the tables that carry traffic, counted from their buckets in the map.
+
+        `loaded` says what was written beside them; the two differ when something else wrote here.
+        """
+        found = {pool: self._words(number, current=True) for pool, number in self._numbers.items()}
+        return {
+            pool: Table(len(words), *unpack_buckets(words)).digest()
+            for pool, words in sorted(found.items())
+            if words is not None
         }
 
     def _loaded(self, number: int, current: bool) -> LoadedTable | None:

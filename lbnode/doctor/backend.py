@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from lbnode.backend.host import wanted_sysctls
 from lbnode.backend.instance import COMMAND
 from lbnode.backend.settings import BackendSettings
 from lbnode.dataplane.backend import CLAMP_OBJECT, DECAP_OBJECT
 from lbnode.dataplane.backend_pins import MAPS_PREFIX
-from lbnode.dataplane.values import PoolTables
+from lbnode.doctor.checks.addresses import check_addresses
 from lbnode.doctor.checks.backend import check_serving, check_sysctls
 from lbnode.doctor.checks.host import check_bpffs, check_kernel, check_rights
 from lbnode.doctor.checks.interface import check_interface
@@ -20,10 +18,12 @@ from lbnode.doctor.examine import examine
 from lbnode.doctor.facts import SysctlFacts
 from lbnode.doctor.findings import Examination
 from lbnode.doctor.gather import fleet, host, memory
+from lbnode.doctor.gather.addresses import own_addresses
 from lbnode.doctor.gather.interface import Wanted, interface
 from lbnode.doctor.gather.paths import ends, paths
 from lbnode.doctor.gather.services import pinned, serving
-from lbnode.model.ids import BackendName, PoolName
+from lbnode.doctor.gather.words import told
+from lbnode.model.ids import BackendName
 from lbnode.netdev import Netlink, sysctls
 from lbnode.store.access import Party
 
@@ -32,26 +32,32 @@ PINS = f"{MAPS_PREFIX}*"
 
 async def examine_backend(settings: BackendSettings) -> tuple[Examination, ...]:
     """Look at everything that this backend needs; takes a few seconds at most."""
-    wanted = Wanted(settings.interface, COMMAND, settings.xdp_mode, faces_clients=False)
     objects, run_dir, place = [DECAP_OBJECT, CLAMP_OBJECT], settings.run_dir, settings.bpf_dir
     name = BackendName(settings.name)
 
-    def kernel() -> Mapping[PoolName, PoolTables]:
+    def kernel() -> fleet.InUse:
         held = pinned(settings)
-        return held.tables if held is not None else {}
+        return fleet.in_use(held.tables, held.digests) if held is not None else {}
 
     session = memory.opened(settings.store, settings.fleet, settings.state_dir, Party.BACKENDS)
     async with Netlink() as netlink, session as read:
-        live = read.view.live_agents.get(name)
+        words = told(read.view.live_agents.get(name))
+        reason = words.why_generic(settings.interface)
+        wanted = Wanted(settings.interface, COMMAND, settings.xdp_mode, False, reason)
         return (
             await examine("kernel", lambda: host.kernel(objects), check_kernel),
             await examine("rights", lambda: host.rights(COMMAND, run_dir, place), check_rights),
             await examine("bpffs", lambda: host.place(COMMAND, run_dir, place, PINS), check_bpffs),
             await examine("interface", lambda: interface(netlink, wanted), check_interface),
+            await examine(
+                "addresses",
+                lambda: own_addresses(netlink, COMMAND, [("address", each) for each in settings.address]),
+                check_addresses,
+            ),
             await examine("sysctls", lambda: _sysctls(settings.interface), check_sysctls),
             await examine("store", lambda: memory.store(read, settings.store), check_store),
             await examine("clock", lambda: memory.clock(read), check_clock),
-            await examine("daemon", lambda: fleet.daemon(COMMAND, run_dir, live), check_daemon),
+            await examine("daemon", lambda: fleet.daemon(COMMAND, run_dir, words), check_daemon),
             await examine(
                 "tables", lambda: fleet.tables(COMMAND, read, kernel, fleet.occupied_by(name)), check_tables
             ),

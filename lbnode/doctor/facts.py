@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
@@ -127,13 +127,39 @@ class ClockFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class DaemonWords:
+    """What a daemon says of itself. `silent`: why it did not answer, and the rest is what it told the fleet last.
+
+    `connected`: to the fleet's memory. `routers`: router's address → "up", or "down: why". `xdp`: interface → mode.
+    """
+
+    connected: bool
+    alarms: tuple[str, ...] = ()
+    routers: dict[str, str] = field(default_factory=dict)
+    xdp: dict[str, str] = field(default_factory=dict)
+    silent: str = ""
+
+    def why_generic(self, interface: str) -> str:
+        """Return why the daemon took generic XDP on an interface, where it says so."""
+        return self.xdp.get(interface, "").removeprefix("generic").removeprefix(": ")
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonFacts:
-    """Whether the daemon runs (`pid`), is connected to the fleet, and what it complains about itself."""
+    """Whether the daemon runs (`pid`), and what it says of itself."""
 
     service: str
     pid: int | None
-    connected: bool
-    alarms: tuple[str, ...]
+    words: DaemonWords
+
+
+@dataclass(frozen=True, slots=True)
+class AddressFacts:
+    """The addresses that a daemon's settings name, by setting, and those that this machine has."""
+
+    service: str
+    wanted: tuple[tuple[str, IPAddress], ...]
+    own: frozenset[IPAddress]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,12 @@ async def addresses(netlink: Netlink, interface: str) -> frozenset[Address]:
     return frozenset(ip_address(message.get("IFA_LOCAL") or message.get("IFA_ADDRESS")) for message in found)
 
 
+async def every_address(netlink: Netlink) -> frozenset[Address]:
+    """Return the addresses on all interfaces, of both families."""
+    found = await netlink.dump("addresses", "get_addr")
+    return frozenset(ip_address(message.get("IFA_LOCAL") or message.get("IFA_ADDRESS")) for message in found)
+
+
 async def add_address(netlink: Netlink, interface: str, address: Address) -> bool:
     """Put `address` on `interface` as a host address (/32, /128).
 

@@ -2,30 +2,50 @@
 
 There a nested field has two underscores: `EVENKEEL_STORE__HOSTS='["10.0.0.1:2181"]'`; the fields beside it
 stay as the file has them. Every complaint names the file (or the variable), the field, and what to do about
-it: the field's description.
+it: the field's description. A variable that is none, but nearly one, is an error like a key that is none; of others
+nothing is said: they may be somebody else's.
 """
 
 from __future__ import annotations
 
 import difflib
+import json
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 ENV_PREFIX = "EVENKEEL_"
 ENV_NESTED = "__"
+NEARLY = 0.9
+"""How much of a variable's name must be that of another one's to take it for a slip of the hand."""
 
 S = TypeVar("S", bound="FileSettings")
 
 
 class BadSettingsError(Exception):
     """Settings that cannot be used. One line for each complaint: file, field, reason, remedy."""
+
+
+class _Environment(EnvSettingsSource):
+    """The environment, in which lists and mappings are JSON; what is none is left to the field to judge."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
 
 
 class FileSettings(BaseSettings):
@@ -38,26 +58,44 @@ class FileSettings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 (the library's signature)
+        settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the library's signature)
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings
+        return _Environment(settings_cls), init_settings
 
 
 def load(kind: type[S], path: Path) -> S:
     """Return the settings in the file at `path` under the environment's. Raises BadSettingsError."""
-    data = read_yaml(path)
+    data, misspelt = read_yaml(path), list(_misspelt(kind))
     try:
-        return kind(**data)
+        settings = kind(**data)
     except ValidationError as error:
         lines = [_complaint(kind, path, details) for details in error.errors()]
-        raise BadSettingsError("\n".join(lines)) from error
-    except SettingsError as error:
-        reason = f"environment: {error}; lists and mappings are written as JSON there"
-        raise BadSettingsError(reason) from error
+        raise BadSettingsError("\n".join([*misspelt, *lines])) from error
+    if misspelt:
+        raise BadSettingsError("\n".join(misspelt))
+    return settings
+
+
+def _misspelt(kind: type[BaseModel]) -> Iterator[str]:
+    """Complain of variables whose names are nearly those of settings: they would do nothing, silently."""
+    known = {ENV_PREFIX + path for path in _variables(kind)}
+    for name in sorted(os.environ):
+        field = name.removeprefix(ENV_PREFIX).partition(ENV_NESTED)[0]
+        if name.startswith(ENV_PREFIX) and field.lower() not in kind.model_fields:
+            for close in difflib.get_close_matches(name, known, n=1, cutoff=NEARLY):
+                yield f"environment: {name}: no such variable; did you mean {close}?"
+
+
+def _variables(model: type[BaseModel]) -> Iterator[str]:
+    """The names of all variables that set something in `model`, without the prefix."""
+    for field in model.model_fields:
+        yield field.upper()
+        for nested in _nested(model, field):
+            yield from (f"{field.upper()}{ENV_NESTED}{rest}" for rest in _variables(nested))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -97,15 +135,32 @@ class _StrictLoader(yaml.SafeLoader):
 def _complaint(kind: type[BaseModel], file: Path, details: ErrorDetails) -> str:
     """Say in one line what is wrong with which field, and what it is for."""
     path, model, field = _locate(kind, details["loc"])
-    variable = ENV_PREFIX + path.replace(".", ENV_NESTED).upper()
-    where = f"environment: {variable}" if variable in os.environ else f"{file}: {path}"
+    variable, where = _variable(path), _place(path, file)
     if details["type"] == "extra_forbidden":
         return f"{where}: unknown key; {_suggestion(model, field)}"
     about = _description(model, field)
     if details["type"] == "missing":
         return f"{where}: missing; set it, or {variable}{about}"
     reason = details["ctx"]["error"] if details["type"] == "value_error" else details["msg"]
-    return f"{where}: {reason}, found {details['input']!r}{about}"
+    complaint = f"{where}: {reason}, found {details['input']!r}{about}"
+    if details["type"] == "tuple_type" and variable in os.environ:
+        items = json.dumps(os.environ[variable].split(","))
+        return f"{complaint}; lists are JSON there: {variable}='{items}'"
+    return complaint
+
+
+def _variable(path: str) -> str:
+    return ENV_PREFIX + path.replace(".", ENV_NESTED).upper()
+
+
+def _place(path: str, file: Path) -> str:
+    """Where the value at `path` comes from: a variable that holds it, or part of it, else the file."""
+    words = path.split(".")
+    for length in range(len(words), 0, -1):
+        variable = _variable(".".join(words[:length]))
+        if variable in os.environ:
+            return ": ".join([f"environment: {variable}", *words[length:]])
+    return f"{file}: {path}"
 
 
 def _locate(kind: type[BaseModel], location: tuple[int | str, ...]) -> tuple[str, type[BaseModel], str]:

@@ -66,8 +66,9 @@ class DiskCopy:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write_whole(self._path, encode(lasting))
         except OSError as error:
+            remedy = "make room, or correct its rights or state_dir"
             raise StoreError(
-                f"copy {self._path}: {error.strerror}: make room or correct the rights"
+                f"copy {self._path}: {error.strerror}: a restart without the store would know nothing new; {remedy}"
             ) from error
         self._saved = lasting
         return True

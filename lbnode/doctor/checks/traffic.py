@@ -22,11 +22,18 @@ def _daemon(facts: DaemonFacts) -> Iterator[Finding]:
         why = "what is in the kernel goes on, but follows no change and no failure"
         mend = f"systemctl start {facts.service}"
         yield Finding(Grade.FAILURE, facts.service, "does not run", why, mend)
-    elif not facts.connected:
+    elif facts.words.silent:
+        why = "it hangs, or is overloaded: this machine follows no change and no failure"
+        mend = (
+            f"kill -USR1 {facts.pid} (journalctl -u {facts.service} shows where it stands); "
+            f"systemctl restart {facts.service} loses no packet"
+        )
+        yield Finding(Grade.FAILURE, facts.service, facts.words.silent, why, mend)
+    elif not facts.words.connected:
         why = "the fleet takes it for gone, and this machine follows no change"
         mend = f"journalctl -u {facts.service}; see `store`"
         yield Finding(Grade.FAILURE, facts.service, "is not connected to the fleet", why, mend)
-    for alarm in facts.alarms:
+    for alarm in facts.words.alarms:
         mend = f"journalctl -u {facts.service}"
         yield Finding(
             Grade.FAILURE, facts.service, f"says: {alarm}", "its own alarms cost traffic or safety", mend

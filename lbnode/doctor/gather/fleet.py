@@ -12,13 +12,12 @@ from pathlib import Path
 from lbnode.core.joining import wanted_fleet
 from lbnode.daemon.lock import running_pid
 from lbnode.dataplane.values import PoolTables
-from lbnode.doctor.facts import DaemonFacts, RouterFacts, TableFacts
+from lbnode.doctor.facts import DaemonFacts, DaemonWords, RouterFacts, TableFacts
 from lbnode.doctor.gather.memory import Memory
 from lbnode.doctor.gather.probes import Door
 from lbnode.model.epoch import BackendState, Epoch
 from lbnode.model.fleet import Protocol
 from lbnode.model.ids import BackendName, IPAddress, PoolName
-from lbnode.model.members import AgentLive, NodeLive
 from lbnode.model.view import FleetView
 from lbnode.settings.node import BgpSettings, NeighborSettings
 from lbnode.store.tree import StoreError
@@ -28,6 +27,9 @@ CONTACT_S = 1.0
 SWITCH_S = 2.0
 """How long the kernel may be one epoch behind: an offered epoch that has just become current."""
 POLL_S = 0.05
+
+InUse = Mapping[PoolName, tuple[int, str]]
+"""Pool → epoch of the table that carries its traffic here, and that table's digest."""
 
 Concerns = Callable[[FleetView, Epoch], bool]
 """Whether an epoch is any business of this machine."""
@@ -48,16 +50,24 @@ def occupied_by(name: BackendName) -> Concerns:
     return concerns
 
 
-def daemon(service: str, run_dir: Path, live: NodeLive | AgentLive | None) -> DaemonFacts:
-    """Look for the daemon that holds `run_dir`; `live` is what it says of itself, None when it is not connected."""
-    alarms = live.alarms if live is not None else ()
-    return DaemonFacts(service, running_pid(run_dir, service), live is not None, alarms)
+def daemon(service: str, run_dir: Path, words: DaemonWords) -> DaemonFacts:
+    """Look for the daemon that holds `run_dir`; `words` are its own."""
+    return DaemonFacts(service, running_pid(run_dir, service), words)
+
+
+def in_use(tables: Mapping[PoolName, PoolTables], digests: Mapping[PoolName, str]) -> InUse:
+    """Join what is written beside the tables in the kernel, their epochs, to the digests that their buckets have."""
+    return {
+        pool: (held.current.epoch, digests[pool])
+        for pool, held in tables.items()
+        if held.current is not None and pool in digests
+    }
 
 
 async def tables(
     service: str,
     memory: Memory,
-    kernel: Callable[[], Mapping[PoolName, PoolTables]],
+    kernel: Callable[[], InUse],
     concerns: Concerns,
 ) -> Sequence[TableFacts]:
     """Compare the current epochs that concern this machine with what `kernel` holds. Raises StoreError."""
@@ -74,7 +84,7 @@ async def tables(
 def _compare(
     service: str,
     view: FleetView,
-    kernel: Mapping[PoolName, PoolTables],
+    kernel: InUse,
     concerns: Concerns,
 ) -> list[TableFacts]:
     found = []
@@ -87,21 +97,18 @@ def _compare(
     return found
 
 
-def _held(tables: PoolTables | None, epoch: Epoch) -> tuple[int, str] | None:
+def _held(table: tuple[int, str] | None, epoch: Epoch) -> tuple[int, str] | None:
     """The table in the kernel that counts for `epoch`: agents go by one that is only on offer."""
-    if tables is None or tables.current is None:
-        return None
-    ahead = tables.current.epoch > epoch.number
-    return (epoch.number, epoch.digest) if ahead else (tables.current.epoch, tables.current.digest)
+    ahead = table is not None and table[0] > epoch.number
+    return (epoch.number, epoch.digest) if ahead else table
 
 
-async def routers(bgp: BgpSettings | None, live: NodeLive | None) -> Sequence[RouterFacts]:
-    """Look at the sessions with every router."""
+async def routers(bgp: BgpSettings | None, sessions: Mapping[str, str]) -> Sequence[RouterFacts]:
+    """Look at every router; `sessions` is what the daemon says of them, by address."""
     if bgp is None:
         return ()
-    said = live.routers if live is not None else {}
-    neighbors = bgp.neighbors
-    return await asyncio.gather(*(_router(bgp, each, said.get(str(each.address), "")) for each in neighbors))
+    each = (_router(bgp, router, sessions.get(str(router.address), "")) for router in bgp.neighbors)
+    return await asyncio.gather(*each)
 
 
 async def _router(bgp: BgpSettings, neighbor: NeighborSettings, session: str) -> RouterFacts:

@@ -24,11 +24,11 @@ def cable() -> Iterator[Cable]:
         yield laid
 
 
-def doctor(cable: Cable, directory: Path) -> Report:
+def doctor(cable: Cable, directory: Path, address: str = "10.0.0.2") -> Report:
     settings = {
         "name": "b1",
         "fleet": "demo",
-        "address": "10.0.0.2",
+        "address": address,
         "interface": "eth0",
         "store": {"kind": "file", "path": str(directory / "store")},
         "state_dir": str(directory / "state"),
@@ -48,3 +48,9 @@ def test_a_setting_that_was_changed_back_is_found_and_mended(cable: Cable, tmp_p
     command = ["ip", "netns", "exec", cable.near, *found["mend"].split()]
     subprocess.run(command, check=True, capture_output=True, timeout=20)
     assert doctor(cable, tmp_path).findings("sysctls") == []
+
+
+def test_settings_with_the_address_of_another_machine_are_found(cable: Cable, tmp_path: Path) -> None:
+    assert doctor(cable, tmp_path).findings("addresses") == []
+    found = doctor(cable, tmp_path, "10.0.0.1").finding("addresses", "address 10.0.0.1: is on no interface")
+    assert (found["grade"], found["why"]) == ("failure", "nothing that nodes send to it arrives here")

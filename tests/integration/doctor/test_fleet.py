@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from lbnode.dataplane.backend_pins import MAPS_PREFIX
+from lbnode.dataplane.libbpf import Map
 from lbnode.model.ids import BackendName
 from lbnode.model.requests import WeighBackend
 from tests.integration.agents import VIP, serving
@@ -19,6 +22,9 @@ from tests.integration.cable import eventually, ip
 from tests.integration.doctor.bedside import lbctl_doctor
 from tests.integration.doctor.ward import Ward, ward
 from tests.integration.nodes import FLEET
+
+SECOND = np.uint64(1 << 32)
+"""A bit of the second alternate in a bucket's word."""
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +52,18 @@ def standing_still(pid: int, lock: Path) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def written_to(pins: Path) -> Iterator[None]:
+    """Tables in whose buckets somebody writes another second alternate, behind the daemon's back."""
+    words = np.frombuffer(Map.open_pinned(pins / "tables").mmap(), dtype="<u8")
+    used = np.flatnonzero(words)
+    words[used] ^= SECOND
+    try:
+        yield
+    finally:
+        words[used] ^= SECOND
 
 
 def test_every_machine_of_a_fleet_in_service_is_well(fleet: Ward) -> None:
@@ -91,6 +109,26 @@ def test_an_agent_that_hangs_is_behind_the_fleet(fleet: Ward) -> None:
     assert lost["grade"] == "failure"
     eventually("it has caught up", lambda: not fleet.examine_backend("b2").findings("services"))
     assert fleet.examine_backend("b2").findings("tables") == []
+
+
+def test_a_node_that_hangs_is_found_although_the_fleet_takes_it_for_connected(fleet: Ward) -> None:
+    assert fleet.node.daemon is not None
+    with standing_still(fleet.node.daemon.pid, fleet.node.directory / "store" / FLEET / "lock"):
+        report = fleet.examine_node()
+    found = report.finding("daemon", "no answer from unix:")
+    assert f"kill -USR1 {fleet.node.daemon.pid}" in found["mend"]
+    assert report.findings("probes") == []
+
+
+def test_a_table_that_something_else_wrote_to_is_found_at_either_end(fleet: Ward) -> None:
+    member = fleet.backends["b2"]
+    with written_to(fleet.node.directory / "run" / "bpf" / "node"):
+        found = fleet.examine_node().finding("tables", "table of pool web: differs: digest")
+    (pins,) = (member.directory / "run" / "bpf").glob(f"{MAPS_PREFIX}*")
+    assert found["grade"] == "failure"
+    with written_to(pins):
+        assert fleet.examine_backend("b2").finding("tables", "differs: digest")
+    assert fleet.examine_node().findings("tables") == []
 
 
 def test_a_clamp_that_somebody_removed_is_found(fleet: Ward) -> None:

@@ -39,7 +39,7 @@ def doctor(machine: NodeMachine) -> Report:
 
 def test_a_machine_as_it_should_be_has_no_findings(machine: NodeMachine) -> None:
     report = doctor(machine)
-    for matter in ("kernel", "rights", "bpffs", "interface"):
+    for matter in ("kernel", "rights", "bpffs", "interface", "addresses"):
         assert report.findings(matter) == []
 
 
@@ -76,6 +76,14 @@ def test_missing_rights_are_named_and_what_needs_them_is_not_called_good(machine
     assert "CAP_NET_ADMIN, CAP_BPF" in report.finding("rights", "lacks")["what"]
     assert [each["grade"] for each in report.findings("kernel")] == ["unchecked"]
     assert status == 1
+
+
+def test_an_address_that_this_machine_has_no_more_is_found(machine: NodeMachine) -> None:
+    ip("-n", machine.cable.near, "addr", "del", "10.0.0.2/24", "dev", "eth0")
+    found = doctor(machine).finding("addresses", "address 10.0.0.2: is on no interface of this machine")
+    ip("-n", machine.cable.near, "addr", "add", "10.0.0.2/24", "dev", "eth0")
+    assert found["mend"] == "`ip addr` lists what there is; correct address in lbnode.yaml"
+    assert doctor(machine).findings("addresses") == []
 
 
 def test_a_bpffs_that_was_unmounted_under_the_daemon_is_found(machine: NodeMachine) -> None:

@@ -11,8 +11,6 @@ import pytest
 from lbnode.doctor.checks.traffic import check_routers
 from lbnode.doctor.findings import Finding
 from lbnode.doctor.gather.fleet import BGP_PORT, routers
-from lbnode.model.ids import NodeName
-from lbnode.model.members import NodeLive
 from lbnode.settings.node import BgpSettings
 from tests.integration import cable as cables
 from tests.integration.cable import Cable, inside
@@ -30,8 +28,7 @@ def on_router(cable: Cable, address: str, session: str = "down") -> tuple[Findin
     """What is said of a router at `address`, seen from the near end."""
     own = {"local_as": 65001, "router_id": "10.0.0.2", "local_address": "10.0.0.2"}
     bgp = BgpSettings.model_validate({**own, "neighbors": [{"address": address, "peer_as": 65000}]})
-    live = NodeLive(NodeName("n1"), "1", "serving", 0.0, "", routers={address: session})
-    return check_routers(inside(cable.near, lambda: asyncio.run(routers(bgp, live)))).findings
+    return check_routers(inside(cable.near, lambda: asyncio.run(routers(bgp, {address: session})))).findings
 
 
 def test_a_session_that_is_up_is_good(cable: Cable) -> None:

@@ -1,6 +1,7 @@
 """A small fleet to break: one node, two backends with their services, on one segment, by real daemons.
 
-The far end of every cable is a port of the bridge in `hub`; the fleet's memory is a directory.
+The far end of every cable is a port of the bridge in `hub`; the fleet's memory is a directory. What a test breaks for
+a moment is not taken out of the pool by its health.
 """
 
 from __future__ import annotations
@@ -24,7 +25,15 @@ ROUTER = IPv4Address("10.0.0.99")
 FLEET = {
     "fleet": "demo",
     "backends": [{"name": "b2", "address": "10.0.0.3"}, {"name": "b3", "address": "10.0.0.4"}],
-    "pools": [{"name": "web", "backends": ["b2", "b3"], "table_size": 251, "affinity_window_s": 1}],
+    "pools": [
+        {
+            "name": "web",
+            "backends": ["b2", "b3"],
+            "table_size": 251,
+            "affinity_window_s": 1,
+            "health": {"port": PORT, "fall": 60},
+        }
+    ],
     "vips": [{"address": str(VIP), "port": PORT, "protocol": "tcp", "pool": "web"}],
 }
 

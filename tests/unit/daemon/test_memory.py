@@ -43,6 +43,26 @@ async def test_the_copy_on_disk_serves_until_the_store_answers(tmp_path: Path) -
     assert not view.connected
 
 
+async def test_a_copy_that_cannot_be_written_is_an_alarm_until_it_can(tmp_path: Path) -> None:
+    await founded(tmp_path)
+    memory = Memory(FileTree(tmp_path / "store"), DiskCopy(tmp_path / "other"))
+    (tmp_path / "other").write_text("where the directory should be")
+    await memory.start(lambda: None)
+    assert await memory.store.wait_in_step(5)
+    async with asyncio.timeout(10):
+        while not memory.unkept:
+            memory.keep(memory.view())
+            await asyncio.sleep(0.01)
+        assert "other/fleet.json: " in memory.unkept
+        assert memory.unkept.endswith("make room, or correct its rights or state_dir")
+        (tmp_path / "other").unlink()
+        while memory.unkept:
+            memory.keep(memory.view())
+            await asyncio.sleep(0.01)
+    await memory.close()
+    assert (tmp_path / "other" / "fleet.json").exists()
+
+
 async def test_without_store_and_copy_there_is_an_empty_view(tmp_path: Path) -> None:
     memory = Memory(FileTree(tmp_path / "store"), DiskCopy(tmp_path / "state"))
     assert memory.view().identity is None

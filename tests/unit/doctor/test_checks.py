@@ -7,9 +7,18 @@ from ipaddress import ip_address
 
 import pytest
 
+from lbnode.doctor.checks.addresses import check_addresses
 from lbnode.doctor.checks.interface import check_interface
 from lbnode.doctor.checks.traffic import check_daemon, check_probes, check_routers
-from lbnode.doctor.facts import DaemonFacts, InterfaceFacts, Outcome, ProbeFacts, RouterFacts
+from lbnode.doctor.facts import (
+    AddressFacts,
+    DaemonFacts,
+    DaemonWords,
+    InterfaceFacts,
+    Outcome,
+    ProbeFacts,
+    RouterFacts,
+)
 from lbnode.doctor.findings import Examination, Grade, is_healthy
 
 CARD = InterfaceFacts(
@@ -62,14 +71,30 @@ def test_a_veth_whose_other_end_is_out_of_sight_is_judged_by_what_it_lost(lost: 
 
 
 def test_a_daemons_own_alarms_are_passed_on() -> None:
-    (found,) = check_daemon(DaemonFacts("lbnode", 7, True, ("pool web: keeps its old table",))).findings
+    (found,) = check_daemon(
+        DaemonFacts("lbnode", 7, DaemonWords(True, ("pool web: keeps its old table",)))
+    ).findings
     assert found.what == "says: pool web: keeps its old table"
 
 
 def test_a_daemon_that_runs_cut_off_is_told_from_one_that_does_not_run() -> None:
-    (cut_off,) = check_daemon(DaemonFacts("lbnode", 7, False, ())).findings
-    (dead,) = check_daemon(DaemonFacts("lbnode", None, False, ())).findings
+    (cut_off,) = check_daemon(DaemonFacts("lbnode", 7, DaemonWords(False))).findings
+    (dead,) = check_daemon(DaemonFacts("lbnode", None, DaemonWords(False))).findings
     assert (cut_off.what, dead.what) == ("is not connected to the fleet", "does not run")
+
+
+def test_a_daemon_that_does_not_answer_is_not_said_to_be_cut_off_as_well() -> None:
+    words = DaemonWords(True, silent="no answer from unix:/run/evenkeel/lbnode/rpc.sock within 2 s")
+    (found,) = check_daemon(DaemonFacts("lbnode", 7, words)).findings
+    assert found.what == words.silent
+    assert found.mend.startswith("kill -USR1 7 ")
+
+
+def test_a_session_cannot_be_opened_from_an_address_that_is_elsewhere() -> None:
+    here, elsewhere = ip_address("10.0.1.11"), ip_address("10.0.1.12")
+    wanted = (("address", here), ("bgp.local_address", elsewhere))
+    (found,) = check_addresses(AddressFacts("lbnode", wanted, frozenset({here}))).findings
+    assert (found.grade, found.subject) == (Grade.FAILURE, "bgp.local_address 10.0.1.12")
 
 
 def test_a_router_without_a_password_must_know_this_node() -> None:
