@@ -110,13 +110,18 @@ protocol bgp nodes{number} {{
 
 
 def start(namespace: str, settings: RouterSettings, directory: Path) -> Process:
-    """Start BIRD in a network namespace, its files in `directory`; return when it answers.
+    """Start BIRD as `settings` say; otherwise as `start_with`."""
+    return start_with(namespace, configuration(settings), directory)
+
+
+def start_with(namespace: str, text: str, directory: Path) -> Process:
+    """Start BIRD in a network namespace, its files in `directory`, `text` among them; return when it answers.
 
     It lives on when the caller ends: keep what is returned for `stop`. Raises BirdError.
     """
     directory.mkdir(parents=True, exist_ok=True)
     file, log = directory / "bird.conf", directory / "bird.log"
-    file.write_text(configuration(settings))
+    file.write_text(text)
     log.unlink(missing_ok=True)
     control = Control(directory)
     process = processes.start(namespace, ["bird", "-f", "-c", str(file), "-s", str(control.path)], log)

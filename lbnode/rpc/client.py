@@ -169,8 +169,11 @@ class FleetClient:
         if mismatch:
             return UnreachableError(f"{self._address}: {mismatch}")
         if code is grpc.StatusCode.UNAVAILABLE:
+            elsewhere = (
+                "; if it is another machine: --node ADDRESS" if self._address == DEFAULT_ADDRESS else ""
+            )
             return UnreachableError(
-                f"no lbnode answers at {self._address}: is it running? systemctl status lbnode"
+                f"no lbnode answers at {self._address}: is it running? systemctl status lbnode{elsewhere}"
             )
         return RefusedError(
             f"{self._address} failed to answer ({code.name.lower()}: {details})", "see: journalctl -u lbnode"

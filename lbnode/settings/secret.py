@@ -40,4 +40,6 @@ def _opened(path: Path, where: str) -> BufferedReader:
     try:
         return path.open("rb")
     except OSError as error:
-        raise BadSettingsError(f"{where}: read {path}: {error.strerror}") from error
+        raise BadSettingsError(
+            f"{where}: read {path}: {error.strerror}; correct {where}, or bring the file there"
+        ) from error

@@ -74,6 +74,10 @@ class Router:
         )
         self._process = bird.start(self.namespace, settings, self.directory)
 
+    def start_with(self, text: str) -> None:
+        """Start BIRD with a configuration of one's own."""
+        self._process = bird.start_with(self.namespace, text, self.directory)
+
     def stop(self) -> None:
         assert self._process is not None
         bird.stop(self._process)
