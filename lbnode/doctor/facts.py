@@ -146,11 +146,15 @@ class DaemonWords:
 
 @dataclass(frozen=True, slots=True)
 class DaemonFacts:
-    """Whether the daemon runs (`pid`), and what it says of itself."""
+    """Whether the daemon runs (`pid`), and what it says of itself.
+
+    `cannot_start`: where none runs, why one would end at once by its settings, secrets and certificates.
+    """
 
     service: str
     pid: int | None
     words: DaemonWords
+    cannot_start: str = ""
 
 
 @dataclass(frozen=True, slots=True)

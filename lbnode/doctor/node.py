@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lbnode.app.build import COMMAND, bpffs_of
+from lbnode.app.build import COMMAND, bpffs_of, check
 from lbnode.dataplane.inspection import Inspection
 from lbnode.dataplane.node import OBJECT
 from lbnode.dataplane.rehearsal import Rehearsal
@@ -59,7 +59,9 @@ async def examine_node(settings: NodeSettings) -> tuple[Examination, ...]:
             ),
             await examine("store", lambda: memory.store(read, settings.store), check_store),
             await examine("clock", lambda: memory.clock(read), check_clock),
-            await examine("daemon", lambda: fleet.daemon(COMMAND, run_dir, words), check_daemon),
+            await examine(
+                "daemon", lambda: fleet.daemon(COMMAND, run_dir, words, lambda: check(settings)), check_daemon
+            ),
             await examine("routers", lambda: fleet.routers(settings.bgp, words.routers), check_routers),
             await examine(
                 "tables", lambda: fleet.tables(COMMAND, read, kernel, fleet.everything), check_tables

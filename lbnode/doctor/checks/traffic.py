@@ -20,8 +20,9 @@ def check_daemon(facts: DaemonFacts) -> Examination:
 def _daemon(facts: DaemonFacts) -> Iterator[Finding]:
     if facts.pid is None:
         why = "what is in the kernel goes on, but follows no change and no failure"
+        what = f"does not run, and cannot: {facts.cannot_start}" if facts.cannot_start else "does not run"
         mend = f"systemctl start {facts.service}"
-        yield Finding(Grade.FAILURE, facts.service, "does not run", why, mend)
+        yield Finding(Grade.FAILURE, facts.service, what, why, mend)
     elif facts.words.silent:
         why = "it hangs, or is overloaded: this machine follows no change and no failure"
         mend = (

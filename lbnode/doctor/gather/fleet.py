@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from bgp.errors import BgpError
 from lbnode.core.joining import wanted_fleet
 from lbnode.daemon.lock import running_pid
 from lbnode.dataplane.values import PoolTables
@@ -19,7 +20,9 @@ from lbnode.model.epoch import BackendState, Epoch
 from lbnode.model.fleet import Protocol
 from lbnode.model.ids import BackendName, IPAddress, PoolName
 from lbnode.model.view import FleetView
+from lbnode.rpc.errors import ListenError
 from lbnode.settings.node import BgpSettings, NeighborSettings
+from lbnode.settings.source import BadSettingsError
 from lbnode.store.tree import StoreError
 
 BGP_PORT = 179
@@ -50,9 +53,23 @@ def occupied_by(name: BackendName) -> Concerns:
     return concerns
 
 
-def daemon(service: str, run_dir: Path, words: DaemonWords) -> DaemonFacts:
-    """Look for the daemon that holds `run_dir`; `words` are its own."""
-    return DaemonFacts(service, running_pid(run_dir, service), words)
+def daemon(
+    service: str, run_dir: Path, words: DaemonWords, try_start: Callable[[], object] = str
+) -> DaemonFacts:
+    """Look for the daemon that holds `run_dir`; `words` are its own.
+
+    `try_start` (by default nothing) raises what the daemon would end with, as far as that can be told beforehand.
+    """
+    pid = running_pid(run_dir, service)
+    return DaemonFacts(service, pid, words, _trouble(try_start) if pid is None else "")
+
+
+def _trouble(try_start: Callable[[], object]) -> str:
+    try:
+        try_start()
+    except (BadSettingsError, ListenError, BgpError) as error:
+        return str(error)
+    return ""
 
 
 def in_use(tables: Mapping[PoolName, PoolTables], digests: Mapping[PoolName, str]) -> InUse:

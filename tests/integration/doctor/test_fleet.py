@@ -155,6 +155,17 @@ def test_a_dead_daemon_is_found_while_its_packets_go_on(fleet: Ward) -> None:
     assert report.findings("probes") == []
 
 
+def test_a_daemon_that_could_not_start_is_found_with_the_reason(fleet: Ward) -> None:
+    config = fleet.node.directory / "lbnode.yaml"
+    good = config.read_text()
+    config.write_text(good.replace(f"unix:{fleet.node.directory / 'rpc.sock'}", "0.0.0.0:7946"))
+    found = fleet.examine_node().finding(
+        "daemon", "does not run, and cannot: listen on 0.0.0.0:7946: not loopback"
+    )
+    config.write_text(good)
+    assert "set rpc.tls" in found["what"]
+
+
 def test_a_backend_that_was_unloaded_takes_nothing(fleet: Ward) -> None:
     fleet.agents["b3"].kill()
     fleet.agents["b3"].wait()

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 import pytest
 
 from lbnode.doctor.checks.addresses import check_addresses
+from lbnode.doctor.checks.host import check_kernel
 from lbnode.doctor.checks.interface import check_interface
 from lbnode.doctor.checks.traffic import check_daemon, check_probes, check_routers
 from lbnode.doctor.facts import (
@@ -15,6 +16,7 @@ from lbnode.doctor.facts import (
     DaemonFacts,
     DaemonWords,
     InterfaceFacts,
+    KernelFacts,
     Outcome,
     ProbeFacts,
     RouterFacts,
@@ -95,6 +97,14 @@ def test_a_session_cannot_be_opened_from_an_address_that_is_elsewhere() -> None:
     wanted = (("address", here), ("bgp.local_address", elsewhere))
     (found,) = check_addresses(AddressFacts("lbnode", wanted, frozenset({here}))).findings
     assert (found.grade, found.subject) == (Grade.FAILURE, "bgp.local_address 10.0.1.12")
+
+
+def test_a_kernel_without_features_is_told_what_it_lacks() -> None:
+    old = KernelFacts("4.19.0", has_btf=False, missing=("XDP links", "ring of ids"), refused={})
+    btf, features = check_kernel(old).findings
+    assert "does not describe its own structures" in btf.what
+    assert features.what == "it has no XDP links, no ring of ids"
+    assert features.mend.startswith("boot Linux 5.15 or newer")
 
 
 def test_a_router_without_a_password_must_know_this_node() -> None:
