@@ -14,8 +14,8 @@ import pytest
 
 from lbnode.model.fleet import Protocol, Vip
 from lbnode.netdev import bpffs
+from tests.integration.agent.machine import PORT, VIP, WEB, Backend, found_fleet, in_store, until
 from tests.integration.cable import eventually, inside, ip, laid
-from tests.integration.test_agent import PORT, VIP, WEB, Backend, found_fleet, in_store, until
 from tests.unit.backend import fleets
 
 VIP6 = ip_address("2001:db8::80")

@@ -1,0 +1,147 @@
+"""The near machine of a cable: one agent's files and processes, and the fleet's memory beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lbnode.model.ids import NodeName, PoolName
+from lbnode.model.members import NodeMember
+from lbnode.model.view import FleetView
+from lbnode.store.files import FileTree
+from lbnode.store.fleet import FleetStore
+from tests.integration import cable as cables
+from tests.integration.cable import Cable, eventually, ip_json
+from tests.integration.tunnel import BACKEND, NODE
+
+VIP = IPv4Address("192.0.2.80")
+PORT = 80
+WEB = PoolName("web")
+TIMEOUT_S = 10.0
+
+
+@dataclass(slots=True)
+class Backend:
+    """The near machine: one agent's files, its processes, and a server on the VIP."""
+
+    cable: Cable
+    directory: Path
+    stack: ExitStack
+    settings: dict[str, Any] = field(default_factory=dict)
+    wrapper: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.settings = {
+            "name": "b1",
+            "fleet": "demo",
+            "address": str(BACKEND),
+            "interface": "eth0",
+            "store": {"kind": "file", "path": str(self.directory / "store")},
+            "state_dir": str(self.directory / "state"),
+            "run_dir": str(self.directory / "run"),
+            "path_mtu": 1500,
+        }
+
+    @property
+    def config(self) -> Path:
+        path = self.directory / "lbbackend.yaml"
+        path.write_text(yaml.safe_dump(self.settings))
+        return path
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "log").read_text()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the agent and wait until it holds the machine."""
+        with (self.directory / "log").open("wb") as log:
+            agent = subprocess.Popen(self._command("run"), stderr=log)
+        self.stack.callback(_end, agent)
+        eventually("the agent is attached", lambda: agent.poll() is not None or "attached" in self.log)
+        assert agent.poll() is None, self.log
+        return agent
+
+    def serve(self) -> subprocess.Popen[bytes]:
+        """Start the agent and wait until the VIP is served."""
+        agent = self.start()
+        eventually("the VIP is served", lambda: re.search(r"serving .*vips=2", self.log))
+        return agent
+
+    def run(self, verb: str, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self._command(verb, *words), capture_output=True, text=True, timeout=30, check=False
+        )
+
+    def status(self) -> dict[str, Any]:
+        done = self.run("status", "--json")
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def _command(self, verb: str, *words: str) -> list[str]:
+        lbbackend = str(Path(sys.executable).with_name("lbbackend"))
+        inside_near = ["nsenter", f"--net=/run/netns/{self.cable.near}"]
+        return [*inside_near, *self.wrapper, lbbackend, verb, "--config", str(self.config), *words]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+
+
+def in_store(directory: Path, work: Callable[[FleetStore], Awaitable[None]]) -> None:
+    """Do something to the fleet's memory as a node would."""
+
+    async def session() -> None:
+        store = FleetStore(FileTree(directory / "store" / "demo"))
+        await store.start(lambda: None)
+        try:
+            assert await store.wait_in_step(TIMEOUT_S)
+            await work(store)
+        finally:
+            await store.close()
+
+    asyncio.run(session())
+
+
+async def found_fleet(store: FleetStore, view: FleetView) -> None:
+    """Write all of `view` into an empty store; its only member that sends is NODE."""
+    assert view.identity is not None
+    assert view.desired is not None
+    await store.create_identity(view.identity)
+    await store.write_desired(view.desired, -1)
+    await store.put_node(NodeMember(NodeName("n1"), (NODE,), 1))
+    for member in view.backends.values():
+        await store.put_backend(member)
+    for epochs in view.epochs.values():
+        for epoch in epochs.values():
+            await store.create_epoch(epoch)
+            await store.set_current(epoch.pool, epoch.number)
+
+
+async def until(store: FleetStore, holds: Callable[[FleetView], bool]) -> None:
+    """Wait until the fleet's memory is as `holds` wants it."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while not holds(store.view()):
+            await asyncio.sleep(cables.POLL_S)
+
+
+async def drop(store: FleetStore, desired: Any) -> None:
+    await store.write_desired(desired, store.view().desired_version)
+
+
+def on_lo(cable: Cable) -> set[IPv4Address]:
+    (link,) = ip_json("-n", cable.near, "-4", "addr", "show", "dev", "lo")
+    return {IPv4Address(entry["local"]) for entry in link["addr_info"]}

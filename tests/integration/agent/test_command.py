@@ -1,0 +1,48 @@
+"""`lbbackend` as an operator runs it: what it says and what it refuses."""
+
+from __future__ import annotations
+
+from tests.integration.agent.machine import PORT, VIP, Backend
+from tests.integration.tunnel import NODE
+from tests.unit.backend import fleets
+
+
+def test_status_is_readable_whether_or_not_the_agent_runs(backend: Backend) -> None:
+    agent = backend.serve()
+    running = backend.run("status").stdout
+    assert f"backend b1: agent running as process {agent.pid}" in running
+    assert f"accepts GRE from nodes: {NODE}" in running
+    agent.kill()
+    agent.wait()
+    after = backend.run("status").stdout
+    assert after.splitlines()[0] == "backend b1: agent not running"
+    place = f"pool web, id {fleets.ID1}, epoch 3, takes new flows, no second chance"
+    assert f"vip {VIP}:{PORT}/tcp: {place}" in after.splitlines()
+
+
+def test_unload_refuses_while_the_agent_runs(backend: Backend) -> None:
+    agent = backend.start()
+    done = backend.run("unload")
+    assert done.returncode == 1
+    assert f"lbbackend runs as process {agent.pid}; stop it first" in done.stderr
+
+
+def test_a_second_agent_on_the_same_instance_is_refused(backend: Backend) -> None:
+    backend.start()
+    done = backend.run("run")
+    assert done.returncode == 1
+    assert "lbbackend runs as process" in done.stderr
+
+
+def test_an_interface_that_is_not_there_is_named_with_those_that_are(backend: Backend) -> None:
+    backend.settings["interface"] = "eth9"
+    done = backend.run("run")
+    assert done.returncode == 1
+    assert "error: interface eth9: no such interface; have: eth0, lo" in done.stderr
+
+
+def test_bad_settings_exit_with_2(backend: Backend) -> None:
+    backend.settings["adress"] = "10.0.0.2"
+    done = backend.run("run")
+    assert done.returncode == 2
+    assert "adress: unknown key; did you mean address?" in done.stderr
