@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """Folders: `unread` is never in the mirror; `at_leisure` is read up to `leisure_s` after a change, or (None)
-    only when somebody asks by `Tree.catch_up`.
+    """Folders and records: `unread` is never in the mirror, `on_demand` is read only when somebody asks for it
+    (`Tree.catch_up`), `at_leisure` up to `leisure_s` after a change.
 
-    What this process writes itself, and what it reads for the first time, is never late; nor is anything while it
-    leads.
+    What this process reads for the first time is never late; nor is anything while it leads.
     """
 
     unread: tuple[str, ...] = ()
+    on_demand: tuple[str, ...] = ()
     at_leisure: tuple[str, ...] = ()
-    leisure_s: float | None = None
+    leisure_s: float = 0.0
 
     def skips(self, path: str) -> bool:
         """Whether the record at `path` is none of this process's business."""
@@ -29,12 +29,22 @@ class Interest:
 
     def can_wait(self, path: str) -> bool:
         """Whether a change at `path` may be read later."""
+        return _is_below(path, self.on_demand) or self.has_leisure(path)
+
+    def has_leisure(self, path: str) -> bool:
+        """Whether a change at `path` is read `leisure_s` later although nobody asks."""
         return _is_below(path, self.at_leisure)
 
 
 EVERYTHING = Interest()
 OF_NODES = Interest(at_leisure=("live", "reports"), leisure_s=1.0)
-OF_AGENTS = Interest(unread=("leader", "reports", "held"), at_leisure=("live",))
+OF_AGENTS = Interest(
+    unread=("leader", "reports", "held"),
+    on_demand=("live",),
+    at_leisure=("current", "intents", "ids"),
+    leisure_s=0.2,
+)
+"""An agent goes by the newest epoch; that it is current now matters for what is asked of it half a second later."""
 
 
 def _is_below(path: str, folders: tuple[str, ...]) -> bool:

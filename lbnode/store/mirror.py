@@ -16,7 +16,7 @@ then in the mirror if the record that names it is, because the server tells of t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from kazoo.protocol.states import EventType
 from lbnode.store.access import Access
 from lbnode.store.interest import Interest
 from lbnode.store.judge import Judge
+from lbnode.store.leisure import Leisure
 from lbnode.store.tree import Entry
 
 log = structlog.get_logger()
@@ -62,10 +63,8 @@ class Mirror:
         self._watched: set[str] = set()
         self._children: dict[str, set[str]] = {}
         self._overdue: asyncio.TimerHandle | None = None
-        self._late: set[tuple[Callable[[str], None], str]] = set()
-        self._leisure: asyncio.TimerHandle | None = None
+        self._leisure = Leisure(interest)
         self._waiting: list[asyncio.Future[None]] = []
-        self._hurried = False
 
     # -- life
 
@@ -83,34 +82,36 @@ class Mirror:
         if self._overdue:
             self._overdue.cancel()
             self._overdue = None
-        self._end_leisure()
+        self._leisure.forget()
         self._let_go()
 
     def hurry(self, hurried: bool) -> None:
         """Read nothing at leisure from now on, or do so again."""
-        self._hurried = hurried
-        if hurried:
-            self._read_late()
+        self._leisure.hurry(hurried)
 
     async def catch_up(self) -> bool:
         """Read what was left for later; return when it is here, when it takes long, or when contact is lost.
 
         False while something is still being read: a folder's list may be newer than the records in it.
         """
-        if self._late:
-            self._read_late()
+        if self._leisure.read() and self._pending:
             waiting = self._loop.create_future()
             self._waiting.append(waiting)
             await waiting
         return self._pending == 0
 
     def note(self, path: str, entry: Entry | None) -> None:
-        """Take over what this client itself has just written, and have it watched."""
+        """Take over what this client itself has just written, and have it watched.
+
+        It is news to this process as well, unless it could have been read later.
+        """
         if self._interest.skips(path):
             return
+        had_news = self._changed
         self._set(path, entry)
+        self._changed = had_news or (self._changed and not self._leisure.has_time(path))
         if entry is not None:
-            self._fetch(path)
+            self._soon(self._fetch, path)
         self._report()
 
     # -- asking
@@ -129,6 +130,9 @@ class Mirror:
         generation = self._generation
         watch = partial(self._hand_over, self._on_child_event, generation, path)
         self._ask(self._client.get_children_async(self._absolute(path), watch=watch), self._on_children, path)
+        following = _following(self._children.get(path, ()))
+        if following:
+            self._fetch(_join(path, following))
 
     def _ask(self, result: Any, then: Callable[[str, Any], None], path: str) -> None:
         self._pending += 1
@@ -136,24 +140,10 @@ class Mirror:
 
     def _soon(self, ask: Callable[[str], None], path: str) -> None:
         """Ask for what has changed: now, or at leisure."""
-        if self._hurried or not self._interest.can_wait(path):
+        if self._leisure.has_time(path):
+            self._leisure.leave(ask, path)
+        else:
             ask(path)
-            return
-        self._late.add((ask, path))
-        if self._leisure is None and self._interest.leisure_s is not None:
-            self._leisure = self._loop.call_later(self._interest.leisure_s, self._read_late)
-
-    def _read_late(self) -> None:
-        for ask, path in self._end_leisure():
-            ask(path)
-
-    def _end_leisure(self) -> set[tuple[Callable[[str], None], str]]:
-        """Return what was left for later, and forget it."""
-        if self._leisure:
-            self._leisure.cancel()
-            self._leisure = None
-        late, self._late = self._late, set()
-        return late
 
     def _hand_over(self, function: Callable[..., None], *arguments: Any) -> None:
         """From a thread of kazoo's to the loop."""
@@ -292,3 +282,9 @@ class Mirror:
 
 def _join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
+
+
+def _following(names: Collection[str]) -> str:
+    """Return the number after the last where records are numbered: most likely it is there when the list is read."""
+    last = max(names, default="")
+    return f"{int(last) + 1:0{len(last)}d}" if last.isdecimal() else ""

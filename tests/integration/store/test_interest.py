@@ -15,7 +15,7 @@ from tests.integration.store.cable import Cable
 from tests.integration.store.conftest import Open
 from tests.zookeeper import ZooKeeperServer
 
-LATER = Interest(at_leisure=("live",))
+LATER = Interest(on_demand=("live",))
 """Reads changes below `live` only when it is asked to."""
 
 
@@ -91,14 +91,39 @@ async def test_what_is_read_by_half_is_not_called_whole(fleet: Backing, open_tre
         assert other.value("live/nodes/n2") == b"here"
 
 
-async def test_leisure_ends_by_itself(fleet: Backing, open_tree: Open) -> None:
+async def test_leisure_ends_by_itself_but_not_for_what_nobody_has_asked_for(
+    fleet: Backing, open_tree: Open
+) -> None:
     one = await open_tree(fleet)
-    await one.tree.announce("live/agents/b1", b"first")
-    other = await open_tree(fleet, interest=Interest(at_leisure=("live",), leisure_s=0.05))
+    for path in ("live/agents/b1", "current/web"):
+        await one.tree.announce(path, b"first")
+    interest = Interest(on_demand=("live",), at_leisure=("current",), leisure_s=0.05)
+    other = await open_tree(fleet, interest=interest)
 
-    await one.tree.announce("live/agents/b1", b"second")
+    for path in ("live/agents/b1", "current/web"):
+        await one.tree.announce(path, b"second")
 
-    await other.until(lambda: other.value("live/agents/b1") == b"second")
+    await other.until(lambda: other.value("current/web") == b"second")
+    assert other.value("live/agents/b1") == b"first"
+    await other.tree.catch_up()
+    assert other.value("live/agents/b1") == b"second"
+
+
+async def test_what_it_says_itself_is_no_news_to_a_process_that_could_read_it_late(
+    fleet: Backing, open_tree: Open
+) -> None:
+    other = await open_tree(fleet, interest=LATER)
+    news: list[None] = []
+    other.checks.append(lambda: news.append(None))
+
+    for said in (b"first", b"second"):
+        await other.tree.announce("live/agents/b1", said)
+        assert other.value("live/agents/b1") == said
+    assert not news
+
+    await other.tree.create("nodes/n1", b"member")
+    await other.until(lambda: bool(news))
+    assert other.value("live/agents/b1") == b"second"
 
 
 async def test_the_leader_reads_at_once(fleet: Backing, open_tree: Open) -> None:
