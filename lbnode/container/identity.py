@@ -70,8 +70,11 @@ def _bgp(
     if not number.isascii() or not number.isdecimal():
         found = f"found {number!r}" if number else "missing"
         raise ContainerError(f"EVENKEEL_ROUTER_AS: {found}; set it to the routers' AS number, such as 65000")
+    common: dict[str, Any] = {"peer_as": int(number)}
+    if password := environment.get("EVENKEEL_BGP_PASSWORD_FILE"):
+        common["md5_password_file"] = password
     return {
         "router_id": str(address),
         "local_address": str(address),
-        "neighbors": [{"address": str(router), "peer_as": int(number)} for router in routers],
+        "neighbors": [{"address": str(router), **common} for router in routers],
     }

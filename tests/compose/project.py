@@ -20,7 +20,7 @@ from tests.compose.http_crowd import Look
 from tests.compose.shell import run
 
 CLONE = Path(__file__).resolve().parents[2]
-COMPOSE = os.environ.get("COMPOSE", "/usr/bin/docker-compose").split()
+COMPOSE = tuple(os.environ.get("COMPOSE", "/usr/bin/docker-compose").split())
 """Debian's by default; `COMPOSE="docker compose" make compose` tries the plugin."""
 
 VIP = "192.0.2.10"
@@ -35,11 +35,12 @@ class Project:
     engine: Engine
     name: str = "fleet"
     variables: dict[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] = COMPOSE
 
     def compose(self, *words: str, timeout_s: float = COMMAND_S, check: bool = True) -> str:
         """Run `docker-compose …` and return what it printed."""
         done = run(
-            [*COMPOSE, "--project-name", self.name, *words],
+            [*self.command, "--project-name", self.name, *words],
             timeout_s=timeout_s,
             environment={**self.engine.environment, **self.variables},
             directory=CLONE,
@@ -57,13 +58,22 @@ class Project:
 
     def renew(self, service: str) -> None:
         """Give every container of a service the image of now, one by one, with the command for operators."""
-        names = {"COMPOSE": " ".join(COMPOSE), "COMPOSE_PROJECT_NAME": self.name}
+        names = {"COMPOSE": " ".join(self.command), "COMPOSE_PROJECT_NAME": self.name}
         environment = {**self.engine.environment, **self.variables, **names}
         run([CLONE / "deploy/renew-containers", service], timeout_s=COMMAND_S, environment=environment)
 
     def down(self) -> None:
         """Stop and remove everything."""
         self.compose("down", "--volumes")
+
+    def left(self) -> list[str]:
+        """Return the engine's containers, networks and volumes, but for those networks that it always has."""
+        networks = self.engine.docker("network", "ls", "--format", "{{.Name}}").split()
+        return [
+            *self.engine.docker("ps", "--all", "--format", "{{.Names}}").split(),
+            *(name for name in networks if name not in ("bridge", "host", "none")),
+            *self.engine.docker("volume", "ls", "--quiet").split(),
+        ]
 
     def containers(self, service: str) -> list[str]:
         """Return the ids of a service's running containers."""

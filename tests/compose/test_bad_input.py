@@ -16,7 +16,9 @@ STORE = ("-e", "EVENKEEL_FLEET=demo", "-e", "EVENKEEL_STORE__KIND=zookeeper")
 HOSTS = ("-e", 'EVENKEEL_STORE__HOSTS=["zk1:2181"]')
 ROUTER = ("-e", "EVENKEEL_ROUTER=10.214.0.1")
 AS = ("-e", "EVENKEEL_ROUTER_AS=65000", "-e", "EVENKEEL_BGP__LOCAL_AS=65001")
+ROUTERS_AS = ("-e", "EVENKEEL_ROUTER_AS=65000", "-e", "EVENKEEL_NODE_AS=65001")
 NODE = "evenkeel-node"
+ZOOKEEPER = "evenkeel-zookeeper"
 RESTS_S = 60.0
 
 pytestmark = pytest.mark.timeout(900)
@@ -68,7 +70,27 @@ def ended(docker: Engine, *words: str) -> subprocess.CompletedProcess[str]:
             "start apache: No such file or directory; correct the container's `command`",
         ),
         ((*RIGHTS, "evenkeel-router"), "error: EVENKEEL_ROUTER_AS: '' is no AS number"),
-        (("-e", "ZOOKEEPER_SERVERS=zk1 zk2", "evenkeel-zookeeper"), "error: ZOOKEEPER_ID: ''; set it to"),
+        (
+            (*RIGHTS, *ROUTERS_AS, "-e", "EVENKEEL_BGP_PASSWORD_FILE=/nowhere", "evenkeel-router"),
+            "EVENKEEL_BGP_PASSWORD_FILE: /nowhere: not there, or not readable; see deploy/compose.secure.yml",
+        ),
+        (
+            (*RIGHTS, *ROUTERS_AS, "-e", "EVENKEEL_BGP_PASSWORD_FILE=/etc/passwd", "evenkeel-router"),
+            "EVENKEEL_BGP_PASSWORD_FILE: /etc/passwd is open to other users: chmod 600",
+        ),
+        (
+            (
+                "-e",
+                "ZOOKEEPER_SERVERS=zk1",
+                "-e",
+                "ZOOKEEPER_ID=1",
+                "-e",
+                "ZOOKEEPER_TLS_DIR=/tmp",
+                ZOOKEEPER,
+            ),
+            "error: ZOOKEEPER_TLS_DIR: /tmp/server.pem: not there, or not readable by user zookeeper",
+        ),
+        (("-e", "ZOOKEEPER_SERVERS=zk1 zk2", ZOOKEEPER), "error: ZOOKEEPER_ID: ''; set it to"),
     ],
 )
 def test_a_container_that_cannot_work_says_why_and_ends(

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lbnode.backend.settings import BackendSettings
 from lbnode.container.errors import ContainerError
@@ -14,7 +15,9 @@ from lbnode.container.identity import Kind, Surroundings, router_names, settings
 from lbnode.container.surroundings import check_fleet_file, check_rights, resolve
 from lbnode.settings.node import NodeSettings, XdpMode
 from lbnode.settings.source import load
+from lbnode.settings.store import ZooKeeperSettings
 
+SECURE = Path(__file__).parents[3] / "deploy/compose.secure.yml"
 AROUND = Surroundings("4f1c2d3e4b5a", "eth0", IPv4Address("10.1.0.7"), (IPv4Address("10.1.0.2"),))
 COMPOSE = {
     "EVENKEEL_FLEET": "demo",
@@ -54,6 +57,41 @@ def test_a_node_finds_its_name_its_address_and_its_router(
     assert found.leave_on_stop
     assert found.xdp_mode is XdpMode.GENERIC
     assert found.metrics is not None
+
+
+def with_every_door_closed(service: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The variables of a service of deploy/compose.secure.yml, set."""
+    said = yaml.safe_load(SECURE.read_text())["services"][service]["environment"]
+    for name, value in {**COMPOSE, **said}.items():
+        monkeypatch.setenv(name, value)
+    return {**COMPOSE, **said}
+
+
+def test_a_node_with_every_door_closed_finds_its_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(json.dumps(settings(Kind.NODE, AROUND, with_every_door_closed("node", monkeypatch))))
+    found = load(NodeSettings, file)
+    assert found.bgp is not None
+    assert [str(one.md5_password_file) for one in found.bgp.neighbors] == ["/run/secrets/bgp-password"]
+    assert found.rpc.tls is not None
+    assert str(found.rpc.tls.revoked) == "/run/secrets/revoked"
+    assert isinstance(found.store, ZooKeeperSettings)
+    assert found.store.tls is not None
+    assert str(found.store.secret_file) == "/run/secrets/store-nodes.yaml"
+    assert {host.partition(":")[2] for host in found.store.hosts} == {"2281"}
+
+
+def test_a_backend_with_every_door_closed_finds_its_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_every_door_closed("backend", monkeypatch)
+    store = load(BackendSettings, written(tmp_path, Kind.BACKEND)).store
+    assert isinstance(store, ZooKeeperSettings)
+    assert store.tls is not None
+    assert str(store.tls.certificate) == "/run/secrets/backend.crt"
+    assert str(store.secret_file) == "/run/secrets/store-backends.yaml"
 
 
 def test_a_backend_finds_its_name_and_its_address(tmp_path: Path, environment: dict[str, str]) -> None:
