@@ -14,6 +14,7 @@
 #include "decap_gre.h"
 #include "decap_layout.h"
 #include "decap_maps.h"
+#include "decap_member.h"
 #include "decap_parse.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -64,8 +65,8 @@ static __always_inline enum decap_outcome parse_tunnelled(struct xdp_md *ctx, st
 	struct cursor cursor = whole_frame(ctx);
 	const __be16 *ethernet = take(&cursor, ETH_HLEN);
 	enum decap_outcome outcome;
-	const __u32 *kind;
 	__be16 type;
+	__u32 kind;
 
 	if (!ethernet)
 		return DECAP_untouched;
@@ -74,10 +75,10 @@ static __always_inline enum decap_outcome parse_tunnelled(struct xdp_md *ctx, st
 	outcome = parse_tunnel(&cursor, type, packet);
 	if (outcome != DECAP_PARSED)
 		return outcome;
-	kind = bpf_map_lookup_elem(&sources, &packet->sender);
+	kind = find_member(&packet->sender);
 	if (!kind)
 		return DECAP_drop_stranger;
-	if (*kind == MEMBER_BACKEND)
+	if (kind == MEMBER_BACKEND)
 		count(counts, DECAP_extra_hop, 0);
 	outcome = parse_gre(&cursor, packet);
 	if (outcome != DECAP_PARSED)

@@ -69,11 +69,20 @@ struct sender {
 	__u32 family;
 };
 
+struct member {
+	struct sender sender; /* of family 0: nobody lies here */
+	__u32 kind;	      /* enum member_kind */
+};
+
+#define NEAR_BITS   12
+#define NEAR_PLACES (1 << NEAR_BITS)
+
 /* What only a backend knows. */
 struct agent {
-	__u64 self;		     /* this backend's id, 0 while it has none */
-	__u8 takes_new[POOL_PLACES]; /* by the pool's number: this backend takes new flows of it */
-	__u8 is_heard[COUNT_ROWS];   /* by the VIP's row: a listener for it was seen here */
+	__u64 self;			 /* this backend's id, 0 while it has none */
+	__u8 takes_new[POOL_PLACES];	 /* by the pool's number: this backend takes new flows of it */
+	__u8 is_heard[COUNT_ROWS];	 /* by the VIP's row: a listener for it was seen here */
+	struct member near[NEAR_PLACES]; /* members by near_place() */
 };
 
 /* Makes the compiler put the enums into the object's BTF. */
@@ -83,7 +92,8 @@ struct decap_vocabulary {
 };
 
 _Static_assert(sizeof(struct sender) == 20, "sender has no holes");
-_Static_assert(sizeof(struct agent) == 8 + POOL_PLACES + COUNT_ROWS, "agent has no holes");
+_Static_assert(sizeof(struct agent) == 8 + POOL_PLACES + COUNT_ROWS + NEAR_PLACES * sizeof(struct member),
+	       "agent has no holes");
 _Static_assert((int)DECAP_OUTCOME_COUNT <= (int)OUTCOME_ROWS, "rows of the outcomes");
 
 #endif

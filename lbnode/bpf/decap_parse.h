@@ -24,8 +24,11 @@ static __always_inline struct address own_address(__u8 family)
 
 static __always_inline bool is_own(const struct packet *outer)
 {
-	struct address own = own_address(outer->family), nowhere = {};
+	struct address own, nowhere = {};
 
+	if (outer->family == FAMILY_IP4)
+		return own_ipv4.word[3] && outer->destination.word[3] == own_ipv4.word[3];
+	own = own_address(outer->family);
 	return same_address(&outer->destination, &own) && !same_address(&own, &nowhere);
 }
 

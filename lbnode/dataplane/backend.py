@@ -162,7 +162,7 @@ class BackendDataPlane:
             memory = BackendMemory(maps, layout, is_adopted=False)
             return Snapshot(
                 self_id=memory.self_id,
-                sources=memory.sources(),
+                sources=memory.members.present(),
                 vips=memory.vips.entries(),
                 heard=memory.heard(),
                 takes_new=memory.takes_new(),
@@ -181,7 +181,7 @@ class BackendDataPlane:
 
     def set_sources(self, sources: Mapping[Address, MemberKind]) -> None:
         """Accept GRE from exactly these addresses."""
-        self._memory.set_sources(sources)
+        self._memory.members.set(sources)
 
     def set_backends(self, entries: Sequence[BackendEntry]) -> None:
         """Make `entries` all the backends that packets can be passed on to, by tunnels of this one's families."""
@@ -212,7 +212,7 @@ class BackendDataPlane:
 
     def sources(self) -> dict[Address, MemberKind]:
         """Return whose GRE the kernel accepts now."""
-        return self._memory.sources()
+        return self._memory.members.present()
 
     def vips(self) -> tuple[VipEntry, ...]:
         """Return the VIPs that the kernel takes packets for now."""

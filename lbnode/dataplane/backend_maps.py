@@ -7,16 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from lbnode.dataplane.backend_layout import (
-    Address,
-    BackendLayout,
-    MemberKind,
-    pack_kind,
-    pack_sender,
-    unpack_sender,
-)
+from lbnode.dataplane.backend_layout import BackendLayout
 from lbnode.dataplane.grace import Grace
 from lbnode.dataplane.libbpf import Map
+from lbnode.dataplane.members import Members
 from lbnode.dataplane.memory import NodeMemory
 from lbnode.dataplane.rows import CounterRows
 from lbnode.dataplane.tables import Tables
@@ -32,12 +26,12 @@ class BackendMemory:
 
     def __init__(self, maps: Mapping[str, Map], layout: BackendLayout, is_adopted: bool) -> None:
         self._names = layout.outcomes
-        self._sources = maps["sources"]
         self._agent: Any = np.frombuffer(maps["agent_state"].mmap(), dtype=layout.agent, count=1)[0]
         memory = NodeMemory(maps, layout.node)
         grace = Grace()
         if is_adopted:
             grace.wait()
+        self.members = Members(maps["sources"], self._agent["near"], grace)
         self._rows = CounterRows(memory, grace)
         self.tables = Tables(memory, grace)
         self.backends = Backends(memory, grace, self._rows)
@@ -51,23 +45,6 @@ class BackendMemory:
     @self_id.setter
     def self_id(self, number: BackendId | None) -> None:
         self._agent["self"] = number or 0
-
-    def sources(self) -> dict[Address, MemberKind]:
-        """Return whose GRE is accepted."""
-        return {
-            unpack_sender(key): MemberKind(int.from_bytes(value, "little"))
-            for key in self._sources.keys()  # noqa: SIM118 - a map of the kernel, not a dict
-            if (value := self._sources.lookup(key)) is not None
-        }
-
-    def set_sources(self, wanted: Mapping[Address, MemberKind]) -> None:
-        """Accept exactly `wanted`: what is new first, so that what stays is there at every moment."""
-        present = self.sources()
-        for address, kind in wanted.items():
-            if present.get(address) is not kind:
-                self._sources.update(pack_sender(address), pack_kind(kind))
-        for address in present.keys() - wanted.keys():
-            self._sources.delete(pack_sender(address))
 
     def takes_new(self) -> frozenset[PoolName]:
         """Return the pools whose new flows this backend takes."""

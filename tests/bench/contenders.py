@@ -32,6 +32,7 @@ class Contender:
     streams: tuple[str, ...]
     arrival: Arrival
     prepare: Callable[[Road], AbstractContextManager[None]]
+    arms: int = 2
 
 
 @contextmanager
@@ -50,7 +51,7 @@ def _push(road: Road) -> Iterator[None]:
 @contextmanager
 def _node(road: Road) -> Iterator[None]:
     road.receive()
-    fleet = make_fleet(hop=replace(HOP, ifindex=road.interface("n1")))
+    fleet = make_fleet(hop=replace(HOP, ifindex=road.interface(road.way_out)))
     with filled(fleet, Limits(), road.interface("n0")) as node:
         with road.middle.entered():
             node.attach("n0", "native")
@@ -63,9 +64,10 @@ def _forwarding(road: Road) -> Iterator[None]:
     road.receive()
     road.middle.run(
         "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.n0.rp_filter=0",
-        "ip address add 10.2.0.1/24 dev n1",
-        f"ip neighbour add {GATEWAY} lladdr {HOP.destination_mac.hex(':')} dev n1 nud permanent",
-        *(f"ip route add {network} via {GATEWAY} dev n1" for network in (VIP_NETWORK, BACKEND_NETWORK)),
+        "sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.n0.send_redirects=0",
+        f"ip address add 10.2.0.1/24 dev {road.way_out}",
+        f"ip neighbour add {GATEWAY} lladdr {HOP.destination_mac.hex(':')} dev {road.way_out} nud permanent",
+        *(f"ip route add {network} via {GATEWAY}" for network in (VIP_NETWORK, BACKEND_NETWORK)),
         "ip route add 100.64.0.0/10 dev n0",
     )
     yield
@@ -91,14 +93,19 @@ table ip balancer {{
 """
 
 
+ONE, ONE_THOUSAND, MANY, MILLION, FLOOD = "1 flow", "1k flows", "64k flows", "1M flows", "SYN flood"
 CONTENDERS = {
     each.name: each
     for each in (
-        Contender("drop", ("1 flow",), RAW, _drop),
-        Contender("push GRE", ("1 flow",), TUNNELLED, _push),
-        Contender("node", ("1 flow", "1k flows", "64k flows", "1M flows", "SYN flood"), TUNNELLED, _node),
-        Contender("kernel forwarding", ("1k flows", "64k flows"), RAW, _forwarding),
-        Contender("nftables DNAT", ("1k flows", "64k flows", "SYN flood"), TRANSLATED, _nftables),
+        Contender("drop", (ONE,), RAW, _drop),
+        Contender("push GRE", (ONE,), TUNNELLED, _push),
+        Contender("node", (ONE, ONE_THOUSAND, MANY, MILLION, FLOOD), TUNNELLED, _node),
+        Contender("kernel forwarding", (ONE_THOUSAND, MANY), RAW, _forwarding),
+        Contender("nftables DNAT", (ONE_THOUSAND, MANY, FLOOD), TRANSLATED, _nftables),
+        Contender("push GRE, one arm", (ONE,), TUNNELLED, _push, arms=1),
+        Contender("node, one arm", (ONE_THOUSAND,), TUNNELLED, _node, arms=1),
+        Contender("kernel forwarding, one arm", (ONE_THOUSAND,), RAW, _forwarding, arms=1),
+        Contender("nftables DNAT, one arm", (ONE_THOUSAND,), TRANSLATED, _nftables, arms=1),
     )
 }
 
@@ -106,5 +113,5 @@ CONTENDERS = {
 @contextmanager
 def ready(contender: Contender, ends: Ends) -> Iterator[Road]:
     """Yield a road on which the contender works."""
-    with built(ends) as road, contender.prepare(road):
+    with built(ends, contender.arms) as road, contender.prepare(road):
         yield road

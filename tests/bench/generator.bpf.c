@@ -6,6 +6,7 @@
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
+#include <stdbool.h>
 
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -30,7 +31,7 @@ struct job {
 	__u32 sum;	 /* of the IPv4 header's words that all packets share */
 	__u32 protocol;	 /* expected */
 	__u32 network;	 /* expected: the destination's first 16 bits, as a little-endian host loads them */
-	__u32 way_out;	 /* of push_only */
+	__u32 way_out;	 /* of push_through */
 	__u32 unused;
 	struct frame frame;
 };
@@ -112,24 +113,36 @@ int receive(struct xdp_md *ctx)
 /* Outer IPv4 and GRE, the same for all packets: to 10.1.0.1, by the way of fleet.py's next hop. */
 #define OUTER_SIZE 24
 
-SEC("xdp")
-int push_only(struct xdp_md *ctx)
+static __always_inline bool push_outer(struct xdp_md *ctx)
 {
-	const struct job *job = find_job();
 	__u64 *at;
 
-	if (!job || bpf_xdp_adjust_head(ctx, -OUTER_SIZE))
-		return XDP_ABORTED;
+	if (bpf_xdp_adjust_head(ctx, -OUTER_SIZE))
+		return false;
 	at = (void *)(long)ctx->data;
 	if ((void *)at + ETH_HLEN + OUTER_SIZE > (void *)(long)ctx->data_end)
-		return XDP_ABORTED;
+		return false;
 	at[0] = 0x0002020000000002;
 	at[1] = 0x0045000801000000;
 	at[2] = 0x2f40004000004000;
 	at[3] = 0x010a0100ff0a0000;
 	*(__u32 *)(at + 4) = 0x00000100;
 	*(__u16 *)((void *)at + 36) = 0x0008;
-	return bpf_redirect(job->way_out, 0);
+	return true;
+}
+
+SEC("xdp")
+int push_through(struct xdp_md *ctx)
+{
+	const struct job *job = find_job();
+
+	return job && push_outer(ctx) ? bpf_redirect(job->way_out, 0) : XDP_ABORTED;
+}
+
+SEC("xdp")
+int push_back(struct xdp_md *ctx)
+{
+	return push_outer(ctx) ? XDP_TX : XDP_ABORTED;
 }
 
 /* For the stack of the machine in question. */

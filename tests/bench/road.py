@@ -1,8 +1,8 @@
 """The way that is measured from end to end: a generator, the machine in question, a receiver that counts.
 
 Three network namespaces in a row, joined by two veth pairs: start =n0= middle =n1= end. The generator's frames come by
-n0 as from a cable; what the middle sends by n1 arrives at the receiver, which drops it. All of it runs on the core of
-the system call that generates.
+n0 as from a cable; what the middle sends by n1 arrives at the receiver, which drops it. On a road of one arm the middle
+sends by n0, and the start receives. All of it runs on the core of the system call that generates.
 """
 
 from __future__ import annotations
@@ -77,11 +77,12 @@ class Ends:
         with BpfObject.open(_FOLDER / "build" / "generator.bpf.o") as each:
             each.load()
             self._generate, self.let_pass = each.program("generate"), each.program("let_pass")
-            self.receive, self.push_only = each.program("receive"), each.program("push_only")
+            self.receive = each.program("receive")
+            self.push_through, self.push_back = each.program("push_through"), each.program("push_back")
             self._job: Any = np.frombuffer(each.map("jobs").mmap(), dtype=each.btf.dtype("job"), count=1)[0]
 
     def set_way_out(self, interface: int) -> None:
-        """Tell `push_only` where to send."""
+        """Tell `push_through` where to send."""
         self._job["way_out"] = interface
 
     def send(self, interface: int, stream: Stream, arrival: Arrival, packets: int, first: int) -> Passage:
@@ -107,9 +108,10 @@ def _shared_sum(frame: bytes) -> int:
 class Road:
     """One such way; `middle` has addresses on it, permanent neighbours, and forwards nothing yet."""
 
-    def __init__(self, ends: Ends, start: Namespace, middle: Namespace, end: Namespace) -> None:
+    def __init__(self, ends: Ends, arms: int, start: Namespace, middle: Namespace, end: Namespace) -> None:
         self.middle = middle
-        self._ends, self._start, self._end = ends, start, end
+        self.way_out = "n0" if arms == 1 else "n1"
+        self._ends, self._start, self._end = ends, start, start if arms == 1 else end
         self._links: list[XdpLink] = []
         for place in (start, middle, end):
             place.run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1")
@@ -138,7 +140,7 @@ class Road:
         self.middle.run("ethtool -K n0 gro off")
 
     def receive(self) -> None:
-        """Count what arrives at the far end of n1."""
+        """Count what arrives at the far end of the way out."""
         self.attach(self._end, "eth0", self._ends.receive)
 
     def receive_early(self) -> None:
@@ -146,9 +148,10 @@ class Road:
         self.attach(self.middle, "n0", self._ends.receive)
 
     def push(self) -> None:
-        """Give what comes by n0 an outer header, the same for all, and send it by n1: what GRE costs at least."""
+        """Give what comes by n0 an outer header, the same for all, and send it on: what GRE costs at least."""
         self._ends.set_way_out(self.interface("n1"))
-        self.attach(self.middle, "n0", self._ends.push_only)
+        one_arm = self.way_out == "n0"
+        self.attach(self.middle, "n0", self._ends.push_back if one_arm else self._ends.push_through)
 
     def send(self, stream: Stream, arrival: Arrival, packets: int) -> Passage:
         """Send packets from the start, numbered on from the last ones."""
@@ -164,10 +167,10 @@ class Road:
 
 
 @contextmanager
-def built(ends: Ends) -> Iterator[Road]:
-    """Yield a road of three new namespaces."""
+def built(ends: Ends, arms: int) -> Iterator[Road]:
+    """Yield a road of three new namespaces, whose middle has one arm or two."""
     with ExitStack() as stack:
-        road = Road(ends, *(stack.enter_context(Namespace()) for _ in range(3)))
+        road = Road(ends, arms, *(stack.enter_context(Namespace()) for _ in range(3)))
         stack.callback(road.close)
         yield road
 

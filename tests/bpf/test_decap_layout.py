@@ -39,7 +39,7 @@ def test_all_programs_mean_the_same_by_the_structures_they_share(btf: Btf) -> No
 
 def test_the_agents_own_structure_has_no_holes(btf: Btf) -> None:
     agent = BackendLayout.of(btf).agent
-    assert agent.names == ("self", "takes_new", "is_heard")
+    assert agent.names == ("self", "takes_new", "is_heard", "near")
     assert agent.itemsize == btf.struct_size("agent")
 
 
@@ -51,7 +51,7 @@ def test_kinds_of_members_have_the_values_of_the_object(btf: Btf) -> None:
 
 def test_outcomes_stand_in_the_order_deliver_forward_drop(btf: Btf) -> None:
     kinds = [name.split("_")[0] for name in outcome_names(btf)]
-    order = ["untouched", "delivered", "forwarded", "drop", "extra", "skipped", "fragment"]
+    order = ["untouched", "delivered", "forwarded", "drop", "extra", "skipped", "put", "fragment"]
     assert kinds == sorted(kinds, key=order.index)
 
 

@@ -255,6 +255,10 @@ AGENT = (
         "return DECAP_drop_stranger;", "return DECAP_untouched;",
     ),
     Fault(
+        "an address of IPv6 is the near member of IPv4 that has its words", "agent", "decap_member.h",
+        "(one->family ^ other->family)", "0",
+    ),
+    Fault(
         "inner packets may be longer than the outer one", "agent", "parse.h",
         "if (cursor->left < size || header + size > cursor->end)", "if (header + size > cursor->end)",
     ),
@@ -381,7 +385,7 @@ AGENT = (
     ),
     Fault(
         "hops from other backends are not counted", "agent", "decap.bpf.c",
-        "if (*kind == MEMBER_BACKEND)", "if (*kind == MEMBER_NODE)",
+        "if (kind == MEMBER_BACKEND)", "if (kind == MEMBER_NODE)",
     ),
     Fault(
         "errors are not asked for among the sockets", "agent", "decap_chance.h",
