@@ -47,7 +47,11 @@ def ended(docker: Engine, *words: str) -> subprocess.CompletedProcess[str]:
         ),
         (
             (*RIGHTS, *ROUTER, *AS, *STORE, "-e", "EVENKEEL_STORE__HOSTS=zk1:2181", NODE),
-            "lists and mappings are written as JSON",
+            """lists are JSON there: EVENKEEL_STORE__HOSTS='["zk1:2181"]'""",
+        ),
+        (
+            (*RIGHTS, *ROUTER, *AS, *STORE, "-e", 'EVENKEEL_STORE_HOSTS=["zk1:2181"]', NODE),
+            "EVENKEEL_STORE_HOSTS: no such variable; did you mean EVENKEEL_STORE__HOSTS?",
         ),
         (
             (*RIGHTS, *ROUTER, *AS, *STORE, *HOSTS, "-e", "EVENKEEL_XDP_MODE=fast", NODE),
