@@ -17,7 +17,7 @@ PACKAGES_INTEROP := qemu-system-x86 busybox-static cpio kmod
 PACKAGES_COMPOSE := docker.io docker-compose debootstrap nftables
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build wheel demo test unit compose interop lint format bench fuzz fuzz-faults pictures drill settings lock clean
+.PHONY: help setup build wheel demo test unit compose interop lint format bench life fuzz fuzz-faults pictures drill settings lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -76,6 +76,9 @@ format: setup ## rewrite the sources in house form
 
 bench: setup ## what packets, epochs and changes cost, beside floors, goals and the kernel's own (ARGS="--only veth")
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+life: setup ## ten million packets through a node that is killed, restarted and upgraded: each one counted (a minute)
+	@$(BIN)/python -m tests.life $(ARGS)
 
 fuzz: setup ## programs against models on a million generated and mutated packets each (ARGS="--seed 7 --packets 5000000")
 	@$(BIN)/python -m tests.fuzz $(ARGS)

@@ -78,9 +78,8 @@ async def _run(settings: NodeSettings, credentials: Credentials | None, access: 
         await link_named(netlink, settings.interface)
         bpffs.mount(bpffs_of(settings))
         with contextlib.closing(open_plane(settings)) as plane:
-            attached = plane.attach(settings.interface, settings.xdp_mode.value)
-            interface = Interface(netlink, plane, settings.interface)
-            await interface.refresh()
+            interface = Interface(netlink, plane, settings.interface, settings.xdp_mode.value)
+            await interface.start()
             daemon = NodeDaemon(
                 settings=settings,
                 credentials=credentials,
@@ -91,7 +90,6 @@ async def _run(settings: NodeSettings, credentials: Credentials | None, access: 
                 plane=plane,
                 hops=NextHops(netlink, dirty.set),
                 announcer=Announcer(make_speaker(settings, dirty.set)),
-                xdp={settings.interface: str(attached)},
                 dirty=dirty,
                 manager=ServiceManager.of(os.environ),
             )
@@ -115,6 +113,8 @@ def unload(settings: NodeSettings) -> None:
         if bpffs.is_mounted(directory):
             unload_plane(directory)
             bpffs.unmount(directory)
+        with contextlib.suppress(FileNotFoundError):
+            directory.rmdir()
 
 
 def protect_store(settings: NodeSettings, before: Path | None) -> Protected:

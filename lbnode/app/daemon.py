@@ -77,7 +77,6 @@ class NodeDaemon:
         plane: NodeDataPlane,
         hops: NextHops,
         announcer: Announcer,
-        xdp: dict[str, str],
         dirty: asyncio.Event,
         manager: ServiceManager,
     ) -> None:
@@ -89,7 +88,6 @@ class NodeDaemon:
         self._plane = plane
         self._hops = hops
         self._announcer = announcer
-        self._xdp = xdp
         self._dirty = dirty
         self._stopping = False
         self._started_at = time.time()
@@ -183,6 +181,8 @@ class NodeDaemon:
         verdicts = self._credence.weigh(self._health.verdicts(), now)
         by_own = self._memory.counts_own_verdicts(now)
         self._kernel.follow(view, by_own, verdicts, self._announcer.announced)
+        if self._kernel.take_over(view, by_own):
+            self._interface.attach()
         self._announce(view, now)
         self._health.follow(wanted_fleet(view))
         await self._speak(view)
@@ -204,7 +204,7 @@ class NodeDaemon:
         drained = self._name in view.intents.drained_nodes or self._stopping
         serving = self._announcer.serves(bool(self._kernel.pools) and not drained)
         self._presence.observe(now, drained, serving, self._forwarded(), self._stopping)
-        if view.identity is None:
+        if view.identity is None or (self._kernel.waits_for and not self._stopping):
             return
         deaf = announce.deaf_agents(view, self._name)
         decision = announce.decide(
@@ -248,7 +248,7 @@ class NodeDaemon:
             announced=self._announcer.announced,
             routers=self._announcer.routers,
             verdicts=self._health.verdicts(),
-            xdp=self._xdp,
+            xdp={self._settings.interface: self._interface.xdp},
             alarms=tuple(self._alarms()),
         )
 
@@ -286,6 +286,8 @@ class NodeDaemon:
             yield self._interface.problem
         if self._kernel.problem:
             yield f"the kernel refused a change: {self._kernel.problem}"
+        if self._kernel.waits_for:
+            yield f"packets go by the tables of an earlier lbnode, as they were: {self._kernel.waits_for}"
         if self._memory.store.problem:
             yield f"store: {self._memory.store.problem}"
         if self._memory.unkept:

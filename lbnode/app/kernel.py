@@ -58,6 +58,8 @@ class Kernel:
         self._told: dict[PoolName, str] = {}
         self.problem = ""
         """What the kernel refused last and still refuses, or an empty string."""
+        self.waits_for = "no pass yet" if plane.is_waiting else ""
+        """Why packets still go by the maps of another making, or an empty string."""
 
     @property
     def pools(self) -> Mapping[PoolName, PoolInKernel]:
@@ -65,7 +67,9 @@ class Kernel:
         return self._forwarding.pools
 
     def loaded(self) -> dict[PoolName, LoadedEpoch]:
-        """Return what this node acknowledges to the fleet."""
+        """Return what this node acknowledges to the fleet: nothing while packets go by other maps than these."""
+        if self.waits_for:
+            return {}
         late = self._lateness.pools
         return {pool: replace(held, late=late.get(pool)) for pool, held in self._forwarding.loaded().items()}
 
@@ -85,6 +89,34 @@ class Kernel:
             self.problem = str(error)
         else:
             self.problem = ""
+
+    def take_over(self, view: FleetView, by_own: bool) -> bool:
+        """Let packets go by this daemon's maps as soon as nothing that `view` has is missing; True when they begin to.
+
+        Another release's maps cannot be read: that they know no more than these is certain only when these are whole.
+        """
+        if not self._plane.is_waiting:
+            return False
+        before, self.waits_for = self.waits_for, self._lack(view, by_own)
+        if self.waits_for:
+            if self.waits_for != before:
+                log.warning("packets go by an earlier lbnode's tables", waits_for=self.waits_for)
+            return False
+        self._plane.take_over()
+        log.info("took over from the maps of another making", interfaces=len(self._plane.replaced))
+        return True
+
+    def _lack(self, view: FleetView, by_own: bool) -> str:
+        """What is missing before the maps can carry traffic, or an empty string."""
+        if self.problem:
+            return self.problem
+        if view.identity is None:
+            return "nothing is known of the fleet yet"
+        if not view.connected and not by_own:
+            return "the store is out of reach, and this node has no verdicts of its own yet"
+        held = self._forwarding.pools
+        lacking = [pool for pool in sorted(view.current) if held.get(pool, PoolInKernel()).current is None]
+        return f"no table yet of {', '.join(lacking)}" if lacking else ""
 
     def is_prepared(self, view: FleetView) -> bool:
         """Whether next hops to exactly the backends of `view` are being followed."""

@@ -81,6 +81,7 @@ class Agent:
                 {pool: table.epoch for pool, table in loaded.items()},
                 {pool: table.digest for pool, table in loaded.items()},
             ),
+            succeeds=host.succeeds,
         )
         self._dirty = dirty
         self._watch = Watch(self._name, settings.second_chance, host.heard(), fleet.answer, dirty.set)
@@ -119,9 +120,13 @@ class Agent:
                 await self._fleet.close()
 
     async def _begin(self) -> None:
-        """Bring the machine to where the last view left it, before anybody is told."""
+        """Bring the machine to where the last view left it, before anybody is told.
+
+        Maps of another making, which may know more than the copy on disk, go on until the store was asked.
+        """
+        early = (Acknowledge, Attach) if self._plan.succeeds else (Acknowledge,)
         commands = await self._commands(self._fleet.view())
-        await self._do_all([command for command in commands if not isinstance(command, Acknowledge)])
+        await self._do_all([command for command in commands if not isinstance(command, early)])
         self._plan.forget()
 
     async def _follow(self) -> None:
@@ -244,6 +249,7 @@ class Agent:
 
     async def _attach(self) -> None:
         before, attached = self._host.attached, await self._host.attach()
+        self._plan.succeeds = False
         if attached != before:
             interface, mtu = self._settings.interface, attached.path_mtu
             log.info("attached", interface=interface, xdp=str(attached.xdp), path_mtu=mtu)

@@ -87,6 +87,11 @@ class Host:
         return cls(settings, netlink, plane, hops)
 
     @property
+    def succeeds(self) -> bool:
+        """Whether packets go by the maps of another release or size, until `attach`."""
+        return self._plane.is_waiting
+
+    @property
     def attached(self) -> Attached | None:
         """What `attach` last did."""
         return self._attached

@@ -85,9 +85,8 @@ struct control {
 	__u64 directory;
 	__u64 tunnels;
 	__u64 source_mask[2]; /* bucket & source_mask is the index of the outer source; 2^n - 1; IPv4, IPv6 */
-	__u64 layout;	      /* a digest of these structures, set by the daemon that made the maps */
 	__u64 table_places;   /* that may be used */
-	__u64 unused[2];
+	__u64 unused[3];
 };
 
 enum vip_flags {

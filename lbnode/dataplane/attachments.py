@@ -22,11 +22,16 @@ class Attachments:
         self._links = pins.links()
         self._reasons: dict[int, str] = {}
 
-    def refresh(self) -> list[int]:
+    @property
+    def exist(self) -> bool:
+        """Whether a program hangs on any interface."""
+        return bool(self._links)
+
+    def refresh(self, has_same_maps: bool) -> list[int]:
         """Let every adopted link run this process's program; returns the interfaces where it was another one."""
         replaced = []
         for ifindex, link in self._links.items():
-            if not self._is_ours(link):
+            if not has_same_maps or not self._is_ours(link):
                 link.update(self._program)
                 replaced.append(ifindex)
         return replaced
@@ -38,19 +43,30 @@ class Attachments:
         except RightsError:
             return False
 
-    def attach(self, name: str, mode: str) -> Attachment:
+    def attach(self, name: str, mode: str, is_fixed: bool = False) -> Attachment:
         """Put the program on the interface `name`; "auto" tries native first. Attached already: stays as it is.
 
-        Raises AttachError (no such interface, another program on it, native asked for and refused), RightsError.
+        With `is_fixed` even if another mode is asked for: no program may be taken off. Raises AttachError (no such
+        interface, another program on it, native asked for and refused), RightsError.
         """
         if mode not in MODES:
             raise AttachError(f"attach xdp to {name}: mode {mode!r}: must be one of {', '.join(MODES)}")
         ifindex = interface_index(name)
-        if ifindex in self._links and mode != "auto" and self._mode(ifindex) is not XdpMode[mode.upper()]:
+        self._forget_gone()
+        if ifindex in self._links and not is_fixed and not self._is_as(ifindex, mode):
             self.detach(ifindex)
         if ifindex not in self._links:
             self._attach(name, ifindex, mode)
         return self._describe(ifindex)
+
+    def _forget_gone(self) -> None:
+        """An interface that was removed took its link with it, and its index may come again."""
+        for ifindex in [number for number, link in self._links.items() if not link.ifindex]:
+            self._links.pop(ifindex).close()
+            self._forget(ifindex)
+
+    def _is_as(self, ifindex: int, mode: str) -> bool:
+        return mode == "auto" or self._mode(ifindex) is XdpMode[mode.upper()]
 
     def _mode(self, ifindex: int) -> XdpMode | None:
         return xdp_mode(ifindex)
@@ -91,6 +107,9 @@ class Attachments:
         link = self._links.pop(ifindex)
         link.detach()
         link.close()
+        self._forget(ifindex)
+
+    def _forget(self, ifindex: int) -> None:
         self._pins.link_path(ifindex).unlink()
         self._reasons.pop(ifindex, None)
 

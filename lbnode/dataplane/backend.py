@@ -1,9 +1,9 @@
 """The backend's end of the tunnel in the kernel: decapsulation and second chance on a link's way in, the MSS clamp.
 
 Everything is pinned in one directory on bpffs and attached by bpf_link, so it goes on when the agent stops,
-crashes or is replaced. The next agent adopts the maps and puts its own program on the link. Maps whose layout
-or size differs (another release's) are not adopted but filled anew before the program changes: no packet meets an
-empty map.
+crashes or is replaced. The next agent adopts the maps and puts its own program on the link. Maps of another making
+(another release's, of another size) are not adopted: new ones are filled before the program changes, so no packet
+meets an empty map.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from lbnode.dataplane.backend_layout import Address, BackendLayout, MemberKind
 from lbnode.dataplane.backend_maps import BackendMemory
 from lbnode.dataplane.backend_pins import (
     LINK_PIN,
-    adopt_maps,
-    maps_directory,
-    open_maps,
-    pin_maps,
+    MAPS,
+    SHARED,
+    holds_link,
     pinned_mode,
+    pins_of,
     remove_link,
-    remove_maps,
 )
-from lbnode.dataplane.errors import DataPlaneError
+from lbnode.dataplane.errors import DataPlaneError, LayoutError
+from lbnode.dataplane.layout import MAPS as NODE_MAPS
 from lbnode.dataplane.libbpf import BpfObject, Map, Program, XdpLink, XdpMode, possible_cpus, xdp_mode
-from lbnode.dataplane.memory import MAPS as NODE_MAPS
+from lbnode.dataplane.making import Making
 from lbnode.dataplane.memory import NodeMemory
 from lbnode.dataplane.values import (
     BackendEntry,
@@ -110,7 +110,7 @@ class BackendDataPlane:
         directory: Path,
         program: Program,
         maps: dict[str, Map],
-        digest: str,
+        making: Making,
         memory: BackendMemory,
         families: frozenset[IPVersion],
     ) -> None:
@@ -118,7 +118,7 @@ class BackendDataPlane:
         self._families = families
         self._directory = directory
         self._maps = maps
-        self._digest = digest
+        self._making = making
         self._memory = memory
 
     @classmethod
@@ -136,27 +136,30 @@ class BackendDataPlane:
         What is attached goes on unchanged until `attach`. Raises DataPlaneError.
         """
         with BpfObject.open(object_path) as decap:
-            layout = BackendLayout.of(decap.btf)
-            digest = f"{layout.digest}-{table_places}"
-            pins = maps_directory(directory, digest)
-            adopted = adopt_maps(pins, decap)
-            if adopted is None:
-                _size(decap, table_places, layout.node["TABLE_ROW"])
+            layout, pins = BackendLayout.of(decap.btf), pins_of(directory)
+            making = _prepare(decap, layout, table_places)
             _set_constants(decap, own, second_chance)
+            adopted = pins.adopt(making, MAPS)
+            reused = adopted if adopted is not None else pins.share(making, SHARED)
+            for name, existing in reused.items():
+                decap.reuse(name, existing)
             decap.load()
-            maps = adopted or _new_maps(pins, decap, layout, table_places)
+            maps = reused | {name: decap.map(name) for name in MAPS if name not in reused}
+            if adopted is None:
+                NodeMemory(maps, layout.node).control["table_places"] = table_places
+                pins.add(making, maps)
             memory = BackendMemory(maps, layout, adopted is not None)
             families = frozenset(version_of(address) for address in own)
-            return cls(directory, decap.program("decap"), maps, digest, memory, families)
+            return cls(directory, decap.program("decap"), maps, making, memory, families)
 
     @classmethod
     def read(cls, directory: Path) -> Snapshot | None:
         """Return what is pinned in `directory`, by whomever; None when nothing with this layout is."""
         with BpfObject.open(DECAP_OBJECT) as decap:
             layout = BackendLayout.of(decap.btf)
-        found = sorted(directory.glob(maps_directory(directory, layout.digest).name + "-*"))
-        maps = open_maps(found[0]) if found else None
-        if maps is None:
+        try:
+            maps = pins_of(directory).maps_like(layout.digest, MAPS)
+        except LayoutError:
             return None
         try:
             memory = BackendMemory(maps, layout, is_adopted=False)
@@ -233,8 +236,13 @@ class BackendDataPlane:
         Raises AttachError when the kernel refuses, with `mode` AUTO only if it refuses generic XDP too.
         """
         attachment = self._adopt_link(ifindex, mode) or self._new_link(ifindex, mode)
-        remove_maps(self._directory, self._digest)
+        pins_of(self._directory).use(self._making)
         return attachment
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether packets go by the maps of another making, until `attach`."""
+        return pins_of(self._directory).making != self._making and holds_link(self._directory)
 
     def load_clamp(self, path_mtu: int) -> Program:
         """Load the MSS clamp for the same VIPs; the caller attaches it to the way out, and closes it."""
@@ -286,22 +294,22 @@ class BackendDataPlane:
 
 def unload(directory: Path) -> bool:
     """Take decapsulation off its interface and remove all pins in `directory`; False when there were none."""
-    link, maps = remove_link(directory), remove_maps(directory)
-    return link or maps
+    pins = pins_of(directory)
+    had_link, had_maps = remove_link(directory), pins.exist
+    pins.remove()
+    return had_link or had_maps
 
 
-def _new_maps(pins: Path, decap: BpfObject, layout: BackendLayout, table_places: int) -> dict[str, Map]:
-    """Pin the maps that loading `decap` made, and prepare them."""
-    maps = pin_maps(pins, decap)
-    control = NodeMemory(maps, layout.node).control
-    control["layout"], control["table_places"] = layout.node.digest, table_places
-    return maps
-
-
-def _size(decap: BpfObject, table_places: int, row: int) -> None:
-    decap.resize("tables", -(-table_places // row))
-    decap.resize("counts", possible_cpus())
-    decap.resize("fragments", FRAGMENTS)
+def _prepare(decap: BpfObject, layout: BackendLayout, table_places: int) -> Making:
+    """Set the sizes of the maps, and return what they are made for."""
+    sizes = {
+        "tables": -(-table_places // layout.node["TABLE_ROW"]),
+        "counts": possible_cpus(),
+        "fragments": FRAGMENTS,
+    }
+    for name, entries in sizes.items():
+        decap.resize(name, entries)
+    return Making.of(layout.digest, decap.btf, {**sizes, "table_places": table_places})
 
 
 def _set_constants(decap: BpfObject, own: Sequence[Address], second_chance: bool) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from lbnode.dataplane.addresses import ADDRESS_SIZE, pack_address, unpack_address
 from lbnode.dataplane.btf import Btf
-from lbnode.dataplane.layout import Layout
+from lbnode.dataplane.layout import AGENT_MAPS, Layout, digest
 
 Address = IPv4Address | IPv6Address
 
@@ -31,10 +30,7 @@ class MemberKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class BackendLayout:
-    """The node's structures, `struct agent`, the counters' names by row, and eight digits over all of it.
-
-    Pins stand in a folder named by the digest, so that a release never reads maps that another laid out otherwise.
-    """
+    """The node's structures, `struct agent`, the counters' names by row, and eight digits over all of it."""
 
     node: Layout
     agent: np.dtype[Any]
@@ -44,9 +40,9 @@ class BackendLayout:
     @classmethod
     def of(cls, btf: Btf) -> BackendLayout:
         """Read the layout of the object that `btf` belongs to."""
-        node, agent, outcomes = Layout.of(btf), btf.dtype("agent"), outcome_names(btf)
-        described = repr((node.digest, agent.descr, outcomes)).encode()
-        return cls(node, agent, outcomes, blake2b(described, digest_size=4).hexdigest())
+        node, agent, outcomes, maps = Layout.of(btf), btf.dtype("agent"), outcome_names(btf), btf.maps()
+        described = node.digest, [(name, maps[name]) for name in AGENT_MAPS], outcomes
+        return cls(node, agent, outcomes, digest(described))
 
 
 def outcome_names(btf: Btf) -> tuple[str, ...]:

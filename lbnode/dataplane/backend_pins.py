@@ -1,70 +1,28 @@
-"""Where the backend's maps and link are pinned: found, adopted, made, removed.
+"""Where the backend's maps and link are pinned.
 
-<directory>/decap-link             the XDP link
-<directory>/decap-maps-<digest>/   the maps, one folder for each layout
+<directory>/decap-link                     the XDP link
+<directory>/decap-maps                     the maps in use, and those of other makings beside them: see `pins`
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 from pathlib import Path
 
-from lbnode.dataplane.errors import DataPlaneError, PinError
-from lbnode.dataplane.libbpf import BpfObject, Map, XdpLink, xdp_mode
-from lbnode.dataplane.memory import MAPS as NODE_MAPS
+from lbnode.dataplane.errors import DataPlaneError
+from lbnode.dataplane.layout import AGENT_MAPS
+from lbnode.dataplane.layout import MAPS as NODE_MAPS
+from lbnode.dataplane.libbpf import XdpLink, xdp_mode
+from lbnode.dataplane.pins import BACKEND, Pins
 
-MAPS = (*NODE_MAPS, "sources", "agent_state", "fragments")
-MAPS_PREFIX = "decap-maps-"
+SHARED = ("fragments",)
+MAPS = (*NODE_MAPS, *AGENT_MAPS, *SHARED)
 LINK_PIN = "decap-link"
 
 
-def maps_directory(directory: Path, digest: str) -> Path:
-    """Return where maps of the layout `digest` are pinned."""
-    return directory / (MAPS_PREFIX + digest)
-
-
-def open_maps(pins: Path) -> dict[str, Map] | None:
-    """Return the maps that are pinned in `pins`; None unless all are."""
-    opened: dict[str, Map] = {}
-    try:
-        for name in MAPS:
-            opened[name] = Map.open_pinned(pins / name)
-    except PinError:
-        for held in opened.values():
-            held.close()
-        return None
-    return opened
-
-
-def adopt_maps(pins: Path, decap: BpfObject) -> dict[str, Map] | None:
-    """Let `decap` use the pinned maps; None when there are none. What a crash left incomplete is removed."""
-    if not pins.exists():
-        return None
-    maps = open_maps(pins)
-    if maps is None:
-        shutil.rmtree(pins)
-        return None
-    for name, adopted in maps.items():
-        decap.reuse(name, adopted)
-    return maps
-
-
-def pin_maps(pins: Path, decap: BpfObject) -> dict[str, Map]:
-    """Pin the maps that loading `decap` made, and return them."""
-    pins.mkdir(mode=0o700)
-    maps = {name: decap.map(name) for name in MAPS}
-    for name, made in maps.items():
-        made.pin(pins / name)
-    return maps
-
-
-def remove_maps(directory: Path, keep: str = "") -> bool:
-    """Remove the maps of every layout but `keep`; return whether there were any."""
-    stale = [path for path in directory.glob(MAPS_PREFIX + "*") if path != maps_directory(directory, keep)]
-    for path in stale:
-        shutil.rmtree(path)
-    return bool(stale)
+def pins_of(directory: Path) -> Pins:
+    """Return the pins of the backend's maps."""
+    return Pins(directory, BACKEND)
 
 
 def remove_link(directory: Path) -> bool:
@@ -76,6 +34,11 @@ def remove_link(directory: Path) -> bool:
         link.detach()  # fails when the interface is gone, and the program with it
     path.unlink()
     return True
+
+
+def holds_link(directory: Path) -> bool:
+    """Return whether a pinned link hangs on an interface."""
+    return pinned_mode(directory) != "detached"
 
 
 def pinned_mode(directory: Path) -> str:

@@ -29,6 +29,7 @@ class Map:
     def __init__(self, fd: int) -> None:
         info = descriptors.ask(fd, abi.MapInfo())
         self.fd = fd
+        self.id = int(info.id)
         self.name = info.name.decode()
         self.type = int(info.type)
         self.key_size = int(info.key_size)

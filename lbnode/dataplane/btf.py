@@ -135,6 +135,25 @@ class Btf:
         found = self._find(name, ENUM)
         return {self._name(at): value for at, value in struct.iter_unpack("<Ii", found.body)}
 
+    def maps(self) -> dict[str, object]:
+        """Return map name → its type, flags, capacity, key and value, down to the last field: equal for equal maps."""
+        body = self._find(".maps", DATASEC).body
+        variables = [self._types[number] for number, _offset, _size in struct.iter_unpack("<III", body)]
+        return {each.name: self._described(each.size_or_type) for each in variables}
+
+    def _described(self, number: int) -> object:
+        """What tells a type from others, whatever its number; a pointer stands for what it points to."""
+        found = self._types[number]
+        if found.kind in _FORWARDING or found.kind == PTR:
+            return self._described(found.size_or_type)
+        if found.kind == ARRAY:
+            element, _index, count = struct.unpack("<III", found.body)
+            return int(count), self._described(element)
+        if found.kind in (STRUCT, UNION):
+            fields = struct.iter_unpack("<III", found.body)
+            return tuple((self._name(name), bits, self._described(kind)) for name, kind, bits in fields)
+        return found.name, found.size_or_type
+
     def section(self, name: str) -> dict[str, tuple[int, int]]:
         """Return variable name → (offset, size) of the data section `name`, ".rodata" for one."""
         try:

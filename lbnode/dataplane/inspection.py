@@ -9,11 +9,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lbnode.dataplane.errors import LayoutError, PinError
+from lbnode.dataplane.errors import PinError
 from lbnode.dataplane.grace import Grace
-from lbnode.dataplane.layout import Layout
+from lbnode.dataplane.layout import MAPS, Layout
 from lbnode.dataplane.libbpf import BpfObject
-from lbnode.dataplane.memory import MAPS, NodeMemory
+from lbnode.dataplane.memory import NodeMemory
 from lbnode.dataplane.node import OBJECT
 from lbnode.dataplane.pins import Pins
 from lbnode.dataplane.rows import CounterRows
@@ -32,12 +32,10 @@ class Inspection:
     def open(cls, directory: Path) -> Self:
         """Look at the maps pinned in `directory`; raises PinError or LayoutError."""
         pins = Pins(directory)
-        if not pins.exist:
+        if pins.making is None:
             raise PinError(f"inspect {directory}: no node's maps are pinned there: is lbnode running?")
         layout = _layout()
-        maps = pins.maps(MAPS)
-        if maps["node_state"].value_size != layout.shapes["state"].itemsize:
-            raise LayoutError(f"inspect {directory}: made by another release")
+        maps = pins.maps_like(layout.digest, MAPS)
         memory = NodeMemory(maps, layout)
         for opened in maps.values():
             opened.close()

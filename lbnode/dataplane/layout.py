@@ -17,17 +17,28 @@ ENUMS = (
     "tunnel_flags", "text_size",
 )  # fmt: skip
 
+MAPS = ("node_state", "tunnels", "tables", "counts", "bucket_counts", "pool_records")
+"""What user space sees as memory, at nodes and at backends."""
+AGENT_MAPS = ("sources", "agent_state")
+"""What user space fills beside them at backends."""
+SHARED_MAPS = ("flows", "new_flows", "fragments")
+"""What packets fill: two programs may go by the same one, whatever else they have."""
+
 OUTCOME_PREFIX = "OUTCOME_"
+_DIGEST_SIZE = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Shapes (by structure name), constants (by C name), outcomes in counter order, and a digest over all of it."""
+    """Shapes (by structure name), constants (by C name), outcomes in counter order.
+
+    `digest`: eight digits over them and over the maps that user space fills.
+    """
 
     shapes: dict[str, np.dtype[Any]]
     constants: dict[str, int]
     outcomes: tuple[str, ...]
-    digest: int
+    digest: str
 
     @classmethod
     def of(cls, btf: Btf) -> Layout:
@@ -36,7 +47,9 @@ class Layout:
         constants = {name: value for enum in ENUMS for name, value in btf.enum(enum).items()}
         outcomes = [name for name in btf.enum("outcome") if name != "OUTCOME_COUNT"]
         names = tuple(name.removeprefix(OUTCOME_PREFIX) for name in outcomes)
-        return cls(shapes, constants, names, _digest(shapes, constants))
+        maps = btf.maps()
+        described = [(name, maps[name]) for name in MAPS], sorted(constants.items())
+        return cls(shapes, constants, names, digest(described))
 
     def __getitem__(self, constant: str) -> int:
         return self.constants[constant]
@@ -52,6 +65,6 @@ class Layout:
         return offset
 
 
-def _digest(shapes: dict[str, np.dtype[Any]], constants: dict[str, int]) -> int:
-    described = repr(([(name, shape.descr) for name, shape in shapes.items()], sorted(constants.items())))
-    return int.from_bytes(blake2b(described.encode(), digest_size=8).digest(), "little")
+def digest(described: object) -> str:
+    """Return eight digits over `described`, whose `repr` must be the same in every run."""
+    return blake2b(repr(described).encode(), digest_size=_DIGEST_SIZE).hexdigest()

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lbnode.dataplane.layout import Layout
+from lbnode.dataplane.layout import MAPS, SHARED_MAPS, Layout
 from lbnode.dataplane.libbpf import Map
 
 Records = NDArray[np.void]
 Words = NDArray[np.uint64]
 
-MAPS = ("node_state", "tunnels", "tables", "counts", "bucket_counts", "pool_records")
-NODE_MAPS = (*MAPS, "flows", "new_flows", "fragments")
+NODE_MAPS = (*MAPS, *SHARED_MAPS)
 """With those that are no memory: hash maps, read and written by the program alone."""
 WORD = 8
 

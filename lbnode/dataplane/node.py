@@ -1,7 +1,8 @@
 """The node's data plane: one object for all that the daemon tells the kernel, and hears from it.
 
 Maps and links are pinned: closing this object, or losing the process, changes nothing for the packets. The next
-`open` finds the maps, adopts what is in them, and replaces the program through the links when it is another one.
+`open` finds the maps, adopts what is in them, and replaces the program through the links when it is another one. Maps
+of another making (another release's, other sizes) are left alone with their program until this one's own are filled.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lbnode.dataplane.attachments import Attachments
-from lbnode.dataplane.errors import DataPlaneError, LayoutError, PinError
+from lbnode.dataplane.errors import DataPlaneError
 from lbnode.dataplane.grace import Grace
 from lbnode.dataplane.interfaces import set_interfaces
-from lbnode.dataplane.layout import Layout
-from lbnode.dataplane.libbpf import BpfObject, Map, Program, possible_cpus
+from lbnode.dataplane.layout import SHARED_MAPS, Layout
+from lbnode.dataplane.libbpf import BpfObject, Program, possible_cpus
+from lbnode.dataplane.making import Making
 from lbnode.dataplane.memory import NODE_MAPS, NodeMemory
 from lbnode.dataplane.pins import Pins
 from lbnode.dataplane.rows import CounterRows
@@ -47,10 +49,15 @@ NANOSECONDS = 1_000_000_000
 class NodeDataPlane:
     """The kernel's side of one node. Every `set_…` takes the whole desired set."""
 
-    def __init__(self, pins: Pins, program: Program, memory: NodeMemory, is_adopted: bool) -> None:
+    def __init__(
+        self, pins: Pins, making: Making, program: Program, memory: NodeMemory, is_adopted: bool
+    ) -> None:
         self.program = program
         self.is_adopted = is_adopted
+        self.replaced: list[int] = []
+        """The interfaces on which another program ran before this one."""
         self._pins = pins
+        self._making = making
         self._memory = memory
         grace = Grace()
         if is_adopted:
@@ -61,33 +68,45 @@ class NodeDataPlane:
         self._entries: tuple[BackendEntry, ...] | None = None
         self._vips = Vips(memory, grace, self._rows, self._tables)
         self._attachments = Attachments(pins, program)
-        self.replaced = self._attachments.refresh()
+        self.is_waiting = not is_adopted and self._attachments.exist
+        """Whether packets still go by the maps of another making: until `take_over`."""
+        if not self.is_waiting:
+            self.take_over()
 
     @classmethod
     def open(cls, directory: Path, limits: Limits | None = None, object_path: Path = OBJECT) -> Self:
         """Adopt what is pinned in `directory` (on a mounted bpffs), or make and pin it.
 
-        `limits` count when the maps are made; adopted maps keep theirs. Raises LibraryError, RightsError, LoadError,
-        PinError, and LayoutError when the maps were made by a release whose structures differ.
+        What is pinned for another layout, or for other `limits`, goes on carrying packets until `take_over`. Raises
+        LibraryError, RightsError, LoadError, PinError.
         """
         pins = Pins(directory)
         with BpfObject.open(object_path) as each:
             layout = Layout.of(each.btf)
-            adopted = _adopt(each, pins, layout, limits) if pins.exist else None
-            if adopted is None:
-                _size(each, limits or Limits(), layout["TABLE_ROW"])
-            _set_rates(each, limits or Limits())
+            making = _prepare(each, layout, limits or Limits())
+            adopted = pins.adopt(making, NODE_MAPS)
+            reused = adopted if adopted is not None else pins.share(making, SHARED_MAPS)
+            for name, existing in reused.items():
+                each.reuse(name, existing)
             each.load()
-            maps = adopted or {name: each.map(name) for name in NODE_MAPS}
+            maps = reused | {name: each.map(name) for name in NODE_MAPS if name not in reused}
             program = each.program(PROGRAM)
         memory = NodeMemory(maps, layout)
         if adopted is None:
-            memory.control["layout"] = layout.digest
             memory.control["table_places"] = (limits or Limits()).table_places
-            pins.create(maps)
+            pins.add(making, maps)
         for opened in maps.values():
             opened.close()
-        return cls(pins, program, memory, adopted is not None)
+        return cls(pins, making, program, memory, adopted is not None)
+
+    def take_over(self) -> None:
+        """Let every packet go by this program and these maps from now on, and forget those of another making.
+
+        Each interface changes by one store: no packet is lost, if all is set that was set before.
+        """
+        self.replaced = self._attachments.refresh(has_same_maps=self.is_adopted)
+        self._pins.use(self._making)
+        self.is_waiting = False
 
     def set_source(self, addresses: Sequence[IPAddress]) -> None:
         """Use these as sources of the outer header, those of each family spread over the buckets."""
@@ -139,8 +158,11 @@ class NodeDataPlane:
         return self._tables.loaded()
 
     def attach(self, name: str, mode: str = "auto") -> Attachment:
-        """Put the program on an interface: "auto" (native, else generic and why), "native" or "generic"."""
-        return self._attachments.attach(name, mode)
+        """Put the program on an interface: "auto" (native, else generic and why), "native" or "generic".
+
+        While `is_waiting` what hangs there stays as it is: to be called again after `take_over`.
+        """
+        return self._attachments.attach(name, mode, is_fixed=self.is_waiting)
 
     def attachments(self) -> dict[int, Attachment]:
         """Return how the program hangs on each interface, by interface index."""
@@ -200,26 +222,14 @@ def unload(directory: Path) -> bool:
     return True
 
 
-def _adopt(each: BpfObject, pins: Pins, layout: Layout, limits: Limits | None) -> dict[str, Map]:
-    """Open the pinned maps and let the object use them; raises LayoutError when they do not fit it."""
-    try:
-        maps = pins.maps(NODE_MAPS)
-    except PinError as error:
-        raise LayoutError(f"adopt pinned maps: {error}: {_UNLOAD}") from error
-    if maps["node_state"].value_size != layout.shapes["state"].itemsize:
-        raise LayoutError(f"adopt pinned maps: made by another release: {_UNLOAD}")
-    if int(NodeMemory(maps, layout).control["layout"]) != layout.digest:
-        raise LayoutError(f"adopt pinned maps: made by another release: {_UNLOAD}")
-    counts_buckets = maps["bucket_counts"].max_entries > 1
-    if limits is not None and limits.count_buckets and not counts_buckets:
-        raise LayoutError(f"adopt pinned maps: made without bucket counters: {_UNLOAD}")
-    each.set_constant("count_buckets", int(counts_buckets))
-    for name, opened in maps.items():
-        each.reuse(name, opened)
-    return maps
-
-
-_UNLOAD = "run `lbnode unload` (its traffic ends) and start again"
+def _prepare(each: BpfObject, layout: Layout, limits: Limits) -> Making:
+    """Set the object up for these limits, and return what its maps are made for."""
+    sizes = _sizes(limits, layout["TABLE_ROW"])
+    for name, entries in sizes.items():
+        each.resize(name, entries)
+    each.set_constant("count_buckets", int(limits.count_buckets))
+    _set_rates(each, limits)
+    return Making.of(layout.digest, each.btf, {**sizes, "table_places": limits.table_places})
 
 
 def _set_rates(each: BpfObject, limits: Limits) -> None:
@@ -232,14 +242,16 @@ def _set_rates(each: BpfObject, limits: Limits) -> None:
     each.set_constant("answer_interval", struct.pack("<2Q", *intervals))
 
 
-def _size(each: BpfObject, limits: Limits, row: int) -> None:
+def _sizes(limits: Limits, row: int) -> dict[str, int]:
+    """How many entries each map has that is not always of the same size."""
     for name in ("table_places", "flows", "new_flows", "fragments"):
         if getattr(limits, name) < 1:
             raise DataPlaneError(f"{name}: {getattr(limits, name)}: must be at least 1")
-    each.resize("tables", -(-limits.table_places // row))
-    each.resize("counts", possible_cpus())
-    each.resize("bucket_counts", limits.table_places if limits.count_buckets else 1)
-    each.resize("flows", limits.flows)
-    each.resize("new_flows", limits.new_flows)
-    each.resize("fragments", limits.fragments)
-    each.set_constant("count_buckets", int(limits.count_buckets))
+    return {
+        "tables": -(-limits.table_places // row),
+        "counts": possible_cpus(),
+        "bucket_counts": limits.table_places if limits.count_buckets else 1,
+        "flows": limits.flows,
+        "new_flows": limits.new_flows,
+        "fragments": limits.fragments,
+    }

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lbnode.dataplane.errors import LayoutError
 from lbnode.dataplane.grace import Grace
-from lbnode.dataplane.layout import Layout
+from lbnode.dataplane.layout import MAPS, Layout
 from lbnode.dataplane.libbpf import BpfObject, XdpLink, xdp_mode
-from lbnode.dataplane.memory import MAPS, NodeMemory
+from lbnode.dataplane.memory import NodeMemory
 from lbnode.dataplane.node import OBJECT
 from lbnode.dataplane.pins import Pins
 from lbnode.dataplane.rows import CounterRows
@@ -45,7 +44,7 @@ def read_node(directory: Path) -> NodeSnapshot | None:
     Raises PinError, and LayoutError when the maps were made by a release whose structures differ.
     """
     pins = Pins(directory)
-    if not pins.exist:
+    if pins.making is None:
         return None
     memory, grace = _memory(pins), Grace()
     rows = CounterRows(memory, grace)
@@ -63,16 +62,12 @@ def read_node(directory: Path) -> NodeSnapshot | None:
 def _memory(pins: Pins) -> NodeMemory:
     with BpfObject.open(OBJECT) as each:
         layout = Layout.of(each.btf)
-    maps = pins.maps(MAPS)
+    maps = pins.maps_like(layout.digest, MAPS)
     try:
-        if maps["node_state"].value_size == layout.shapes["state"].itemsize:
-            memory = NodeMemory(maps, layout)
-            if int(memory.control["layout"]) == layout.digest:
-                return memory
+        return NodeMemory(maps, layout)
     finally:
         for opened in maps.values():
             opened.close()
-    raise LayoutError("read pinned maps: made by another release: ask that one's `lbnode status`")
 
 
 def _epochs(memory: NodeMemory) -> dict[PoolName, EpochNumber]:

@@ -268,8 +268,8 @@ class Tables:
         if base is None:
             raise CapacityError(
                 f"stage epoch {table.epoch} of pool {table.pool}: no room for {places} places beside "
-                f"{self._arena.used} of {self._places}: raise table_places, then "
-                "`lbnode unload` and start again (each pool needs its table size twice)"
+                f"{self._arena.used} of {self._places}: raise table_places and restart "
+                "(each pool needs its table size twice)"
             )
         return base
 
@@ -312,7 +312,7 @@ class Tables:
         Raises DataPlaneError when the maps were made without these counters.
         """
         if not self._counts_buckets:
-            raise DataPlaneError("bucket counters: off: set count_buckets, `lbnode unload`, start again")
+            raise DataPlaneError("bucket counters: off: set count_buckets and restart")
         record = self._memory.pools[self.number(pool)]
         start = int(record["bucket_counts"])
         return self._memory.bucket_counts[start : start + int(record["size"])].copy()

@@ -6,7 +6,7 @@ from lbnode.backend.host import wanted_sysctls
 from lbnode.backend.instance import COMMAND
 from lbnode.backend.settings import BackendSettings
 from lbnode.dataplane.backend import CLAMP_OBJECT, DECAP_OBJECT
-from lbnode.dataplane.backend_pins import MAPS_PREFIX
+from lbnode.dataplane.pins import BACKEND
 from lbnode.doctor.checks.addresses import check_addresses
 from lbnode.doctor.checks.backend import check_serving, check_sysctls
 from lbnode.doctor.checks.host import check_bpffs, check_kernel, check_rights
@@ -27,8 +27,6 @@ from lbnode.model.ids import BackendName
 from lbnode.netdev import Netlink, sysctls
 from lbnode.store.access import Party
 
-PINS = f"{MAPS_PREFIX}*"
-
 
 async def examine_backend(settings: BackendSettings) -> tuple[Examination, ...]:
     """Look at everything that this backend needs; takes a few seconds at most."""
@@ -47,7 +45,7 @@ async def examine_backend(settings: BackendSettings) -> tuple[Examination, ...]:
         return (
             await examine("kernel", lambda: host.kernel(objects), check_kernel),
             await examine("rights", lambda: host.rights(COMMAND, run_dir, place), check_rights),
-            await examine("bpffs", lambda: host.place(COMMAND, run_dir, place, PINS), check_bpffs),
+            await examine("bpffs", lambda: host.place(COMMAND, run_dir, place, BACKEND), check_bpffs),
             await examine("interface", lambda: interface(netlink, wanted), check_interface),
             await examine(
                 "addresses",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from lbnode.app.build import COMMAND, bpffs_of, check
 from lbnode.dataplane.inspection import Inspection
 from lbnode.dataplane.node import OBJECT
+from lbnode.dataplane.pins import NODE
 from lbnode.dataplane.rehearsal import Rehearsal
 from lbnode.doctor.checks.addresses import check_addresses
 from lbnode.doctor.checks.host import check_bpffs, check_kernel, check_rights
@@ -31,8 +32,6 @@ from lbnode.netdev.links import link_named
 from lbnode.settings.node import NodeSettings
 from lbnode.store.access import Party
 
-PINS = "node"
-
 
 async def examine_node(settings: NodeSettings) -> tuple[Examination, ...]:
     """Look at everything that this node needs; takes a few seconds at most."""
@@ -50,7 +49,7 @@ async def examine_node(settings: NodeSettings) -> tuple[Examination, ...]:
         return (
             await examine("kernel", lambda: host.kernel([OBJECT]), check_kernel),
             await examine("rights", lambda: host.rights(COMMAND, run_dir, place), check_rights),
-            await examine("bpffs", lambda: host.place(COMMAND, run_dir, place, PINS), check_bpffs),
+            await examine("bpffs", lambda: host.place(COMMAND, run_dir, place, NODE), check_bpffs),
             await examine("interface", lambda: interface(netlink, wanted), check_interface),
             await examine(
                 "addresses",

@@ -12,9 +12,9 @@ from functools import cache
 import numpy as np
 
 from lbnode.dataplane.errors import DataPlaneError
-from lbnode.dataplane.layout import Layout
+from lbnode.dataplane.layout import MAPS, Layout
 from lbnode.dataplane.libbpf import BpfObject
-from lbnode.dataplane.memory import MAPS, NodeMemory
+from lbnode.dataplane.memory import NodeMemory
 from lbnode.dataplane.node import OBJECT
 from lbnode.dataplane.pins import Pins
 from lbnode.lab import configs

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from lbnode.dataplane.backend import CLAMP_OBJECT
-from lbnode.dataplane.layout import Layout
+from lbnode.dataplane.layout import MAPS, Layout
 from lbnode.dataplane.libbpf import BpfObject, Program
-from lbnode.dataplane.memory import MAPS, NodeMemory
+from lbnode.dataplane.memory import NodeMemory
 from lbnode.dataplane.prefixes import Prefix
 from lbnode.dataplane.vip_records import VipRecords, write_directory
 from tests.bpf import decap_world

@@ -12,9 +12,10 @@ import pytest
 
 from lbnode.dataplane.backend import AttachMode, BackendDataPlane, unload
 from lbnode.dataplane.backend_layout import Address, MemberKind
-from lbnode.dataplane.backend_pins import LINK_PIN, MAPS, MAPS_PREFIX
+from lbnode.dataplane.backend_pins import LINK_PIN, MAPS
 from lbnode.dataplane.errors import AttachError
 from lbnode.dataplane.libbpf import XdpMode
+from lbnode.dataplane.pins import BACKEND
 from lbnode.netdev import bpffs
 from tests.bpf import decap_world
 from tests.integration import cable as cables
@@ -47,6 +48,10 @@ def index_of(cable: Cable, name: str = "eth0") -> int:
 def program_of(cable: Cable) -> int | None:
     (link,) = ip_json("-n", cable.near, "link", "show", "eth0")
     return int(link["xdp"]["prog"]["id"]) if "xdp" in link else None
+
+
+def makings(directory: Path) -> list[Path]:
+    return [*directory.glob(f"{BACKEND}-*")]
 
 
 def with_plane(directory: Path, cable: Cable, work: Callable[[BackendDataPlane], T]) -> T:
@@ -100,29 +105,39 @@ def test_tables_of_another_size_get_maps_of_their_own(directory: Path, cable: Ca
             set_up(plane, index_of(cable))
 
     inside(cable.near, grow)
-    assert len([*directory.glob(MAPS_PREFIX + "*")]) == 1
+    assert len(makings(directory)) == 1
 
 
-def test_maps_of_another_layout_go_only_once_the_new_program_runs(directory: Path, cable: Cable) -> None:
+def test_maps_of_another_making_go_only_once_the_new_program_runs(directory: Path, cable: Cable) -> None:
     with_plane(directory, cable, lambda plane: set_up(plane, index_of(cable)))
-    (pins,) = directory.glob(MAPS_PREFIX + "*")
-    other = pins.rename(directory / (MAPS_PREFIX + "00000000"))
+    (before,) = makings(directory)
 
-    def upgrade(plane: BackendDataPlane) -> None:
-        assert plane.sources() == {}
-        assert other.exists()
-        set_up(plane, index_of(cable))
-        assert not other.exists()
+    def upgrade() -> None:
+        with closing(BackendDataPlane.open(directory, [SELF], table_places=1 << 20)) as plane:
+            assert plane.is_waiting
+            assert plane.sources() == {}
+            assert (directory / BACKEND).readlink().name == before.name
+            set_up(plane, index_of(cable))
+            assert not plane.is_waiting
+        assert not before.exists()
 
-    with_plane(directory, cable, upgrade)
+    inside(cable.near, upgrade)
+
+
+def test_maps_that_an_agent_left_unfinished_are_made_anew_by_the_next(directory: Path, cable: Cable) -> None:
+    with_plane(directory, cable, lambda plane: set_up(plane, index_of(cable)))
+    for _ in range(2):
+        BackendDataPlane.open(directory, [SELF], table_places=1 << 20).close()
+    assert len(makings(directory)) == 2
+    with_plane(directory, cable, lambda plane: set_up(plane, index_of(cable)))
+    assert len(makings(directory)) == 1
 
 
 def test_pins_that_a_crash_left_incomplete_are_made_anew(directory: Path, cable: Cable) -> None:
     with_plane(directory, cable, lambda plane: set_up(plane, index_of(cable)))
-    (pins,) = directory.glob(MAPS_PREFIX + "*")
-    (pins / MAPS[-1]).unlink()
+    (directory / BACKEND / MAPS[-1]).unlink()
     with_plane(directory, cable, lambda plane: set_up(plane, index_of(cable)))
-    assert {path.name for path in pins.iterdir()} == set(MAPS)
+    assert {path.name for path in (directory / BACKEND).iterdir()} == set(MAPS)
 
 
 def test_a_device_without_native_xdp_gets_generic_and_a_reason(directory: Path, cable: Cable) -> None:
@@ -161,7 +176,7 @@ def test_unload_removes_program_and_pins(directory: Path, cable: Cable) -> None:
     assert (directory / LINK_PIN).exists()
     assert unload(directory)
     assert program_of(cable) is None
-    assert not [*directory.glob(MAPS_PREFIX + "*"), *directory.glob(LINK_PIN)]
+    assert not [*directory.glob(f"{BACKEND}*"), *directory.glob(LINK_PIN)]
     assert not unload(directory)
 
 

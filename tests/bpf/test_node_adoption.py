@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from lbnode.dataplane.errors import LayoutError, PinError
 from lbnode.dataplane.inspection import Inspection
 from lbnode.dataplane.libbpf import Map
 from lbnode.dataplane.node import NodeDataPlane, unload
+from lbnode.dataplane.node_snapshot import read_node
 from lbnode.dataplane.values import Limits
 from lbnode.model.ids import PoolName
 from tests.bpf import node_frames as frames
@@ -93,10 +93,11 @@ def test_setting_the_same_world_again_after_adoption_keeps_counters(pins: Path) 
         assert_serves(node)
 
 
-def test_adopted_maps_keep_their_size(pins: Path) -> None:
+def test_other_limits_get_maps_of_their_own(pins: Path) -> None:
     NodeDataPlane.open(pins, SMALL).close()
     NodeDataPlane.open(pins, Limits(table_places=1 << 21)).close()
-    assert Map.open_pinned(pins / "node" / "tables").max_entries == 1
+    assert Map.open_pinned(pins / "node" / "tables").max_entries == 4
+    assert len(pinned(pins)) == 2
 
 
 def test_another_process_reads_epochs_and_counters_from_the_kernel(pins: Path) -> None:
@@ -113,35 +114,50 @@ def test_nothing_to_inspect_is_named(pins: Path) -> None:
         Inspection.open(pins)
 
 
-def test_maps_of_another_release_are_refused_and_the_remedy_is_named(pins: Path) -> None:
-    with NodeDataPlane.open(pins, SMALL) as node:
-        node._memory.control["layout"] += 1
-    with pytest.raises(LayoutError, match="another release: run `lbnode unload`"):
-        NodeDataPlane.open(pins, SMALL)
-    assert unload(pins)
+def test_maps_of_another_release_are_not_read(pins: Path) -> None:
     NodeDataPlane.open(pins, SMALL).close()
+    of_another(pins)
+    with pytest.raises(LayoutError, match="another release: ask that one's"):
+        Inspection.open(pins)
+    with pytest.raises(LayoutError, match="another release: ask that one's"):
+        read_node(pins)
 
 
-def test_a_missing_map_is_refused_and_the_remedy_is_named(pins: Path) -> None:
+def of_another(pins: Path) -> None:
+    """Let the maps in use be another release's, by their name."""
+    making = (pins / "node").readlink().name
+    (pins / making).rename(pins / "node-0-0-0")
+    (pins / "node").unlink()
+    (pins / "node").symlink_to("node-0-0-0")
+
+
+def test_maps_of_another_release_that_no_interface_uses_are_replaced(pins: Path) -> None:
+    NodeDataPlane.open(pins, SMALL).close()
+    of_another(pins)
+    with NodeDataPlane.open(pins, SMALL) as node:
+        assert not node.is_adopted
+        fill(node)
+        assert_serves(node)
+    assert len(pinned(pins)) == 2
+
+
+def test_maps_of_which_one_is_missing_are_made_anew(pins: Path) -> None:
     NodeDataPlane.open(pins, SMALL).close()
     (pins / "node" / "tables").unlink()
-    with pytest.raises(LayoutError, match=r"tables.*lbnode unload"):
-        NodeDataPlane.open(pins, SMALL)
-
-
-def test_bucket_counters_cannot_be_added_to_maps_without_them(pins: Path) -> None:
-    NodeDataPlane.open(pins, SMALL).close()
-    with pytest.raises(LayoutError, match="without bucket counters"):
-        NodeDataPlane.open(pins, Limits(table_places=8192, count_buckets=True))
+    with NodeDataPlane.open(pins, SMALL) as node:
+        assert not node.is_adopted
+        fill(node)
+        assert_serves(node)
 
 
 def test_pins_that_were_not_finished_are_made_anew(pins: Path) -> None:
-    with NodeDataPlane.open(pins, SMALL):
-        pass
-    os.rename(pins / "node", pins / "node_new")
+    NodeDataPlane.open(pins, SMALL).close()
+    making = (pins / "node").readlink().name
+    (pins / "node").unlink()
+    (pins / making).rename(pins / "node-unfinished")
     with NodeDataPlane.open(pins, SMALL) as node:
         assert not node.is_adopted
-    assert pinned(pins) == {"node"}
+    assert pinned(pins) == {"node", making}
 
 
 def test_unload_leaves_nothing(pins: Path) -> None:

@@ -25,6 +25,7 @@ from tests.bpf.node_world import SMALL, SOURCES, VIP, mounted
 from tests.bpf.test_node_adoption import pinned
 from tests.bpf.test_node_tables import backends, uniform
 from tests.integration.cable import Cable, enter, inside, ip, laid
+from tests.life.releases import compile_node
 
 PASS_OBJECT = OBJECT.with_name("pass.bpf.o")
 WEB = PoolName("web")
@@ -39,6 +40,7 @@ from pathlib import Path
 from lbnode.dataplane.node import NodeDataPlane
 from tests.bpf.test_node_attach import fill_for_cable
 from tests.bpf.node_world import SMALL
+from tests.life.releases import compile_node
 from tests.integration.cable import enter
 enter(sys.argv[2])
 node = NodeDataPlane.open(Path(sys.argv[1]), SMALL)
@@ -190,7 +192,7 @@ def test_packets_are_forwarded_after_the_daemon_was_killed(pins: Path, cable: Ca
 
 @pytest.mark.usefixtures("far_takes_xdp")
 def test_replacing_the_program_loses_no_packet(pins: Path, cable: Cable, far: FarEnd, tmp_path: Path) -> None:
-    other = another_object(tmp_path)
+    other = compile_node(hatch_build.BPF, tmp_path / "node.bpf.o")
     opened(pins, cable, "native").close()
     replaced: list[int] = []
 
@@ -209,24 +211,6 @@ def test_replacing_the_program_loses_no_packet(pins: Path, cable: Cable, far: Fa
     upgrading.join()
     assert len(replaced) == 3
     assert received == sent
-
-
-def another_object(folder: Path) -> Path:
-    """The same program in other instructions: compiled for an older instruction set."""
-    target = folder / "node.bpf.o"
-    flags = [flag.replace("-mcpu=v3", "-mcpu=v2") for flag in hatch_build.BPF_FLAGS]
-    source = hatch_build.BPF / "node.bpf.c"
-    hatch_build.run(
-        "clang-16",
-        *flags,
-        *hatch_build.multiarch_include(),
-        f"-I{hatch_build.BPF}",
-        "-c",
-        source,
-        "-o",
-        target,
-    )
-    return target
 
 
 def test_the_same_program_is_not_replaced(pins: Path, cable: Cable) -> None:

@@ -211,7 +211,7 @@ def test_a_table_staged_over_another_records_its_own_buckets(node: NodeDataPlane
 def test_recording_goes_on_without_the_daemon(pins: Path, node: NodeDataPlane) -> None:
     world.fill(node, table(1, [(1,)]))
     node.stage(table(2, [(2, 1)]))
-    with NodeDataPlane.open(pins) as adopted:
+    with NodeDataPlane.open(pins, LIMITS) as adopted:
         assert is_recording(adopted)
         destinations(adopted, datagrams(FLOWS))
         adopted.switch(DNS)

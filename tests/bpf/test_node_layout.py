@@ -12,6 +12,7 @@ from lbnode.dataplane.btf import Btf
 from lbnode.dataplane.buckets import pack_buckets
 from lbnode.dataplane.layout import ENUMS, STRUCTURES, Layout
 from lbnode.dataplane.libbpf import BpfObject
+from lbnode.dataplane.making import Making
 from lbnode.dataplane.memory import NODE_MAPS
 from lbnode.dataplane.node import OBJECT
 from lbnode.dataplane.packet_model import checksum
@@ -120,8 +121,22 @@ def test_every_outcome_is_explained(layout: Layout) -> None:
 
 def test_a_changed_structure_changes_the_digest(btf: Btf, layout: Layout) -> None:
     """So that nobody has to remember a version number."""
-    changed = Btf(_renamed(btf, b"layout\0", b"layouT\0"))
+    changed = Btf(_renamed(btf, b"table_places\0", b"table_placeS\0"))
     assert Layout.of(changed).digest != layout.digest
+
+
+def test_another_map_of_what_packets_fill_changes_that_part_alone(btf: Btf, layout: Layout) -> None:
+    changed = Btf(_renamed(btf, b"\0id\0", b"\0iD\0"))
+    before, after = (Making.of(Layout.of(each).digest, each, {}) for each in (btf, changed))
+    assert before.layout == after.layout
+    assert before.shared != after.shared
+
+
+def test_every_size_is_part_of_a_making(btf: Btf, layout: Layout) -> None:
+    sizes = {"tables": 1, "counts": 1, "flows": 1}
+    makings = {str(Making.of(layout.digest, btf, {**sizes, name: 2})) for name in (*sizes, "none")}
+    assert len(makings) == 4
+    assert all(str(Making.parse(each)) == each for each in makings)
 
 
 def _renamed(btf: Btf, before: bytes, after: bytes) -> bytes:

@@ -10,8 +10,8 @@ from pathlib import Path
 from lbnode.dataplane.backend import DECAP_OBJECT, BackendDataPlane, unload
 from lbnode.dataplane.backend_layout import MemberKind
 from lbnode.dataplane.backend_model import BackendModel
-from lbnode.dataplane.backend_pins import MAPS_PREFIX
 from lbnode.dataplane.libbpf import Program
+from lbnode.dataplane.pins import BACKEND
 from lbnode.dataplane.values import PoolTable
 from lbnode.model.ids import BackendId, PoolName
 from tests.bpf import decap_world
@@ -112,7 +112,7 @@ def open_agent(
         ):
             fill(plane, world)
             if any(pool.state is not PoolState.READY for pool in world.pools):
-                (pins,) = directory.glob(MAPS_PREFIX + "*")
+                (pins,) = directory.glob(f"{BACKEND}-*")
                 corrupt(pins, path, world.pools)
             yield AgentSubject(plane, model, sockets)
     finally:

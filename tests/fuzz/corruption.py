@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lbnode.dataplane.layout import Layout
+from lbnode.dataplane.layout import MAPS, Layout
 from lbnode.dataplane.libbpf import BpfObject, Map
-from lbnode.dataplane.memory import MAPS, NodeMemory
+from lbnode.dataplane.memory import NodeMemory
 from tests.fuzz.worlds import Pool, PoolState
 
 BEYOND = 0x1FFF

@@ -82,6 +82,16 @@ def eventually(what: str, holds: Callable[[], T | None], patience_s: float = PAT
     return found
 
 
+def connect(cable: Cable, index: int | None = None) -> None:
+    """Lay the cable between the namespaces; `index`: of both its ends."""
+    end = ["mtu", str(MTU), *(["index", str(index)] if index is not None else [])]
+    near_end = ["type", "veth", "peer", "name", "eth0", "netns", cable.near, *end]
+    ip("link", "add", "eth0", "netns", cable.far, *end, *near_end)
+    for number, namespace in enumerate((cable.far, cable.near), 1):
+        ip("-n", namespace, "addr", "add", f"10.0.0.{number}/24", "dev", "eth0")
+        ip("-n", namespace, "link", "set", "eth0", "up")
+
+
 @contextmanager
 def laid() -> Iterator[Cable]:
     """Make both namespaces and the cable; take all away at the end, whatever happened."""
@@ -90,12 +100,8 @@ def laid() -> Iterator[Cable]:
     try:
         for namespace in (cable.far, cable.near):
             ip("netns", "add", namespace)
-        near_end = ["type", "veth", "peer", "name", "eth0", "netns", cable.near, "mtu", str(MTU)]
-        ip("link", "add", "eth0", "netns", cable.far, "mtu", str(MTU), *near_end)
-        for number, namespace in enumerate((cable.far, cable.near), 1):
-            ip("-n", namespace, "addr", "add", f"10.0.0.{number}/24", "dev", "eth0")
-            ip("-n", namespace, "link", "set", "eth0", "up")
             ip("-n", namespace, "link", "set", "lo", "up")
+        connect(cable)
         yield cable
     finally:
         for namespace in (cable.far, cable.near):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -31,6 +32,8 @@ FLEET = "demo"
 WEB = PoolName("web")
 METRICS = "127.0.0.1:9464"
 STORE_S = 10.0
+START_S = 60.0
+"""Under load, too."""
 
 T = TypeVar("T")
 
@@ -42,6 +45,8 @@ class NodeMachine:
     cable: Cable
     directory: Path
     daemon: subprocess.Popen[bytes] | None = None
+    release: Path | None = None
+    """Where another release lies than the one that is tested."""
 
     @property
     def log(self) -> str:
@@ -58,8 +63,18 @@ class NodeMachine:
         inside_near = ["nsenter", f"--net=/run/netns/{self.cable.near}"]
         return [*inside_near, lbnode, verb, "--config", str(self.directory / "lbnode.yaml"), *words]
 
+    @property
+    def pins(self) -> Path:
+        """Where its bpffs is mounted."""
+        return self.directory / "run" / "bpf"
+
     def start(self, **changes: object) -> None:
         """Run the daemon until `stop`, with other settings where `changes` says so; returns once it answers."""
+        self.launch(**changes)
+        eventually("the node answers", self._answers, START_S)
+
+    def launch(self, **changes: object) -> None:
+        """Run the daemon until `stop`; does not wait for anything."""
         settings = {
             "name": "n1",
             "fleet": FLEET,
@@ -74,8 +89,10 @@ class NodeMachine:
         }
         (self.directory / "lbnode.yaml").write_text(yaml.safe_dump(settings))
         with (self.directory / "log").open("ab") as log:
-            self.daemon = subprocess.Popen(self._command("run"), stderr=log)
-        eventually("the node answers", self._answers)
+            self.daemon = subprocess.Popen(self._command("run"), stderr=log, env=self._environment())
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, **({"PYTHONPATH": str(self.release)} if self.release else {})}
 
     def stop(self) -> None:
         """End the daemon with SIGKILL."""
@@ -117,7 +134,7 @@ class NodeMachine:
 
     def kernel_epoch(self) -> int:
         """The epoch of `web` that carries the traffic, whatever the daemon says."""
-        current = Inspection.open(self.directory / "run" / "bpf").tables()[WEB].current
+        current = Inspection.open(self.pins).tables()[WEB].current
         return 0 if current is None else current.epoch
 
     def metric(self, line: str) -> str:
@@ -185,4 +202,4 @@ def node_machine(directory: Path) -> Iterator[NodeMachine]:
             yield machine
         finally:
             machine.stop()
-            bpffs.unmount(directory / "run" / "bpf")
+            bpffs.unmount(machine.pins)

@@ -184,3 +184,14 @@ def test_a_vip_whose_pool_has_no_table_yet_is_on_lo_and_takes_no_packets() -> No
     commands = Plan(B1).handle(view(), on_lo=(), owned=())
     assert AddAddress(VIP) in commands
     assert Serve(frozenset(), frozenset(), ID1) in commands
+
+
+def test_maps_of_another_making_are_replaced_only_by_maps_that_lack_nothing() -> None:
+    plan, good = Plan(B1, succeeds=True), view(epoch(1, ID1))
+    bad = replace(good, epochs={WEB: {EpochNumber(1): replace(epoch(1, ID1), digest="5" * 32)}})
+    assert plan.handle(FleetView(), on_lo=(VIP,), owned=(VIP,)) == []
+    lacking = plan.handle(bad, on_lo=(VIP,), owned=(VIP,))
+    assert not {Attach, Acknowledge} & {type(command) for command in lacking}
+    whole = [type(command) for command in plan.handle(good, on_lo=(VIP,), owned=(VIP,))]
+    assert whole[-2:] == [Attach, Acknowledge]
+    assert whole.index(LoadTable) < whole.index(Attach)

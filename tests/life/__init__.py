@@ -1,0 +1,1 @@
+"""Packets counted one by one while the node's daemon is killed, restarted and upgraded: `make life`."""
