@@ -55,6 +55,8 @@ STOPPED_S = 20.0
 LEAVING_S = 0.5
 """Between two looks at how far a leaving backend is: some of it passes by time alone."""
 
+EARLIER = "packets go by the maps of an earlier agent, as they were, until nothing is missing in this one's"
+
 WATCHED = Group.LINK | Group.IPV4_ADDRESS | Group.IPV6_ADDRESS | Group.IPV4_ROUTE | Group.IPV6_ROUTE
 
 
@@ -162,6 +164,8 @@ class Agent:
         try:
             await self._register(view)
             await self._do_all(await self._commands(view))
+            if self._plan.succeeds:
+                self._lacking = (*self._lacking, EARLIER)
             await self._catch_up(view)
             self._fleet.keep(view)
         except (NetdevError, DataPlaneError, StoreError) as error:

@@ -63,12 +63,12 @@ class Backend:
     def log(self) -> str:
         return (self.directory / "log").read_text()
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start the agent and wait until it holds the machine."""
+    def start(self, until: str = "attached") -> subprocess.Popen[bytes]:
+        """Start the agent and wait until its log says `until`: that it holds the machine."""
         with (self.directory / "log").open("wb") as log:
             agent = subprocess.Popen(self._command("run"), stderr=log)
         self.stack.callback(_end, agent)
-        eventually("the agent is attached", lambda: agent.poll() is not None or "attached" in self.log)
+        eventually(f"the agent is {until}", lambda: agent.poll() is not None or until in self.log)
         assert agent.poll() is None, self.log
         return agent
 

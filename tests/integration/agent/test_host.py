@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from lbnode.dataplane.backend_pins import LINK_PIN
+from lbnode.dataplane.pins import BACKEND as MAPS_PIN
 from tests.integration.agent.machine import VIP, Backend, on_lo
 from tests.integration.agent.traffic import connect, exchange
-from tests.integration.cable import Cable, ip
+from tests.integration.cable import Cable, eventually, ip
+from tests.integration.kernel_things import left_of, things_of
 from tests.integration.tunnel import Node
 
 READ_ONLY = 'mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && exec "$@"'
@@ -61,13 +64,17 @@ def test_unload_leaves_nothing(backend: Backend) -> None:
     before = machine(backend.cable)
     agent = backend.serve()
     assert machine(backend.cable) != before
+    pins = backend.directory / "run" / "bpf"
+    things = things_of(pins / LINK_PIN, pins / MAPS_PIN)
     agent.kill()
     agent.wait()
+    assert left_of(things) == things
     done = backend.run("unload")
     assert done.returncode == 0, done.stderr
     assert "net/ipv4/conf/all/rp_filter is 2 again" in done.stdout
     assert machine(backend.cable) == before
-    assert not (backend.directory / "run" / "bpf").exists()
+    assert not pins.exists()
+    eventually("nothing is left in the kernel", lambda: not left_of(things))
     assert list((backend.directory / "state").iterdir()) == []
     assert backend.run("unload").returncode == 0
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lbnode.dataplane.pins import BACKEND as MAPS_PIN
 from tests.integration.agent.machine import TIMEOUT_S, VIP, Backend
 from tests.integration.agent.traffic import BLOCK, connect, exchange, offered_mss
 from tests.integration.cable import eventually, inside, ip, ip_json
@@ -60,6 +61,32 @@ def test_a_connection_outlives_the_agent_and_its_successor(
         exchange(connection)
         with connect(backend.cable) as another:
             exchange(another)
+
+
+def test_a_connection_outlives_an_agent_that_makes_other_maps(
+    backend: Backend, node: Node, server: None
+) -> None:
+    """Those in use go on until nothing is missing in the others: here, as long as nothing is known of the fleet."""
+    agent, pins = backend.serve(), backend.directory / "run" / "bpf"
+    before, store = (pins / MAPS_PIN).readlink(), backend.settings["store"]
+    with connect(backend.cable) as connection:
+        exchange(connection)
+        agent.kill()
+        agent.wait()
+        (backend.directory / "state" / "fleet.json").unlink(missing_ok=True)
+        backend.settings |= {"table_places": 1 << 20, "store": {"kind": "zookeeper", "hosts": ["127.0.0.1:1"]}}
+        ignorant = backend.start(until="maps of an earlier agent")
+        exchange(connection)
+        assert (pins / MAPS_PIN).readlink() == before
+        ignorant.kill()
+        ignorant.wait()
+        backend.settings["store"] = store
+        backend.start()
+        eventually("its maps are in use", lambda: (pins / MAPS_PIN).readlink() != before)
+        exchange(connection)
+        with connect(backend.cable) as another:
+            exchange(another)
+    assert len([*pins.glob(f"{MAPS_PIN}-*")]) == 1
 
 
 def test_the_mss_is_clamped_on_the_wire_even_without_an_agent(
