@@ -23,7 +23,8 @@ from tests.integration.cable import Cable, enter, eventually, inside, ip_json
 
 _FOLDER = Path(__file__).resolve().parent
 _OBJECT = _FOLDER / "build" / "traffic.bpf.o"
-_BURST = 1 << 14
+_BURST, _LONG_BURST = 1 << 14, 1 << 18
+"""Frames a call; each has some 28 ms to be prepared in."""
 _BATCH = 64
 """Frames before the kernel delivers them; a veth's ring holds 256."""
 _CONTEXT = np.dtype(
@@ -54,7 +55,7 @@ class Traffic:
 
     def __init__(self, cable: Cable, vip: IPv4Address, node: IPv4Address, rate: int = 0) -> None:
         self._cable = cable
-        self._pause_s = _BURST / rate if rate else 0.0
+        self._burst, self._pause_s = (_BURST, _BURST / rate) if rate else (_LONG_BURST, 0.0)
         ethernet = Ether(dst=_mac(cable.near), src=_mac(cable.far))
         self._frame = bytes(ethernet / IP(src="198.51.0.0", dst=str(vip)) / TCP(dport=80, flags="A"))
         with redirect_stdout(sys.stderr):
@@ -84,7 +85,7 @@ class Traffic:
             try:
                 enter(self._cable.far)
                 while not ending.wait(self._pause_s):
-                    self._burst()
+                    self._send_burst()
             except BaseException as error:
                 failures.append(error)
 
@@ -98,11 +99,11 @@ class Traffic:
         assert not failures, failures
         self._settle()
 
-    def _burst(self) -> None:
+    def _send_burst(self) -> None:
         context = np.zeros(1, _CONTEXT)
         context["data_end"], context["ifindex"] = len(self._frame), socket.if_nametoindex("eth0")
         self._send.test_run(
-            self._frame, _BURST, context=context.tobytes(), flags=TEST_XDP_LIVE_FRAMES, batch_size=_BATCH
+            self._frame, self._burst, context=context.tobytes(), flags=TEST_XDP_LIVE_FRAMES, batch_size=_BATCH
         )
 
     def _settle(self) -> None:
