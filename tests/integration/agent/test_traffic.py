@@ -74,7 +74,10 @@ def test_a_connection_outlives_an_agent_that_makes_other_maps(
         agent.kill()
         agent.wait()
         (backend.directory / "state" / "fleet.json").unlink(missing_ok=True)
-        backend.settings |= {"table_places": 1 << 20, "store": {"kind": "zookeeper", "hosts": ["127.0.0.1:1"]}}
+        backend.settings |= {
+            "table_places": 1 << 20,
+            "store": {"kind": "zookeeper", "hosts": ["127.0.0.1:1"]},
+        }
         ignorant = backend.start(until="maps of an earlier agent")
         exchange(connection)
         assert (pins / MAPS_PIN).readlink() == before

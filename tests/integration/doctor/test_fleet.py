@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lbnode.dataplane.backend_pins import MAPS_PREFIX
 from lbnode.dataplane.libbpf import Map
+from lbnode.dataplane.pins import BACKEND
 from lbnode.model.ids import BackendName
 from lbnode.model.requests import WeighBackend
 from tests.integration.agents import VIP, serving
@@ -124,9 +124,8 @@ def test_a_table_that_something_else_wrote_to_is_found_at_either_end(fleet: Ward
     member = fleet.backends["b2"]
     with written_to(fleet.node.directory / "run" / "bpf" / "node"):
         found = fleet.examine_node().finding("tables", "table of pool web: differs: digest")
-    (pins,) = (member.directory / "run" / "bpf").glob(f"{MAPS_PREFIX}*")
     assert found["grade"] == "failure"
-    with written_to(pins):
+    with written_to(member.directory / "run" / "bpf" / BACKEND):
         assert fleet.examine_backend("b2").finding("tables", "differs: digest")
     assert fleet.examine_node().findings("tables") == []
 
