@@ -82,7 +82,7 @@ def load(kind: type[S], path: Path) -> S:
 
 def _misspelt(kind: type[BaseModel]) -> Iterator[str]:
     """Complain of variables whose names are nearly those of settings: they would do nothing, silently."""
-    known = {ENV_PREFIX + path for path in _variables(kind)}
+    known = sorted(ENV_PREFIX + path for path in _variables(kind))
     for name in sorted(os.environ):
         field = name.removeprefix(ENV_PREFIX).partition(ENV_NESTED)[0]
         if name.startswith(ENV_PREFIX) and field.lower() not in kind.model_fields:

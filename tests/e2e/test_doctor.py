@@ -126,8 +126,10 @@ def set_mtu(lab: RunningLab, mtu: int) -> None:
 def test_a_fleet_on_narrow_links_is_well_and_is_advised_to_widen_them(lab: RunningLab) -> None:
     document = doctor(lab, "n1", "node")
     assert document["healthy"]
-    assert {(matter, found["grade"]) for matter, found in findings(document)} == {("paths", "warning")}
-    assert "set an MTU of 1528 or more (1600, say)" in finding(document, "paths", "backend b1")["mend"]
+    ((matter, found),) = findings(document)
+    assert (matter, found["grade"]) == ("paths", "warning")
+    assert found["subject"].startswith("backends b1 (10.73.0.11), b2 (10.73.0.12), ")
+    assert "set an MTU of 1528 or more (1600, say)" in found["mend"]
 
 
 def test_every_machine_of_a_fleet_with_room_is_well(roomy: RunningLab) -> None:

@@ -9,12 +9,14 @@ from lbnode.doctor.findings import Examination, Finding, Grade
 
 FULL = 1500
 """Bytes of the packets that clients send over ordinary links."""
+NAMED = 4
+"""So many backends are named where all of them have the same finding."""
 
 
 def check_paths(facts: Sequence[PathFacts]) -> Examination:
     """Whether packets get to every backend, and how large they may be."""
-    findings = tuple(finding for each in facts for finding in _findings(each))
-    return Examination("paths", _summary(facts), findings)
+    findings = (finding for each in facts for finding in _findings(each))
+    return Examination("paths", _summary(facts), (*findings, *_narrow(facts)))
 
 
 def _summary(facts: Sequence[PathFacts]) -> str:
@@ -38,31 +40,46 @@ def _findings(facts: PathFacts) -> Iterator[Finding]:
         what = "does not answer echo requests: what its path carries cannot be measured"
         mend = f"ping {facts.address}; let ICMP through"
         yield Finding(Grade.UNCHECKED, subject, what, "a path that is too narrow loses large packets", mend)
-    else:
-        yield from _room(facts, subject, facts.measured_mtu)
-
-
-def _room(facts: PathFacts, subject: str, measured: int) -> Iterator[Finding]:
-    if measured < facts.expected_mtu:
+    elif facts.measured_mtu < facts.expected_mtu:
+        measured, expected = facts.measured_mtu, facts.expected_mtu
         yield Finding(
             Grade.FAILURE,
             subject,
-            f"packets of more than {measured} bytes do not arrive, although {facts.interface} takes "
-            f"{facts.expected_mtu}",
+            f"packets of more than {measured} bytes do not arrive, although {facts.interface} takes {expected}",
             "downloads work, but large requests and uploads hang: nobody is told that they are too long",
-            f"raise the MTU on the way to {facts.expected_mtu}, or: "
+            f"raise the MTU on the way to {expected}, or: "
             f"ip route replace {_route(facts)} mtu {measured} (and path_mtu: {measured} in lbbackend.yaml)",
         )
-    elif measured < FULL + facts.overhead:
-        room = measured - facts.overhead
+
+
+def _narrow(facts: Sequence[PathFacts]) -> Iterator[Finding]:
+    """One finding for all whose paths are known to carry as little: most fleets have links of one size."""
+    sizes = sorted({(each.measured_mtu or 0, each.overhead) for each in facts if _is_narrow(each)})
+    for size, overhead in sizes:
+        those = [each for each in facts if (each.measured_mtu, each.overhead) == (size, overhead)]
         yield Finding(
             Grade.WARNING,
-            subject,
-            f"the path carries {measured} bytes: {room} inside the tunnel, and clients send up to {FULL}",
+            _backends([f"{each.backend} ({each.address})" for each in those if _is_narrow(each)]),
+            f"the path carries {size} bytes: {size - overhead} inside the tunnel, and clients send up to {FULL}",
             "agents make clients send less (MSS clamp); who does not keep to it is told to by ICMP, which costs a "
             "round trip",
-            f"set an MTU of {FULL + facts.overhead} or more (1600, say) on every link between nodes and backends",
+            f"set an MTU of {FULL + overhead} or more (1600, say) on every link between nodes and backends",
         )
+
+
+def _is_narrow(facts: PathFacts) -> bool:
+    """Whether a full packet has no room, and everybody on the way knows."""
+    measured = facts.measured_mtu
+    return (
+        facts.has_neighbour
+        and measured is not None
+        and facts.expected_mtu <= measured < FULL + facts.overhead
+    )
+
+
+def _backends(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"backend{'s' if len(names) > 1 else ''} {', '.join(names[:NAMED])}{more}"
 
 
 def _route(facts: PathFacts) -> str:

@@ -10,6 +10,7 @@ import pytest
 from lbnode.doctor.checks.addresses import check_addresses
 from lbnode.doctor.checks.host import check_kernel
 from lbnode.doctor.checks.interface import check_interface
+from lbnode.doctor.checks.paths import check_paths
 from lbnode.doctor.checks.traffic import check_daemon, check_probes, check_routers
 from lbnode.doctor.facts import (
     AddressFacts,
@@ -18,6 +19,7 @@ from lbnode.doctor.facts import (
     InterfaceFacts,
     KernelFacts,
     Outcome,
+    PathFacts,
     ProbeFacts,
     RouterFacts,
 )
@@ -105,6 +107,17 @@ def test_a_kernel_without_features_is_told_what_it_lacks() -> None:
     assert "does not describe its own structures" in btf.what
     assert features.what == "it has no XDP links, no ring of ids"
     assert features.mend.startswith("boot Linux 5.15 or newer")
+
+
+def test_a_hundred_backends_on_narrow_links_are_one_finding() -> None:
+    narrow = PathFacts("b0", ip_address("10.0.2.1"), "eth0", ip_address("10.0.1.1"), True, 1500, 1500, 28)
+    many = [replace(narrow, backend=f"b{number}") for number in range(100)]
+    other = replace(narrow, backend="wide", expected_mtu=1600, measured_mtu=1600)
+    (found,) = check_paths([*many, other]).findings
+    assert found.subject.startswith("backends b0 (10.0.2.1), b1 (10.0.2.1), ")
+    assert found.subject.endswith(" and 96 more")
+    lone, lost = check_paths([narrow, replace(narrow, has_neighbour=False)]).findings[::-1]
+    assert (lone.subject, lost.grade) == ("backend b0 (10.0.2.1)", Grade.FAILURE)
 
 
 def test_a_router_without_a_password_must_know_this_node() -> None:

@@ -102,3 +102,8 @@ def test_a_lab_may_have_backends_without_agent_and_settings_of_its_pool() -> Non
     assert (fleet.pools[0].flow_table, fleet.pools[0].udp_idle_s) == (True, 1.5)
     with pytest.raises(LabError, match=r"backends without agent: 4 is not in 0\.\.3"):
         Plan("demo", backends=3, without_agent=4)
+
+
+def test_readme_asks_a_node_of_the_lab_where_it_answers() -> None:
+    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text()
+    assert f"lbctl --node {configs.rpc_address(HERE)} status" in readme
