@@ -13,6 +13,13 @@
 
 char _license[] SEC("license") = "Dual MIT/GPL";
 
+/* To the stack: it is no business of ours. */
+static __always_inline int leave(struct cpu_counts *counts, enum outcome outcome, __u32 bytes)
+{
+	count(counts, outcome, bytes);
+	return XDP_PASS;
+}
+
 /* `family` is a constant at both places of use: the same code, twice in the program. */
 static __always_inline int serve(struct xdp_md *ctx, const struct state *state, struct cpu_counts *counts,
 				 __u32 bytes, struct cursor *cursor, __u8 family)
@@ -23,8 +30,11 @@ static __always_inline int serve(struct xdp_md *ctx, const struct state *state, 
 	struct way way;
 	__u64 before;
 
-	if (parse_ip(cursor, family, &packet) == PARSED)
+	if (parse_ip(cursor, family, &packet) == PARSED) {
 		vip = find_vip(state, &packet);
+		if (!vip && !is_served(state, &packet))
+			return leave(counts, OUTCOME_pass_not_vip, bytes);
+	}
 	if (!vip)
 		return treat(ctx);
 	before = packet.ip - frame_start(ctx);
@@ -52,13 +62,13 @@ int node(struct xdp_md *ctx)
 	if (!state || !counts)
 		return XDP_DROP;
 	if (!ethernet || !is_ours(ctx, state, ethernet))
-		return treat(ctx);
+		return leave(counts, OUTCOME_pass_not_ours, bytes);
 	switch (family_of(skip_tags(&cursor, ethernet[ETH_ALEN]))) {
 	case FAMILY_IP4:
 		return serve(ctx, state, counts, bytes, &cursor, FAMILY_IP4);
 	case FAMILY_IP6:
 		return serve(ctx, state, counts, bytes, &cursor, FAMILY_IP6);
 	default:
-		return treat(ctx);
+		return leave(counts, OUTCOME_pass_not_ip, bytes);
 	}
 }

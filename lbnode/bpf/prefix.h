@@ -20,6 +20,20 @@ static __always_inline const struct prefix_length *lengths_of(const struct prefi
 	return family == FAMILY_IP4 ? prefixes->ipv4 : prefixes->ipv6;
 }
 
+/* Where the prefix of this length lies that holds the address, and one more; 0: it is none of ours. */
+static __always_inline __u32 find_of_length(const struct prefixes *prefixes,
+					    const struct prefix_length *length,
+					    const struct address *address)
+{
+	struct address masked;
+	__u32 place;
+
+	for (int word = 0; word < 4; word++)
+		masked.word[word] = address->word[word] & length->mask.word[word];
+	place = place_of(&prefixes->directory, &masked, length->key);
+	return holds(&prefixes->directory.place[place], &masked, length->key) ? place + 1 : 0;
+}
+
 /*
  * Where the longest prefix of ours lies that holds the address, and one more; 0: there is none. Global, like
  * find_range(): the verifier looks at the loop once, and not once for each way that leads there.
@@ -36,16 +50,27 @@ __noinline int find_longest(const struct address *address, __u32 family, __u32 h
 	prefixes = &state->prefixes[half & 1];
 	length = lengths_of(prefixes, family);
 	for (int i = 0; i < PREFIX_LENGTHS && length[i].key; i++) {
-		struct address masked;
-		__u32 place;
+		__u32 place = find_of_length(prefixes, &length[i], address);
 
-		for (int word = 0; word < 4; word++)
-			masked.word[word] = address->word[word] & length[i].mask.word[word];
-		place = place_of(&prefixes->directory, &masked, length[i].key);
-		if (holds(&prefixes->directory.place[place], &masked, length[i].key))
-			return place + 1;
+		if (place)
+			return place;
 	}
 	return 0;
+}
+
+/* Is the address one of ours? Where all prefixes are of one length, and most are single addresses, no call. */
+static __always_inline bool is_served(const struct state *state, const struct packet *packet)
+{
+	__u32 half = READ_ONCE(state->control.directory) & 1;
+	const struct prefixes *prefixes = &state->prefixes[half];
+	const struct prefix_length *length = lengths_of(prefixes, packet->family);
+	struct address address = packet->destination; /* a copy: else all packets would need it on the stack */
+
+	if (!length->key)
+		return false;
+	if (find_of_length(prefixes, length, &address))
+		return true;
+	return length[1].key && find_longest(&address, packet->family, half);
 }
 
 static __always_inline const struct vip *prefix_at(const struct state *state, __u32 half, __u32 place)

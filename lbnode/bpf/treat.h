@@ -51,13 +51,20 @@ static __always_inline __u8 take_link(struct cursor *cursor)
 	return ethernet ? family_of(skip_tags(cursor, ethernet[ETH_ALEN])) : 0;
 }
 
+/* `cursor` is at the frame's start. */
+static __always_inline enum fault parse_frame(struct cursor *cursor, struct packet *packet)
+{
+	__u8 family = take_link(cursor);
+
+	return family ? parse_ip(cursor, family, packet) : FAULT_CUT;
+}
+
 /* What was parsed before. */
 static __always_inline bool parse_again(struct xdp_md *ctx, struct packet *packet)
 {
 	struct cursor cursor = whole_frame(ctx);
-	__u8 family = take_link(&cursor);
 
-	return family && parse_ip(&cursor, family, packet) == PARSED;
+	return parse_frame(&cursor, packet) == PARSED;
 }
 
 static __always_inline int verdict_of(enum outcome outcome)
@@ -128,23 +135,16 @@ static __always_inline enum outcome judge_frame(struct xdp_md *ctx, const struct
 						enum treatment *treatment, struct kept *kept)
 {
 	struct cursor cursor = whole_frame(ctx);
-	const void *frame = cursor.at;
-	__u8 family = take_link(&cursor);
 	struct packet packet = {};
+	enum fault fault = parse_frame(&cursor, &packet);
 	const struct vip *ours;
 	enum outcome outcome;
-	enum fault fault;
 	__u32 place;
 
-	if (!family)
-		return OUTCOME_pass_not_ip;
-	if (!is_ours(ctx, state, frame))
-		return OUTCOME_pass_not_ours;
-	fault = parse_ip(&cursor, family, &packet);
 	if (fault == FAULT_CUT || fault == FAULT_MALFORMED)
 		return OUTCOME_pass_malformed;
 	kept->half = READ_ONCE(state->control.directory) & 1;
-	place = find_longest(&packet.destination, family, kept->half);
+	place = find_longest(&packet.destination, packet.family, kept->half);
 	if (!place)
 		return OUTCOME_pass_not_vip;
 	kept->prefix = place - 1;

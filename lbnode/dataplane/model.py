@@ -119,11 +119,11 @@ class NodeModel:
         return replace(left, notes=result.notes, vip=result.vip, bucket=result.bucket)
 
     def _judge(self, frame: bytes) -> Result:
+        if self.own_mac and frame[:6] != self.own_mac:
+            return _left("pass_not_ours", frame)
         outside = Frame.parse(frame)
         if outside.kind not in ETHERTYPES.values():
             return _left("pass_not_ip", frame)
-        if self.own_mac and frame[:6] != self.own_mac:
-            return _left("pass_not_ours", frame)
         packet = parse(outside.kind, outside.payload)
         if isinstance(packet, Fault):
             return _left("pass_malformed", frame)

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -98,16 +98,16 @@ def _tcp(flags: int) -> bytes:
     return struct.pack("!HHIIBBHHH", 40000, PORT, 1, 1, 0x50, flags, 512, 0, 0)
 
 
-def tagged_frame(flags: int) -> bytes:
+def tagged_frame(flags: int, to: IPv4Address = FIRST_VIP) -> bytes:
     """Return the same in VLAN 5."""
-    frame = tcp_frame(flags)
+    frame = tcp_frame(flags, to)
     return frame[:12] + struct.pack("!HH", 0x8100, 5) + frame[12:]
 
 
-def ipv6_frame(flags: int) -> bytes:
+def ipv6_frame(flags: int, to: IPv6Address = FIRST_VIP6) -> bytes:
     """Return the same, from an IPv6 client to the first IPv6 VIP."""
     ip = struct.pack("!IHBB", 6 << 28, 20, Protocol.TCP, 61) + bytes.fromhex("20010db8000d") + bytes(10)
-    return OWN_MAC + bytes(6) + struct.pack("!H", 0x86DD) + ip + FIRST_VIP6.packed + _tcp(flags)
+    return OWN_MAC + bytes(6) + struct.pack("!H", 0x86DD) + ip + to.packed + _tcp(flags)
 
 
 def udp_frame() -> bytes:
@@ -132,7 +132,12 @@ MANY_FLOWS = Traffic("64k flows", tcp_frame(ACK), 1 << 16, VIPS)
 FLOOD = Traffic("SYN flood", tcp_frame(SYN), 1 << 32, VIPS)
 TRAFFIC = (ONE_FLOW, MANY_FLOWS, Traffic("1M flows", tcp_frame(ACK), 1 << 20, VIPS), FLOOD)
 TAGGED = Traffic("64k, tagged", tagged_frame(ACK), 1 << 16, VIPS, Form.TAGGED)
-NOT_VIP = Traffic("no VIP", tcp_frame(ACK, IPv4Address("203.0.113.0")), 1 << 16, VIPS, is_left=True)
+NO_VIP, NO_VIP6 = IPv4Address("203.0.113.0"), IPv6Address("2001:db8:200::")
+NOT_VIP = (
+    Traffic("no VIP", tcp_frame(ACK, NO_VIP), 1 << 16, VIPS, is_left=True),
+    Traffic("no VIP, tag", tagged_frame(ACK, NO_VIP), 1 << 16, VIPS, Form.TAGGED, is_left=True),
+)
+NOT_VIP6 = Traffic("no VIP", ipv6_frame(ACK, NO_VIP6), 1 << 16, VIPS, Form.IPV6, is_left=True)
 OF_IPV6 = (
     Traffic("1 flow", ipv6_frame(ACK), 1, 1, Form.IPV6),
     Traffic("64k flows", ipv6_frame(ACK), 1 << 16, VIPS, Form.IPV6),
@@ -144,8 +149,8 @@ NEW_DATAGRAMS = Traffic("all new", udp_frame(), 1 << 32, VIPS)
 
 NONE_KEYED, EVERY_KEYED = "no bucket keyed", "every bucket keyed"
 SCENES = (
-    Scene("node", Shape(), (*TRAFFIC, TAGGED, NOT_VIP)),
-    Scene("IPv6 in IPv4", Shape(ipv6=True), OF_IPV6),
+    Scene("node", Shape(), (*TRAFFIC, TAGGED, *NOT_VIP)),
+    Scene("IPv6 in IPv4", Shape(ipv6=True), (*OF_IPV6, NOT_VIP6)),
     Scene("IPv6 in IPv6", Shape(ipv6=True, tunnel=6), OF_IPV6),
     Scene("IPv4 in IPv6", Shape(tunnel=6), (ONE_FLOW, MANY_FLOWS)),
     Scene("node, siphash", Shape(HashAlgorithm.SIPHASH), (ONE_FLOW, MANY_FLOWS)),
