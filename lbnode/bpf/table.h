@@ -31,10 +31,15 @@ static __always_inline const struct tunnels *find_tunnels(const struct state *st
 
 static __always_inline const struct bucket *find_place(__u64 current, __u32 bucket)
 {
-	__u32 base = current >> 32, number = base / TABLE_ROW;
-	const struct table_row *row = bpf_map_lookup_elem(&tables, &number);
+	__u32 base = current >> 32, number = base / TABLE_ROW, at = base % TABLE_ROW + bucket;
+	const struct table_row *row;
 
-	return row ? &row->place[(base + bucket) & (TABLE_ROW - 1)] : NULL;
+	/* Only of tables larger than a row: a guess of the processor's, so that the others' row is known before
+	 * the bucket is. */
+	if (at >= TABLE_ROW)
+		number += at / TABLE_ROW;
+	row = bpf_map_lookup_elem(&tables, &number);
+	return row ? &row->place[at & (TABLE_ROW - 1)] : NULL;
 }
 
 /* SYNs carry no key: a new flow belongs to the owner. */

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from itertools import pairwise
 
 
 class Arena:
     """Places `start`..`end` - 1 as extents of any size, whose starts are multiples of `alignment`.
 
-    With `row`, no extent lies in two rows of that many places.
+    With `row`, no extent lies in two rows of that many places unless it is larger than one.
 
     A retired extent may still be read by packets under way, until a grace period has passed: `reclaim`. A released one
     is free at once.
@@ -18,7 +19,7 @@ class Arena:
     def __init__(self, start: int, end: int, alignment: int = 1, row: int = 0) -> None:
         self._alignment = alignment
         self._row = row
-        self._free = self._merged([(self._aligned(start), end)] if end > start else [])
+        self._free = self._cut([(self._aligned(start), end)] if end > start else [])
         self._used: dict[int, int] = {}
         self._retired: deque[tuple[int, int]] = deque()
 
@@ -38,31 +39,33 @@ class Arena:
     def allocate(self, places: int) -> int | None:
         """Return the start of a free extent of `places`, or None when there is none."""
         places = self._aligned(places)
-        for index, (start, end) in enumerate(self._free):
-            if end - start >= places:
-                self._take(index, start, start + places)
-                return start
-        return None
+        free = _joined(self._free) if self._row and places > self._row else self._free
+        start = next((start for start, end in free if end - start >= places), None)
+        if start is not None:
+            self._take(start, start + places)
+        return start
 
     def claim(self, base: int, places: int) -> bool:
         """Mark the extent at `base` as used, as found in the kernel; False when it is not free."""
         wanted = base + self._aligned(places)
-        for index, (start, end) in enumerate(self._free):
-            if start <= base and wanted <= end:
-                self._take(index, base, wanted)
-                return True
-        return False
+        is_free = any(start <= base and wanted <= end for start, end in _joined(self._free))
+        if is_free:
+            self._take(base, wanted)
+        return is_free
 
-    def _take(self, index: int, start: int, end: int) -> None:
-        free_start, free_end = self._free[index]
-        pieces = ((free_start, start), (end, free_end))
-        self._free[index : index + 1] = [piece for piece in pieces if piece[0] < piece[1]]
+    def _take(self, start: int, end: int) -> None:
+        left = [
+            piece
+            for first, last in self._free
+            for piece in ((first, min(last, start)), (max(first, end), last))
+        ]
+        self._free = [(first, last) for first, last in left if first < last]
         self._used[start] = end
 
     def release(self, *bases: int) -> None:
         """Give back extents that no packet can have seen: they are free at once."""
         freed = [(base, self._used.pop(base)) for base in bases]
-        self._free = self._merged([*self._free, *freed])
+        self._free = self._cut(_joined([*self._free, *freed]))
 
     def retire(self, base: int, number: int) -> None:
         """Give back an extent that packets may still read. `number`: the grace period's, never less than before."""
@@ -76,25 +79,24 @@ class Arena:
         if due:
             self.release(*due)
 
-    def _merged(self, extents: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Return the extents in order, neighbours joined, cut at the rows' ends."""
-        merged: list[tuple[int, int]] = []
-        for start, end in sorted(extents):
-            if merged and merged[-1][1] == start and not self._starts_row(start):
-                merged[-1] = (merged[-1][0], end)
-            else:
-                merged.append((start, end))
-        return [piece for extent in merged for piece in self._cut(*extent)]
+    def _cut(self, extents: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Return the extents, none of them in two rows."""
+        pieces: list[tuple[int, int]] = []
+        for start, end in extents:
+            borders = range((start // self._row + 1) * self._row, end, self._row) if self._row else ()
+            pieces += pairwise((start, *borders, end))
+        return pieces
 
-    def _starts_row(self, place: int) -> bool:
-        return self._row > 0 and place % self._row == 0
 
-    def _cut(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        while self._row and start // self._row < (end - 1) // self._row:
-            border = (start // self._row + 1) * self._row
-            yield start, border
-            start = border
-        yield start, end
+def _joined(extents: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the extents in order, neighbours as one."""
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(extents):
+        if joined and joined[-1][1] == start:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined
 
 
 def claimed(arena: Arena, extents: Iterable[tuple[int, int]]) -> bool:

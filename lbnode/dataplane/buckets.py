@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from lbnode.dataplane.errors import CapacityError, DataPlaneError
+from lbnode.dataplane.errors import DataPlaneError
 from lbnode.dataplane.values import PoolTable
 
 Words = NDArray[np.uint64]
@@ -19,15 +19,11 @@ _FLAGS_SHIFT = np.uint64(48)
 _OWNER = np.uint64(0xFFFF)
 
 
-def check(table: PoolTable, largest: int) -> None:
-    """Raise CapacityError for a table of more than `largest` places, DataPlaneError for one that is none."""
+def check(table: PoolTable) -> None:
+    """Raise DataPlaneError for a table that is none."""
     shapes = {array.shape for array in (table.owners, table.first, table.second)}
     if shapes != {(table.size,)} or table.size < 1:
         raise DataPlaneError(f"stage pool {table.pool}: a table of size {table.size} has arrays of {shapes}")
-    if table.size > largest:
-        raise CapacityError(
-            f"stage pool {table.pool}: table size {table.size}: at most {largest} fit in a row"
-        )
     if table.epoch < 1:
         raise DataPlaneError(f"stage pool {table.pool}: epoch {table.epoch}: numbers start at 1")
 

@@ -55,9 +55,8 @@ class Tables:
         self._memory = memory
         self._grace = grace
         self._numbers = {self._name(number): number for number in self._numbers_in_use()}
-        self._row = memory.layout["TABLE_ROW"]
         self._places = int(memory.control["table_places"])
-        self._arena = Arena(_FIRST_PLACE, self._places, _ALIGNMENT, self._row)
+        self._arena = Arena(_FIRST_PLACE, self._places, _ALIGNMENT, memory.layout["TABLE_ROW"])
         self._bucket_counts = Arena(0, len(memory.bucket_counts))
         self._counts_buckets = len(memory.bucket_counts) > 1
         self._adopt()
@@ -157,7 +156,7 @@ class Tables:
         Returns True when what is fixed for the pool's life was (re)written: before its first switch. Raises
         CapacityError when the map is full, DataPlaneError when the table does not fit its pool.
         """
-        check(table, self._row - _FIRST_PLACE - self._memory.layout["MEMBER_PLACES"])
+        check(table)
         number = self._enter(table)
         is_new = not self._current_base(number)
         self._forget_staged(number)

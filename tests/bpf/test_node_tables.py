@@ -35,6 +35,7 @@ from tests.bpf.node_world import FAR, NEAR, SECRET, SOURCES, VIP, make_table, mo
 WEB = PoolName("web")
 BACKENDS = 50
 SIZE = 101
+LARGE_SIZE = 655_373
 ROOM_FOR_THREE = Limits(table_places=8 + 3 * 104)
 WEB_VIP = VipEntry(VIP, Protocol.TCP, 80, WEB)
 FRAME = frames.frame(frames.IP(src="198.51.100.1", dst=str(VIP)) / frames.TCP(dport=80, flags="A"))
@@ -349,6 +350,29 @@ def test_backends_that_do_not_fit_are_refused(node: NodeDataPlane, entry: Backen
     with pytest.raises(DataPlaneError, match=message):
         node.set_backends([*backends(), entry])
     assert set(node.backend_counters()) == {each.id for each in backends()}
+
+
+def test_a_table_larger_than_a_row_serves_its_buckets_and_is_found_again(pins: Path) -> None:
+    owners = np.random.default_rng(1).integers(1, BACKENDS, LARGE_SIZE).astype(np.uint16)
+    table = replace(uniform(1), size=LARGE_SIZE, owners=owners, first=owners * 0, second=owners * 0)
+    packets = [
+        frames.frame(frames.IP(src="198.51.100.1", dst=str(VIP)) / frames.TCP(sport=port, dport=80))
+        for port in range(400)
+    ]
+    limits = Limits(table_places=2 * LARGE_SIZE + 100)
+    with NodeDataPlane.open(pins, limits) as node:
+        node.set_source(SOURCES[:1])
+        node.set_backends(backends())
+        for epoch in (1, 2):
+            node.stage(replace(table, epoch=EpochNumber(epoch)))
+            node.switch(WEB)
+        node.set_vips([WEB_VIP])
+    model = NodeModel([replace(table, epoch=EpochNumber(2))], backends(), [WEB_VIP], SOURCES[:1])
+    with NodeDataPlane.open(pins) as adopted:
+        assert adopted.tables()[WEB].current == LoadedTable(EpochNumber(2), LARGE_SIZE, "digest-1")
+        for packet in packets:
+            assert adopted.program.test_run(packet).data == model.process(packet).frame
+        adopted.stage(replace(table, epoch=EpochNumber(3)))
 
 
 def test_buckets_are_counted_when_asked_for(pins: Path) -> None:
