@@ -22,8 +22,7 @@ static __always_inline const struct prefix_length *lengths_of(const struct prefi
 
 /* Where the prefix of this length lies that holds the address, and one more; 0: it is none of ours. */
 static __always_inline __u32 find_of_length(const struct prefixes *prefixes,
-					    const struct prefix_length *length,
-					    const struct address *address)
+					    const struct prefix_length *length, const struct address *address)
 {
 	struct address masked;
 	__u32 place;
@@ -58,13 +57,15 @@ __noinline int find_longest(const struct address *address, __u32 family, __u32 h
 	return 0;
 }
 
-/* Is the address one of ours? Where all prefixes are of one length, and most are single addresses, no call. */
+/* Is the address one of ours? Where all prefixes are of one length, and most are single addresses, no call.
+ */
 static __always_inline bool is_served(const struct state *state, const struct packet *packet)
 {
 	__u32 half = READ_ONCE(state->control.directory) & 1;
 	const struct prefixes *prefixes = &state->prefixes[half];
 	const struct prefix_length *length = lengths_of(prefixes, packet->family);
-	struct address address = packet->destination; /* a copy: else all packets would need it on the stack */
+	struct address address =
+		packet->destination; /* a copy: else all packets would need it on the stack */
 
 	if (!length->key)
 		return false;

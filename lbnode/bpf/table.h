@@ -34,8 +34,8 @@ static __always_inline const struct bucket *find_place(__u64 current, __u32 buck
 	__u32 base = current >> 32, number = base / TABLE_ROW, at = base % TABLE_ROW + bucket;
 	const struct table_row *row;
 
-	/* Only of tables larger than a row: a guess of the processor's, so that the others' row is known before
-	 * the bucket is. */
+	/* Only of tables larger than a row: a guess of the processor's, so that the others' row is known
+	 * before the bucket is. */
 	if (at >= TABLE_ROW)
 		number += at / TABLE_ROW;
 	row = bpf_map_lookup_elem(&tables, &number);

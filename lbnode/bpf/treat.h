@@ -44,13 +44,6 @@ struct {
 	__type(value, struct kept);
 } kept_packets SEC(".maps");
 
-static __always_inline __u8 take_link(struct cursor *cursor)
-{
-	const __be16 *ethernet = take(cursor, ETH_HLEN);
-
-	return ethernet ? family_of(skip_tags(cursor, ethernet[ETH_ALEN])) : 0;
-}
-
 /* `cursor` is at the frame's start. */
 static __always_inline enum fault parse_frame(struct cursor *cursor, struct packet *packet)
 {
@@ -156,23 +149,43 @@ static __always_inline enum outcome judge_frame(struct xdp_md *ctx, const struct
 	return outcome;
 }
 
+/* What the long way's functions have at hand. */
+struct desk {
+	const struct state *state;
+	struct cpu_counts *counts;
+	struct kept *kept;
+	__u32 bytes;
+};
+
+static __always_inline bool sit_down(const struct xdp_md *ctx, struct desk *desk)
+{
+	__u32 zero = 0;
+
+	desk->state = bpf_map_lookup_elem(&node_state, &zero);
+	desk->kept = bpf_map_lookup_elem(&kept_packets, &zero);
+	desk->counts = own_counts();
+	desk->bytes = frame_size(ctx);
+	return desk->state && desk->kept && desk->counts;
+}
+
+/* Counts a packet that is not sent. */
+static __always_inline int end(const struct desk *desk, enum outcome outcome)
+{
+	count(desk->counts, outcome, desk->bytes);
+	return verdict_of(outcome);
+}
+
 /* A verdict, or an enum treatment. */
 __noinline int look_anew(struct xdp_md *ctx)
 {
-	__u32 zero = 0, bytes = frame_size(ctx);
-	const struct state *state = bpf_map_lookup_elem(&node_state, &zero);
-	struct kept *kept = bpf_map_lookup_elem(&kept_packets, &zero);
-	struct cpu_counts *counts = own_counts();
 	enum treatment treatment = 0;
 	enum outcome outcome;
+	struct desk desk;
 
-	if (!state || !counts || !kept)
+	if (!sit_down(ctx, &desk))
 		return XDP_DROP;
-	outcome = judge_frame(ctx, state, &treatment, kept);
-	if (outcome == NOT_REFUSED)
-		return treatment;
-	count(counts, outcome, bytes);
-	return verdict_of(outcome);
+	outcome = judge_frame(ctx, desk.state, &treatment, desk.kept);
+	return outcome == NOT_REFUSED ? (int)treatment : end(&desk, outcome);
 }
 
 static __always_inline const struct vip *find_kept_vip(const struct state *state, struct kept *kept)
@@ -203,65 +216,54 @@ static __noinline bool know_fragment(struct xdp_md *ctx, struct cpu_counts *coun
 /* A verdict, or one that is_too_big(). */
 __noinline int serve_kept(struct xdp_md *ctx)
 {
-	__u32 zero = 0, bytes = frame_size(ctx);
-	const struct state *state = bpf_map_lookup_elem(&node_state, &zero);
-	struct kept *kept = bpf_map_lookup_elem(&kept_packets, &zero);
-	struct cpu_counts *counts = own_counts();
 	const struct vip *vip;
 	enum outcome outcome;
+	struct kept *kept;
+	struct desk desk;
 	struct way way;
 
-	if (!state || !counts || !kept)
+	if (!sit_down(ctx, &desk))
 		return XDP_DROP;
-	vip = find_kept_vip(state, kept);
-	if (!vip && know_fragment(ctx, counts, kept))
-		vip = find_kept_vip(state, kept);
-	if (!vip) {
-		count(counts, kept->due, bytes);
-		return verdict_of(kept->due);
-	}
-	outcome = forward(ctx, state, &kept->packet, kept->before & LINK_MASK, vip, &way);
+	kept = desk.kept;
+	vip = find_kept_vip(desk.state, kept);
+	if (!vip && know_fragment(ctx, desk.counts, kept))
+		vip = find_kept_vip(desk.state, kept);
+	if (!vip)
+		return end(&desk, kept->due);
+	outcome = forward(ctx, desk.state, &kept->packet, kept->before & LINK_MASK, vip, &way);
 	if (outcome == OUTCOME_drop_too_big)
 		return too_big(find_room(&way));
-	if (outcome <= LAST_FORWARDED && kept->is_error)
-		outcome = OUTCOME_forwarded_error;
-	count(counts, outcome, bytes);
 	if (outcome > LAST_FORWARDED)
-		return verdict_of(outcome);
-	count(counts, vip->row, bytes);
-	count(counts, way.tunnel->row, bytes);
+		return end(&desk, outcome);
+	count(desk.counts, kept->is_error ? OUTCOME_forwarded_error : outcome, desk.bytes);
+	count(desk.counts, vip->row, desk.bytes);
+	count(desk.counts, way.tunnel->row, desk.bytes);
 	return send(ctx, way.tunnel->ifindex);
 }
 
 __noinline int treat_echo(struct xdp_md *ctx)
 {
-	__u32 bytes = frame_size(ctx);
-	struct cpu_counts *counts = own_counts();
-	enum outcome outcome = OUTCOME_drop_inconsistent;
 	struct packet packet = {};
+	struct desk desk;
 
-	if (!counts)
+	if (!sit_down(ctx, &desk))
 		return XDP_DROP;
-	if (parse_again(ctx, &packet))
-		outcome = answer_echo(ctx, &packet);
-	count(counts, outcome, bytes);
-	return verdict_of(outcome);
+	if (!parse_again(ctx, &packet))
+		return end(&desk, OUTCOME_drop_inconsistent);
+	return end(&desk, answer_echo(ctx, &packet));
 }
 
 /* `room`: the size of the largest packet that fits. */
 __noinline int treat_too_big(struct xdp_md *ctx, __u32 room)
 {
-	__u32 bytes = frame_size(ctx);
-	struct cpu_counts *counts = own_counts();
-	enum outcome outcome = OUTCOME_drop_inconsistent;
 	struct packet packet = {};
+	struct desk desk;
 
-	if (!counts)
+	if (!sit_down(ctx, &desk))
 		return XDP_DROP;
-	if (parse_again(ctx, &packet))
-		outcome = answer_too_big(ctx, &packet, room);
-	count(counts, outcome, bytes);
-	return verdict_of(outcome);
+	if (!parse_again(ctx, &packet))
+		return end(&desk, OUTCOME_drop_inconsistent);
+	return end(&desk, answer_too_big(ctx, &packet, room));
 }
 
 static __always_inline int treat(struct xdp_md *ctx)

@@ -1,6 +1,6 @@
 """Frames and IP packets as both programs read them, in Python: bytes in, fields or a fault out. Pure.
 
-Written from IEEE 802.1Q and the RFCs 791, 8200, 9293 and 768, not from `lbnode/bpf/parse.h`; `tests/bpf` runs both
+Written from IEEE 802.1Q and the RFCs 791, 8200, 9293 and 768, not from `lbnode/bpf`; `tests/bpf` runs both
 over the same frames. The models of the two programs build on it.
 """
 

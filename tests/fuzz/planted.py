@@ -6,11 +6,11 @@ from tests.fuzz.faults import Fault
 
 NODE = (
     Fault(
-        "a frame that ends exactly with its header is taken for truncated", "node", "parse.h",
+        "a frame that ends exactly with its header is taken for truncated", "node", "cursor.h",
         "header + size > cursor->end)", "header + size >= cursor->end)",
     ),
     Fault(
-        "the TCP header's length is not asked of the IP header", "node", "parse.h",
+        "the TCP header's length is not asked of the IP header", "node", "cursor.h",
         "if (cursor->left < size || header + size > cursor->end)", "if (header + size > cursor->end)",
     ),
     Fault(
@@ -46,16 +46,16 @@ NODE = (
         "frames for other MACs are taken", "node", "forward.h", "return !own ||", "return own ||",
     ),
     Fault(
-        "authentication headers are counted in eights", "node", "parse.h",
+        "authentication headers are counted in eights", "node", "extension.h",
         "(header->size + 2) * 4", "(header->size + 1) * 8",
     ),
     Fault(
-        "a seventh extension header is walked", "node", "parse.h",
+        "a seventh extension header is walked", "node", "extension.h",
         "#define EXTENSIONS_MAX 6", "#define EXTENSIONS_MAX 7",
     ),
     Fault(
-        "an atomic fragment is one", "node", "parse.h",
-        "#define IP6_IS_FRAGMENT\t   0xfff9", "#define IP6_IS_FRAGMENT\t   0xffff",
+        "an atomic fragment is one", "node", "extension.h",
+        "#define IP6_IS_FRAGMENT 0xfff9", "#define IP6_IS_FRAGMENT 0xffff",
     ),
     Fault(
         "the traffic class is read a bit off", "node", "parse.h",
@@ -159,6 +159,10 @@ NODE = (
         "for (int i = 0; i < PREFIX_LENGTHS &&", "for (int i = 0; i < 1 &&",
     ),
     Fault(
+        "addresses of shorter prefixes are nobody's", "node", "prefix.h",
+        "return length[1].key && find_longest", "return !length[1].key && find_longest",
+    ),
+    Fault(
         "the destination in a prefix is not hashed", "node", "prefix.h",
         "pool->key[8] * to->word[3];", "0;",
     ),
@@ -196,7 +200,7 @@ NODE = (
         "packet->is_syn = packet->protocol", "packet->is_syn = packet->is_first && packet->protocol",
     ),
     Fault(
-        "IPv6 fragments are told apart by half of their number", "node", "parse.h",
+        "IPv6 fragments are told apart by half of their number", "node", "extension.h",
         "chain->id = header->id;", "chain->id = header->id & 0xffff;",
     ),
     Fault(
@@ -259,11 +263,11 @@ AGENT = (
         "(one->family ^ other->family)", "0",
     ),
     Fault(
-        "inner packets may be longer than the outer one", "agent", "parse.h",
+        "inner packets may be longer than the outer one", "agent", "cursor.h",
         "if (cursor->left < size || header + size > cursor->end)", "if (header + size > cursor->end)",
     ),
     Fault(
-        "a length that just fits is too long", "agent", "parse.h",
+        "a length that just fits is too long", "agent", "cursor.h",
         "if (size > cursor->left || (__u64)", "if (size >= cursor->left || (__u64)",
     ),
     Fault(
@@ -372,7 +376,7 @@ AGENT = (
         "*(__u32 *)to = *(__u32 *)from;\n\t\tto", "to",
     ),
     Fault(
-        "inner fragments of IPv6 are looked into", "agent", "parse.h",
+        "inner fragments of IPv6 are looked into", "agent", "extension.h",
         "packet->is_fragment = chain.is_fragment;", "",
     ),
     Fault(
