@@ -9,12 +9,13 @@ from ipaddress import IPv4Address, ip_address
 
 import numpy as np
 
+from lbnode.dataplane.model import NodeModel
 from lbnode.dataplane.node import NodeDataPlane
 from lbnode.dataplane.values import BackendEntry, Limits, PoolTable, Tunnel, VipEntry
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, PoolName
 from ring.bucket import derive_keys
-from tests.bpf.node_world import LOOPBACK, NEAR, OWN_MAC, SECRET, SOURCES
+from tests.bpf.node_world import LOOPBACK, NEAR, OWN_MAC, SECRET, SOURCES, install
 
 DNS = PoolName("dns")
 BY_SOURCE = PoolName("by-source")
@@ -59,16 +60,14 @@ def table(
     )  # fmt: skip
 
 
+def make_model(*tables: PoolTable) -> NodeModel:
+    """Return the model of a node whose traffic `tables` carry."""
+    return NodeModel(tables, BACKENDS, VIPS, SOURCES, LOOPBACK, OWN_MAC)
+
+
 def fill(node: NodeDataPlane, *tables: PoolTable) -> None:
     """Write backends and VIPs, and let `tables` carry the traffic."""
-    node.set_interfaces({LOOPBACK: OWN_MAC})
-    node.set_source(SOURCES)
-    node.set_backends(BACKENDS)
-    for each in tables:
-        node.stage(each)
-        node.switch(each.pool)
-    known = {each.pool for each in tables}
-    node.set_vips([vip for vip in VIPS if vip.pool in known])
+    install(make_model(*tables), node)
 
 
 def datagrams(count: int, seed: int = 1, vip: IPv4Address = VIP) -> list[bytes]:

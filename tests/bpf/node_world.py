@@ -161,19 +161,26 @@ def make_table(name: str, epoch: int = 70001, size: int = SIZE) -> PoolTable:
 def make_model() -> NodeModel:
     """Return the model of what `fill` writes."""
     tables = [make_table(name) for name in MODES if name != NOT_YET]
-    return NodeModel(tables, BACKENDS, VIPS, SOURCES, LOOPBACK, OWN_MAC)
+    unready = [make_table(NOT_YET)]
+    return NodeModel(tables, BACKENDS, VIPS, SOURCES, LOOPBACK, OWN_MAC, unready=unready)
 
 
 def fill(node: NodeDataPlane) -> None:
     """Write this world to the kernel."""
-    for name in MODES:
-        node.stage(make_table(name))
-        if name != NOT_YET:
-            node.switch(PoolName(name))
-    node.set_interfaces({LOOPBACK: OWN_MAC})
-    node.set_source(SOURCES)
-    node.set_backends(BACKENDS)
-    node.set_vips(VIPS)
+    install(make_model(), node)
+
+
+def install(model: NodeModel, node: NodeDataPlane) -> None:
+    """Write to the kernel what `model` knows; its VIPs as far as their pools have tables."""
+    for table in (*model.unready, *model.tables):
+        node.stage(table)
+    for table in model.tables:
+        node.switch(table.pool)
+    node.set_interfaces({model.ingress: model.own_mac})
+    node.set_source(model.sources)
+    node.set_backends(model.backends)
+    known = node.tables()
+    node.set_vips([vip for vip in model.vips if vip.pool in known])
 
 
 @contextmanager

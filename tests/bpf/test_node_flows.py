@@ -11,7 +11,6 @@ import pytest
 
 from lbnode.dataplane.errors import DataPlaneError
 from lbnode.dataplane.libbpf import Map
-from lbnode.dataplane.model import NodeModel
 from lbnode.dataplane.node import NodeDataPlane
 from lbnode.dataplane.values import Limits, PoolTable
 from lbnode.model.ids import PoolName
@@ -31,7 +30,7 @@ from tests.bpf.flow_world import (
     segments,
     table,
 )
-from tests.bpf.node_world import LOOPBACK, OWN_MAC, SOURCES, mounted
+from tests.bpf.node_world import mounted
 from tests.bpf.test_node_packets import assert_agree
 
 FLOWS = 300
@@ -265,7 +264,7 @@ def test_kernel_and_model_agree_before_and_after_a_change(node: NodeDataPlane) -
     first = [table(1, MIXED), table(1, MIXED, BY_SOURCE)]
     second = [table(2, CHANGED, failed=[2]), table(2, CHANGED, BY_SOURCE)]
     world.fill(node, *first)
-    model = NodeModel(first, world.BACKENDS, world.VIPS, SOURCES, LOOPBACK, OWN_MAC)
+    model = world.make_model(*first)
     sent = [
         *frames.proper(), *frames.odd(), *datagrams(FLOWS), *datagrams(FLOWS, vip=BY_SOURCE_VIP),
         *segments(FLOWS // 2, SYN), *segments(FLOWS, ACK),
@@ -293,7 +292,7 @@ def test_kernel_and_model_agree_over_a_life_of_changes(node: NodeDataPlane, seed
     ]  # fmt: skip
     current = {pool: _chance_table(chance, 1, pool) for pool in (DNS, BY_SOURCE)}
     world.fill(node, *current.values())
-    model = NodeModel((), world.BACKENDS, world.VIPS, SOURCES, LOOPBACK, OWN_MAC)
+    model = world.make_model()
     for epoch in range(2, 42):
         pool = chance.choice(list(current))
         for _ in range(chance.choice([1, 1, 2])):
