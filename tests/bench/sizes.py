@@ -19,7 +19,7 @@ from lbnode.model.ids import BackendId, EpochNumber, PoolName
 from ring import table
 from ring.bucket import derive_keys
 from ring.slots import Slot
-from tests.bench.fleet import FIRST_VIP, LOOPBACK, SECRET, TABLE_SIZE, Fleet, Shape
+from tests.bench.fleet import FIRST_VIP, LOOPBACK, SECRET, TABLE_SIZE, Fleet, Shape, make_fleet
 from tests.bench.packets import filled
 
 HEAD = "1,000 VIPs, 10,000 backends in 100 pools"
@@ -71,7 +71,7 @@ def size_costs() -> Iterator[SizeCost]:
         yield SizeCost("one backend's next hop", _next_hop(node, fleet.backends, PAUSE_S), "ms")
         yield SizeCost("the same, one right after the other", _next_hop(node, fleet.backends, 0), "ms")
         yield SizeCost("one VIP more or less", _vip(node, fleet.vips), "ms")
-    yield SizeCost(f"a table of {LARGE_SIZE:,} buckets, 1,000 backends: build", _large_build(), "ms")
+    yield from _large()
 
 
 def _own(after: object, before: object) -> int:
@@ -101,12 +101,16 @@ def _slots(pool: int) -> tuple[Slot, ...]:
 
 
 def _table(
-    pool: int, slots: tuple[Slot, ...], epoch: int, before: tuple[tuple[Slot, ...], ...] = ()
+    pool: int,
+    slots: tuple[Slot, ...],
+    epoch: int,
+    before: tuple[tuple[Slot, ...], ...] = (),
+    size: int = TABLE_SIZE,
 ) -> PoolTable:
-    built = table.build(TABLE_SIZE, pool, slots, before)
+    built = table.build(size, pool, slots, before)
     columns = (np.asarray(column) for column in (built.owners, built.first, built.second))
     return PoolTable(
-        PoolName(f"pool-{pool}"), EpochNumber(epoch), TABLE_SIZE, HashMode.FLOW, HashAlgorithm.MULTIPLY,
+        PoolName(f"pool-{pool}"), EpochNumber(epoch), size, HashMode.FLOW, HashAlgorithm.MULTIPLY,
         derive_keys(SECRET, pool), *columns,
     )  # fmt: skip
 
@@ -161,10 +165,18 @@ def _vip(node: NodeDataPlane, vips: tuple[VipEntry, ...]) -> float:
     return median(times)
 
 
-def _large_build() -> float:
-    """Building alone: a table has to fit a row of the map, which takes 524,288 buckets."""
+def _large() -> Iterator[SizeCost]:
+    """A table larger than a row of its map."""
     slots = tuple(Slot(number, backend=number + 1) for number in range(1000))
-    return median(_timed(lambda seed=seed: table.build(LARGE_SIZE, seed, slots)) for seed in range(3))
+    building, installing = [], []
+    with filled(make_fleet(), Limits(table_places=3 * LARGE_SIZE)) as node:
+        for epoch in range(1, ROUNDS + 1):
+            building.append(_timed(lambda seed=epoch: table.build(LARGE_SIZE, seed, slots)))
+            built = _table(POOLS, slots, epoch, size=LARGE_SIZE)
+            installing.append(_timed(lambda built=built: (node.stage(built), node.switch(built.pool))))
+    of = f"a table of {LARGE_SIZE:,} buckets, 1,000 backends: "
+    yield SizeCost(of + "build", median(building), "ms")
+    yield SizeCost(of + "to kernel", median(installing), "ms")
 
 
 def _timed(work: Callable[[], object]) -> float:
