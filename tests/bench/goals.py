@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-NODE_NS = {"1 flow": 35.0, "64k flows": 40.0, "1M flows": 40.0, "SYN flood": 40.0, "no VIP": 15.0}
-IPV6_NS = dict.fromkeys(("1 flow", "64k flows", "SYN flood"), 45.0)
+NOT_VIP_NS = dict.fromkeys(("no VIP", "no VIP, tag"), 15.0)
+NODE_NS = {"1 flow": 35.0, "64k flows": 40.0, "1M flows": 40.0, "SYN flood": 40.0, **NOT_VIP_NS}
+IPV6_NS = dict.fromkeys(("1 flow", "64k flows", "SYN flood"), 45.0) | NOT_VIP_NS
 PROGRAMS_NS = {
     "node": NODE_NS,
     "IPv6 in IPv4": IPV6_NS,
