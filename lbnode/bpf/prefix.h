@@ -20,17 +20,18 @@ static __always_inline const struct prefix_length *lengths_of(const struct prefi
 	return family == FAMILY_IP4 ? prefixes->ipv4 : prefixes->ipv6;
 }
 
-/* Where the prefix of this length lies that holds the address, and one more; 0: it is none of ours. */
-static __always_inline __u32 find_of_length(const struct prefixes *prefixes,
-					    const struct prefix_length *length, const struct address *address)
+/* Does a prefix of ours of this length hold the address? `place` is where it lies, or would. */
+static __always_inline bool is_in_length(const struct prefixes *prefixes, const struct prefix_length *length,
+					 const struct address *address, __u32 *place)
 {
+	const struct directory *directory = &prefixes->directory;
 	struct address masked;
-	__u32 place;
 
+	SETTLE(directory);
 	for (int word = 0; word < 4; word++)
 		masked.word[word] = address->word[word] & length->mask.word[word];
-	place = place_of(&prefixes->directory, &masked, length->key);
-	return holds(&prefixes->directory.place[place], &masked, length->key) ? place + 1 : 0;
+	*place = place_of(directory, &masked, length->key);
+	return holds(&directory->place[*place], &masked, length->key);
 }
 
 /*
@@ -49,10 +50,10 @@ __noinline int find_longest(const struct address *address, __u32 family, __u32 h
 	prefixes = &state->prefixes[half & 1];
 	length = lengths_of(prefixes, family);
 	for (int i = 0; i < PREFIX_LENGTHS && length[i].key; i++) {
-		__u32 place = find_of_length(prefixes, &length[i], address);
+		__u32 place;
 
-		if (place)
-			return place;
+		if (is_in_length(prefixes, &length[i], address, &place))
+			return place + 1;
 	}
 	return 0;
 }
@@ -66,10 +67,11 @@ static __always_inline bool is_served(const struct state *state, const struct pa
 	const struct prefix_length *length = lengths_of(prefixes, packet->family);
 	struct address address =
 		packet->destination; /* a copy: else all packets would need it on the stack */
+	__u32 place;
 
 	if (!length->key)
 		return false;
-	if (find_of_length(prefixes, length, &address))
+	if (is_in_length(prefixes, length, &address, &place))
 		return true;
 	return length[1].key && find_longest(&address, packet->family, half);
 }
