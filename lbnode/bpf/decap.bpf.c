@@ -45,14 +45,11 @@ __noinline __u64 any_number(__u64 number)
  */
 static __always_inline void join_ways(struct cursor *cursor, struct tunnelled *packet)
 {
-	__u64 known =
-		any_number((__u64)packet->key << 32 | packet->is_settled << 18 | packet->is_marked << 17 |
-			   packet->is_keyed << 16 | packet->link_size << 8 | packet->outer_size);
+	__u64 known = any_number((__u64)packet->key << 32 | (__u32)packet->flags << 16 |
+				 packet->link_size << 8 | packet->outer_size);
 
 	packet->key = known >> 32;
-	packet->is_settled = known >> 18 & 1;
-	packet->is_marked = known >> 17 & 1;
-	packet->is_keyed = known >> 16 & 1;
+	packet->flags = known >> 16;
 	packet->link_size = known >> 8 & 0xff;
 	packet->outer_size = known & 0xff;
 	cursor->at = frame_start(cursor->ctx) + packet->link_size + packet->outer_size;
@@ -113,10 +110,10 @@ static __always_inline __be16 marks_of(const struct tunnelled *packet, enum deca
 {
 	__u16 marks = 0;
 
-	if (packet->is_marked || outcome == DECAP_forwarded_restarted || outcome == DECAP_forwarded_named ||
-	    outcome == DECAP_forwarded_syn)
+	if (packet->flags & GRE_MARK || outcome == DECAP_forwarded_restarted ||
+	    outcome == DECAP_forwarded_named || outcome == DECAP_forwarded_syn)
 		marks |= GRE_MARK;
-	if (packet->is_marked && outcome == DECAP_forwarded_syn)
+	if (packet->flags & GRE_MARK && outcome == DECAP_forwarded_syn)
 		marks |= GRE_SETTLED;
 	return bpf_htons(marks);
 }

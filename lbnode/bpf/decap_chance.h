@@ -75,7 +75,8 @@ static __always_inline enum decap_outcome place_new(const struct world *world, c
 	bool takes_new = agent->takes_new[world->vip->pool & (POOL_PLACES - 1)];
 	__u64 owner;
 
-	if (packet->is_settled || ((packet->is_marked || takes_new) && !is_behind(world, packet)))
+	if (packet->flags & GRE_SETTLED ||
+	    ((packet->flags & GRE_MARK || takes_new) && !is_behind(world, packet)))
 		return DECAP_delivered_syn;
 	owner = own_list(world, packet) & 0xffff;
 	if (owner == agent->self || !is_next(world, owner, agent->self, way))
@@ -91,7 +92,7 @@ static __always_inline enum decap_outcome begin_anew(const struct world *world, 
 						     const struct tunnelled *packet, bool is_lost,
 						     struct way *way)
 {
-	if (packet->is_marked || packet->stamp == (__u16)world->current ||
+	if (packet->flags & GRE_MARK || packet->stamp == (__u16)world->current ||
 	    (is_lost && twice_ahead(world, packet) > 0))
 		return is_lost ? DECAP_drop_no_next_hop : DECAP_delivered_last;
 	switch (ask_next(world, own_list(world, packet), agent->self, way)) {
@@ -175,7 +176,8 @@ static __always_inline enum decap_outcome decide_udp(struct xdp_md *ctx, struct 
 	const struct bucket *any;
 	__u32 zero = 0, named;
 
-	if (!second_chance || packet->is_marked || packet->stamp == (__u16)world->current || !world->current)
+	if (!second_chance || packet->flags & GRE_MARK || packet->stamp == (__u16)world->current ||
+	    !world->current)
 		return DECAP_delivered_udp;
 	agent = bpf_map_lookup_elem(&agent_state, &zero);
 	any = find_place(world->current, 0);
@@ -220,7 +222,7 @@ static __always_inline enum decap_outcome decide(struct xdp_md *ctx, const struc
 		return decide_udp(ctx, &world, packet, way);
 	if (!second_chance)
 		return DECAP_delivered_no_chance;
-	if (!packet->is_keyed && !packet->is_marked && packet->stamp == (__u16)world.current)
+	if (!(packet->flags & (GRE_KEY | GRE_MARK)) && packet->stamp == (__u16)world.current)
 		return DECAP_delivered_in_sync;
 	agent = bpf_map_lookup_elem(&agent_state, &zero);
 	if (!agent || !world.current || !agent->is_heard[vip->row & (COUNT_ROWS - 1)])

@@ -24,12 +24,10 @@ struct tunnelled {
 	struct sender sender;
 	__u32 key;	 /* alternates: the first's id in the upper 16 bits; 0 when there is none */
 	__u16 stamp;	 /* of the sender's table: enum stamp_bits */
+	__u16 flags;	 /* of GRE, as a host has them */
 	__be16 protocol; /* EtherType of the inner packet */
 	__u8 outer_size; /* of outer header and GRE, in bytes */
 	__u8 link_size;	 /* of what stands before: Ethernet and its tags */
-	bool is_keyed;
-	bool is_marked;
-	bool is_settled;
 };
 
 #endif

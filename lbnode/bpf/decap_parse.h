@@ -79,12 +79,10 @@ static __always_inline enum decap_outcome parse_gre(struct cursor *cursor, struc
 	if (flags & GRE_REFUSED)
 		return DECAP_drop_gre;
 	packet->protocol = gre->protocol;
-	packet->is_marked = flags & GRE_MARK;
-	packet->is_settled = flags & GRE_SETTLED;
-	packet->is_keyed = flags & GRE_KEY;
+	packet->flags = flags;
 	packet->outer_size += GRE_SIZE;
 	packet->key = 0;
-	if (!packet->is_keyed)
+	if (!(flags & GRE_KEY))
 		return DECAP_PARSED;
 	key = take(cursor, KEY_SIZE);
 	if (!key)

@@ -10,9 +10,9 @@ import pytest
 
 from lbnode.dataplane.backend import BackendDataPlane
 from lbnode.dataplane.backend_layout import Address, MemberKind, pack_sender
-from lbnode.dataplane.backend_pins import MAPS_PREFIX
 from lbnode.dataplane.libbpf import Map
 from lbnode.dataplane.members import choose_near, near_place
+from lbnode.dataplane.pins import BACKEND
 from tests.bpf import decap_world
 from tests.bpf.decap_frames import TCP, Wrapping, ipv4, ports
 from tests.bpf.decap_world import NODE, NODE6, SELF, SELF6, STAMP, VIP
@@ -82,8 +82,8 @@ def test_a_member_that_becomes_another_kind_counts_as_that(plane: BackendDataPla
 def test_who_is_near_is_found_without_the_map(plane: BackendDataPlane, directory: Path) -> None:
     other = meeting(NODE)
     plane.set_sources({NODE: MemberKind.NODE, other: MemberKind.NODE})
-    (pins,) = directory.glob(MAPS_PREFIX + "*")
-    sources = Map.open_pinned(pins / "sources")
+    (pinned,) = directory.glob(f"{BACKEND}-*/sources")
+    sources = Map.open_pinned(pinned)
     for each in (NODE, other):
         assert sources.delete(pack_sender(each))
     sources.close()

@@ -244,7 +244,7 @@ NODE = (
 AGENT = (
     Fault(
         "what names another backend is passed on twice", "agent", "decap_chance.h",
-        "!second_chance || packet->is_marked || packet->stamp", "!second_chance || packet->stamp",
+        "!second_chance || packet->flags & GRE_MARK || packet->stamp", "!second_chance || packet->stamp",
     ),
     Fault(
         "what names another backend goes unmarked", "agent", "decap.bpf.c",
@@ -295,7 +295,7 @@ AGENT = (
     ),
     Fault(
         "a keyed packet in sync is delivered at once", "agent", "decap_chance.h",
-        "if (!packet->is_keyed && !packet->is_marked &&", "if (!packet->is_marked &&",
+        "packet->flags & (GRE_KEY | GRE_MARK)", "packet->flags & GRE_MARK",
     ),
     Fault(
         "a sender's age is asked without wrapping around", "agent", "decap_chance.h",
@@ -304,7 +304,7 @@ AGENT = (
     ),
     Fault(
         "new flows of a sender that is behind are kept", "agent", "decap_chance.h",
-        "((packet->is_marked || takes_new) && !is_behind(world, packet))", "takes_new",
+        "((packet->flags & GRE_MARK || takes_new) && !is_behind(world, packet))", "takes_new",
     ),
     Fault(
         "a packet passed on along its list gets a new stamp", "agent", "decap_chance.h",
@@ -356,7 +356,7 @@ AGENT = (
     ),
     Fault(
         "a restarted packet is not marked", "agent", "decap.bpf.c",
-        "packet->is_marked || outcome == DECAP_forwarded_restarted ||", "packet->is_marked ||",
+        "packet->flags & GRE_MARK || outcome == DECAP_forwarded_restarted ||", "packet->flags & GRE_MARK ||",
     ),
     Fault(
         "a new flow that was passed on twice is not settled", "agent", "decap.bpf.c",
