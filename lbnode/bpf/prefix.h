@@ -27,7 +27,7 @@ static __always_inline bool is_in_length(const struct prefixes *prefixes, const 
 	const struct directory *directory = &prefixes->directory;
 	struct address masked;
 
-	SETTLE(directory);
+	SETTLE(directory); /* else clang has four pointers into it on the stack */
 	for (int word = 0; word < 4; word++)
 		masked.word[word] = address->word[word] & length->mask.word[word];
 	*place = place_of(directory, &masked, length->key);
@@ -58,15 +58,14 @@ __noinline int find_longest(const struct address *address, __u32 family, __u32 h
 	return 0;
 }
 
-/* Is the address one of ours? Where all prefixes are of one length, and most are single addresses, no call.
- */
+/* Is the address one of ours? Without a call where all prefixes of its family are single addresses. */
 static __always_inline bool is_served(const struct state *state, const struct packet *packet)
 {
 	__u32 half = READ_ONCE(state->control.directory) & 1;
 	const struct prefixes *prefixes = &state->prefixes[half];
 	const struct prefix_length *length = lengths_of(prefixes, packet->family);
-	struct address address =
-		packet->destination; /* a copy: else all packets would need it on the stack */
+	/* A copy: else all packets would need theirs on the stack. */
+	struct address address = packet->destination;
 	__u32 place;
 
 	if (!length->key)
