@@ -192,6 +192,7 @@ class Agent:
         if wanted is None:
             return
         await self._host.follow(wanted.peers)
+        await self._attach()
         self._watch.look(view, wanted, self._plan.loading.loaded)
         await self._watch.hear()
         if self._watch.is_news and self._plan.served is not None:

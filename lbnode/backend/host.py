@@ -38,6 +38,8 @@ log = structlog.get_logger()
 
 CLAMP_NAME = "evenkeel-clamp"
 ID_FILE = "id"
+UNLIMITED = 0xFFFF
+"""Bytes: as many as an IP packet can have."""
 
 SYSCTLS = {
     "net/ipv4/conf/all/rp_filter": "0",  # what comes out of the tunnel may live behind other interfaces
@@ -70,6 +72,7 @@ class Host:
         self._changes = self._file.read()
         self._attached: Attached | None = None
         self._peers: tuple[BackendEntry, ...] | None = None
+        self._narrowest = UNLIMITED
         self._link = Seen(lambda: link_named(netlink, settings.interface))
         self._on_lo = Seen(lambda: loopback.held(netlink))
 
@@ -153,6 +156,7 @@ class Host:
         if entries != self._peers:
             self._plane.set_backends(entries)
             self._peers = entries
+            self._narrowest = _narrowest(entries)
 
     def load(self, wanted: LoadTable) -> None:
         """Go by this table from now on."""
@@ -181,7 +185,7 @@ class Host:
     async def attach(self) -> Attached:
         """Set sysctls and hang the programs on the interface, unless this host did so and nothing changed."""
         link = await self._link.get()
-        path_mtu = self._settings.path_mtu or link.mtu
+        path_mtu = min(self._settings.path_mtu or link.mtu, self._narrowest)
         before = self._attached
         if before is not None and (before.ifindex, before.path_mtu) == (link.index, path_mtu):
             return before
@@ -221,6 +225,12 @@ class Host:
         if changes != self._changes:
             self._file.write(changes)
             self._changes = changes
+
+
+def _narrowest(peers: Iterable[BackendEntry]) -> int:
+    """What every way to another backend takes: a segment may have to go on."""
+    tunnels = (tunnel for peer in peers for tunnel in (peer.ipv4, peer.ipv6) if tunnel)
+    return min((tunnel.next_hop.mtu for tunnel in tunnels if tunnel.next_hop), default=UNLIMITED)
 
 
 def check_ipv6(*interfaces: str) -> None:

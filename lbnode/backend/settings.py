@@ -37,7 +37,8 @@ class BackendSettings(FileSettings):
         None,
         ge=576,
         le=65535,
-        description="bytes that a packet from a node may have; when absent, the interface's MTU",
+        description="bytes that a packet from a node may have; when absent, the interface's MTU. A way to another "
+        "backend that takes less counts, too",
     )
 
     join: tuple[Name, ...] = Field(

@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -172,6 +173,46 @@ def test_a_flow_goes_on_wherever_its_packets_arrive(world: World) -> None:
     assert world.counted(b3, "forwarded_keyed") > 0
     assert world.counted(b1, "extra_hop") > 0
     assert world.counted(b1, "delivered_held") > 0
+
+
+def test_a_flow_whose_holder_cannot_be_reached_is_not_reset_and_goes_on_by_way_of_others(
+    world: World,
+) -> None:
+    b1, b2, b3 = world.members
+    with world.connect() as flow:
+        assert ask(flow, "established") == "b1"
+        with routed(b2, "blackhole", f"{b1.address}/32"):
+            world.restart(b2)
+            world.sender.aim(b2, b1, stamp=world.stamp)
+            flow.sendall(b"who ")
+            eventually("b2 knows no way to b1", lambda: world.counted(b2, "drop_no_next_hop") > 0)
+            world.sender.aim(b2, b1, b3, stamp=world.stamp)
+            flow.sendall(b"knows one?\n")
+            assert flow.recv(1 << 16) == b"b1:who knows one?\n"
+        world.sender.aim(b2, b1, stamp=world.stamp)
+        assert ask(flow, "b2 knows one again") == "b1"
+    assert world.counted(b2, "delivered_last") == 0
+    assert world.counted(b3, "forwarded_keyless") > 0
+
+
+@contextmanager
+def routed(here: Member, *route: str) -> Iterator[None]:
+    """Let a backend have one more route."""
+    ip("-n", here.namespace, "route", "add", *route)
+    try:
+        yield
+    finally:
+        ip("-n", here.namespace, "route", "del", *route)
+
+
+def test_segments_fit_the_narrowest_way_to_another_backend(world: World) -> None:
+    b1, _, b3 = world.members
+    before = b1.log.count("path_mtu=1600")
+    with routed(b1, f"{b3.address}/32", "dev", "eth0", "mtu", "1300"):
+        eventually("the clamp is for less", lambda: "path_mtu=1300" in b1.log)
+        with world.connect() as flow:
+            assert flow.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1300 - 28 - 40
+    eventually("the clamp is for the link again", lambda: b1.log.count("path_mtu=1600") > before)
 
 
 def test_full_segments_are_passed_on_whole(world: World) -> None:
