@@ -87,12 +87,6 @@ class RouteSet:
                 )
         return cls(found)
 
-    def with_communities(self, *communities: Community) -> Self:
-        """Return the same prefixes with `communities` added to each: how a drain marks all that it
-        announces.
-        """
-        return type(self).of(Route(route.prefix, route.communities | {*communities}) for route in self)
-
     def difference(self, told: Mapping[Prefix, Route | None]) -> Difference:
         """Return what somebody who was told `told` must hear to know this set.
 

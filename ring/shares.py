@@ -12,11 +12,6 @@ def buckets_by_backend(owners: NDArray[np.uint16]) -> dict[int, int]:
     return {int(backend): int(counts[backend]) for backend in np.flatnonzero(counts)}
 
 
-def shares_by_backend(owners: NDArray[np.uint16]) -> dict[int, float]:
-    """Return the share, 0 to 1, of the buckets that each backend owns, by id in ascending order."""
-    return {backend: count / len(owners) for backend, count in buckets_by_backend(owners).items()}
-
-
 def moved(before: NDArray[np.uint16], after: NDArray[np.uint16]) -> float:
     """Return the share, 0 to 1, of the buckets whose owner differs between two tables of the same size."""
     return float(np.count_nonzero(before != after)) / len(after)

@@ -12,7 +12,6 @@
 #include "layout.h"
 
 #define IP_DO_NOT_FRAGMENT 0x4000
-#define IP6_CLASS_AND_FLOW 0x0fffffff
 
 /* The headers of an answer, in front of what stays of the packet. */
 struct answer {

@@ -8,7 +8,6 @@
 
 #include "answer.h"
 
-#define TOS_ECN	     0x03
 #define IP6_FLOW_ECN 0x00300000
 
 /*

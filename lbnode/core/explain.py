@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lbnode.core.history import MissingEpochError, earlier_epochs, living, ring_slots
+from lbnode.core.history import MissingEpochError, earlier_epochs, explain_bucket, ring_slots
 from lbnode.model.epoch import BackendState, Epoch
 from lbnode.model.explanation import Explanation, FlowQuestion, Holder
 from lbnode.model.fleet import Vip
@@ -17,7 +17,7 @@ from lbnode.model.requests import Refusal, RefusalKind
 from lbnode.model.tunnel import TunnelFamily, tunnel_end
 from lbnode.model.view import FleetView
 from lbnode.model.vip import VipKey, choose
-from ring import bucket, table
+from ring import bucket
 
 
 def explain(
@@ -58,17 +58,7 @@ def _bucket(secret: bytes, epoch: Epoch, question: FlowQuestion) -> int:
 
 
 def _explain(view: FleetView, vip: Vip, epoch: Epoch, earlier: tuple[Epoch, ...], number: int) -> Explanation:
-    alive = living(epoch)
-    found = table.explain(
-        number,
-        epoch.table_size,
-        epoch.seed,
-        ring_slots(epoch),
-        [ring_slots(before) for before in earlier],
-        alive.preferred,
-        alive.last_resort,
-        alive.keyless,
-    )
+    found = explain_bucket(number, epoch, earlier)
     members = {member.id: member for member in view.backends.values()}
     return Explanation(
         vip=str(vip.key),

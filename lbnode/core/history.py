@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from lbnode.model.epoch import REBUILT, BackendState, Epoch, EpochSlot, FormerOccupant
 from lbnode.model.ids import BackendId, EpochNumber
+from ring import table
 from ring.slots import Slot
-from ring.table import Table, build
 
 COARSENESS = 20
 """A window of so many parts: ends that fall into one part are closed by one epoch."""
@@ -89,10 +90,20 @@ def ring_slots(epoch: Epoch) -> tuple[Slot, ...]:
     return tuple(slot for slot in slots if slot.active) if epoch.algorithm == REBUILT else slots
 
 
-def build_table(epoch: Epoch, earlier: Sequence[Epoch] = ()) -> Table:
+def build_table(epoch: Epoch, earlier: Sequence[Epoch] = ()) -> table.Table:
     """Return the table of `epoch`; `earlier` are its `earlier_epochs`."""
+    return table.build(*_makings(epoch, earlier))
+
+
+def explain_bucket(bucket: int, epoch: Epoch, earlier: Sequence[Epoch] = ()) -> table.Explanation:
+    """Return what `build_table` decides for one bucket, and why."""
+    return table.explain(bucket, *_makings(epoch, earlier))
+
+
+def _makings(epoch: Epoch, earlier: Sequence[Epoch]) -> tuple[Any, ...]:
+    """What a table is made of, as `ring.table` takes it."""
     alive = living(epoch)
-    return build(
+    return (
         epoch.table_size,
         epoch.seed,
         ring_slots(epoch),

@@ -1,11 +1,10 @@
-"""Kernel maps: read and written one by one, in batches, and as memory."""
+"""Kernel maps: read and written one by one and as memory."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
 import mmap
-from ctypes import byref, c_uint32
 from pathlib import Path
 from typing import Self
 
@@ -85,27 +84,6 @@ class Map:
         while abi.library().bpf_map_get_next_key(self.fd, found[-1] if found else None, following) == 0:
             found.append(following.raw)
         return found
-
-    def update_batch(self, keys: bytes, values: bytes) -> None:
-        """Write many entries in one system call: keys and values one after another, without gaps."""
-        count = c_uint32(len(keys) // self.key_size)
-        options = abi.BatchOptions(sz=ctypes.sizeof(abi.BatchOptions))
-        if abi.library().bpf_map_update_batch(self.fd, keys, values, byref(count), byref(options)):
-            raise self._failed("write a batch to")
-
-    def lookup_batch(self) -> tuple[bytes, bytes]:
-        """Return all keys and all values in one system call, one after another (`span` bytes each value)."""
-        keys = ctypes.create_string_buffer(self.key_size * self.max_entries)
-        values = ctypes.create_string_buffer(self.span * self.max_entries)
-        count = c_uint32(self.max_entries)
-        following = ctypes.create_string_buffer(max(self.key_size, 8))
-        options = abi.BatchOptions(sz=ctypes.sizeof(abi.BatchOptions))
-        failed = abi.library().bpf_map_lookup_batch(
-            self.fd, None, following, keys, values, byref(count), byref(options)
-        )
-        if failed and ctypes.get_errno() != errno.ENOENT:
-            raise self._failed("read a batch from")
-        return keys.raw[: count.value * self.key_size], values.raw[: count.value * self.span]
 
     def mmap(self) -> mmap.mmap:
         """Map the values of a BPF_F_MMAPABLE array into memory, writable; elements are 8-byte aligned."""

@@ -117,12 +117,6 @@ class BpfObject:
             what = f"{self.path}: resize map {name} to {max_entries}"
             raise from_errno(LoadError, what, ctypes.get_errno())
 
-    def set_value_size(self, name: str, size: int) -> None:
-        """Set the size in bytes of a value of map `name` before `load`."""
-        if abi.library().bpf_map__set_value_size(self._map_handle(name), size):
-            what = f"{self.path}: make values of map {name} {size} bytes"
-            raise from_errno(LoadError, what, ctypes.get_errno())
-
     def reuse(self, name: str, existing: Map) -> None:
         """Let `load` take the kernel map `existing` for map `name` instead of making a new one."""
         if abi.library().bpf_map__reuse_fd(self._map_handle(name), existing.fd):

@@ -12,7 +12,6 @@ from lbnode.netdev.errors import NetdevError
 from lbnode.netdev.links import Link, link_named
 from lbnode.netdev.netlink import Message, Netlink, error_code
 
-CLSACT_HANDLE = 0xFFFF0000
 EGRESS = 0xFFFFFFF3  # TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)
 ETH_P_ALL = 3
 PRIORITY = 0x656B  # "ek": ours among other people's filters

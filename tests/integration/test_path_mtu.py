@@ -21,7 +21,7 @@ from tests.integration.nodes import WEB, NodeMachine
 from tests.integration.tunnel import CLIENT
 
 NODE = IPv4Address("10.0.0.100")
-PATH_MTU, LINK_MTU = 1500, 1600
+PATH_MTU = 1500
 ROOM = PATH_MTU - 28
 """What a tunnel over IPv4 leaves, the key counted: design.md §4."""
 UPLOAD = "x" * 300_000

@@ -40,7 +40,6 @@ from lbnode.lab.errors import LabError
 LOOK_S = 0.005
 SAMPLE_S = 0.5
 FIND_S = 0.5
-BACKENDS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,8 @@ def test_a_difference_announces_what_is_new_and_withdraws_what_is_gone() -> None
 
 def test_a_change_of_communities_announces_and_does_not_withdraw() -> None:
     routes = RouteSet.of([ONE, TWO])
-    difference = routes.with_communities(GRACEFUL_SHUTDOWN).difference(routes.by_prefix)
+    marked = RouteSet.of([Route(each.prefix, frozenset({GRACEFUL_SHUTDOWN})) for each in routes])
+    difference = marked.difference(routes.by_prefix)
     assert [str(route) for route in difference.announce] == [
         "192.0.2.1/32 [65535:0]",
         "192.0.2.2/32 [65535:0]",

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ring.errors import RingError
-from ring.shares import buckets_by_backend, moved, shares_by_backend
+from ring.shares import buckets_by_backend, moved
 from ring.slots import Slot
 from ring.table import Explanation, build, explain
 from tests.unit.ring.pools import SEED, equal_slots, histories, owners, pools, seeds, sizes, without
@@ -114,11 +114,11 @@ def test_a_bucket_outside_the_table_cannot_be_explained(bucket: int, slots: list
         explain(bucket, 7, SEED, slots)
 
 
-def test_shares_add_up_and_count_what_nobody_owns() -> None:
-    shares = shares_by_backend(owners(equal_slots(4), 65537))
+def test_buckets_add_up_and_count_what_nobody_owns() -> None:
+    shares = buckets_by_backend(owners(equal_slots(4), 65537))
     assert list(shares) == [1, 2, 3, 4]
-    assert sum(shares.values()) == pytest.approx(1)
-    assert all(share == pytest.approx(0.25, rel=0.01) for share in shares.values())
+    assert sum(shares.values()) == 65537
+    assert all(share == pytest.approx(65537 / 4, rel=0.01) for share in shares.values())
     assert buckets_by_backend(owners([], 7)) == {0: 7}
 
 
