@@ -30,8 +30,8 @@ from lbnode.netdev import bpffs
 from lbnode.netdev.links import link_named
 from lbnode.netdev.netlink import Netlink
 from lbnode.rpc.listen import check_listen_address
+from lbnode.settings.errors import BadSettingsError
 from lbnode.settings.node import BgpSettings, NeighborSettings, NodeSettings
-from lbnode.settings.source import BadSettingsError
 from lbnode.settings.store import ZooKeeperSettings
 from lbnode.store.access import Access, Party
 from lbnode.store.copy import DiskCopy

@@ -19,8 +19,8 @@ from lbnode.certs.pair import Pair
 from lbnode.certs.revocation import Revoked, fingerprint, read_revoked
 from lbnode.cli.ctl_session import BAD_INPUT, FAILED, fail
 from lbnode.model.access import SCHEME, Identity, IdentityError, Role, read_identity
+from lbnode.settings.errors import BadSettingsError
 from lbnode.settings.secret import read_public, read_secret
-from lbnode.settings.source import BadSettingsError
 from lbnode.store.access import Party, digest_id
 
 AUTHORITY = "ca"

@@ -15,7 +15,7 @@ from lbnode.cli.render_doctor import print_examinations
 from lbnode.doctor.checks.fleet import check_fleet
 from lbnode.doctor.checks.store import check_clock
 from lbnode.doctor.findings import Examination, is_healthy
-from lbnode.settings.source import BadSettingsError, load
+from lbnode.settings.errors import BadSettingsError
 
 
 class Role(Enum):
@@ -94,6 +94,7 @@ def _examine(role: Role, config: Path) -> tuple[str, tuple[Examination, ...]]:
     from lbnode.doctor.backend import examine_backend
     from lbnode.doctor.node import examine_node
     from lbnode.settings.node import NodeSettings
+    from lbnode.settings.source import load
 
     configure_logging(as_json=False, level=logging.WARNING)
     if role is Role.NODE:

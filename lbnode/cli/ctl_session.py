@@ -12,14 +12,13 @@ import typer
 from rich.console import Console
 
 from lbnode.core.rules import check_addresses
-from lbnode.daemon.credentials import Credentials
 from lbnode.model.ids import IPAddress
 from lbnode.model.tunnel import Addresses, in_order
 from lbnode.rpc.client import FleetClient
 from lbnode.rpc.errors import RefusedError, UnreachableError, WireError
 from lbnode.rpc.listen import UNIX, is_loopback
 from lbnode.rpc.port import TlsMaterial
-from lbnode.settings.source import BadSettingsError
+from lbnode.settings.errors import BadSettingsError
 from lbnode.settings.tls import TlsSettings
 
 FAILED = 1
@@ -55,6 +54,8 @@ class TlsFiles:
             return None
         if self.cert is None or self.key is None or self.ca is None:
             raise BadSettingsError("--cert, --key and --ca go together: give all three, or none")
+        from lbnode.daemon.credentials import Credentials  # costs every command half as much as it all does
+
         settings = TlsSettings(certificate=self.cert, key=self.key, ca=self.ca)
         return Credentials(settings, "lbctl").current()
 

@@ -17,7 +17,7 @@ from lbnode.dataplane.errors import DataPlaneError
 from lbnode.metrics.exporter import MetricsError
 from lbnode.netdev.errors import NetdevError
 from lbnode.rpc.errors import RpcError
-from lbnode.settings.source import BadSettingsError
+from lbnode.settings.errors import BadSettingsError
 from lbnode.store.tree import StoreError
 
 LogAsJson = Annotated[

@@ -19,8 +19,8 @@ from lbnode.daemon.revocations import Revocations
 from lbnode.daemon.stamp import Stamp, stamp
 from lbnode.model.access import Identity
 from lbnode.rpc.port import TlsMaterial
+from lbnode.settings.errors import BadSettingsError
 from lbnode.settings.secret import read_public, read_secret
-from lbnode.settings.source import BadSettingsError
 from lbnode.settings.tls import TlsSettings
 
 log = structlog.get_logger()

@@ -12,8 +12,8 @@ import structlog
 from lbnode.certs.errors import CertificateError
 from lbnode.certs.revocation import Revoked, read_revoked
 from lbnode.daemon.stamp import stamp
+from lbnode.settings.errors import BadSettingsError
 from lbnode.settings.secret import MOST_BYTES, read_public
-from lbnode.settings.source import BadSettingsError
 
 log = structlog.get_logger()
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lbnode.model.ids import IPAddress
-from lbnode.netdev.veth import VethPeer
+
+if TYPE_CHECKING:
+    from lbnode.netdev.veth import VethPeer
 
 
 @dataclass(frozen=True, slots=True)

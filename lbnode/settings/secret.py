@@ -7,7 +7,7 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
-from lbnode.settings.source import BadSettingsError
+from lbnode.settings.errors import BadSettingsError
 
 MOST_BYTES = 1 << 16
 

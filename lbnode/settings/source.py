@@ -26,16 +26,16 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from lbnode.settings.errors import BadSettingsError
+
+__all__ = ["BadSettingsError", "FileSettings", "load", "read_yaml"]
+
 ENV_PREFIX = "EVENKEEL_"
 ENV_NESTED = "__"
 NEARLY = 0.9
 """How much of a variable's name must be that of another one's to take it for a slip of the hand."""
 
 S = TypeVar("S", bound="FileSettings")
-
-
-class BadSettingsError(Exception):
-    """Settings that cannot be used. One line for each complaint: file, field, reason, remedy."""
 
 
 class _Environment(EnvSettingsSource):

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from lbnode.settings.errors import BadSettingsError
 from lbnode.settings.secret import read_secret
-from lbnode.settings.source import BadSettingsError
 
 WHERE = "store.secret_file"
 

@@ -21,8 +21,8 @@ from lbnode.model.fleet import Protocol
 from lbnode.model.ids import BackendName, IPAddress, PoolName
 from lbnode.model.view import FleetView
 from lbnode.rpc.errors import ListenError
+from lbnode.settings.errors import BadSettingsError
 from lbnode.settings.node import BgpSettings, NeighborSettings
-from lbnode.settings.source import BadSettingsError
 from lbnode.store.tree import StoreError
 
 BGP_PORT = 179
