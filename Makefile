@@ -16,6 +16,11 @@ PACKAGES_LAB := bird2 zookeeper default-jre-headless ethtool curl procps tcpdump
 PACKAGES_INTEROP := qemu-system-x86 busybox-static cpio kmod
 PACKAGES_COMPOSE := docker.io docker-compose debootstrap nftables
 
+# Tests that share nothing run side by side, a file to a worker: they wait more than they compute. What loads the machine
+# for long, or measures what load would change, runs alone, after them.
+ALONE := tests/e2e tests/compose tests/integration/test_life.py tests/bpf/test_bench_end_to_end.py
+BESIDE := -n 3 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(ALONE))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup build wheel demo test unit compose interop lint format bench life fuzz fuzz-faults pictures drill settings lock clean
 
@@ -51,7 +56,10 @@ demo: setup ## the main job on this machine: 3 nodes, 4 backends, 500 connection
 	@$(BIN)/python -m lbnode.lab.demo
 
 test: setup $(VENV)/.compose-packages $(VENV)/.interop-packages lint ## every check and every test
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(BESIDE); beside=$$?; \
+	$(BIN)/pytest $(ALONE); alone=$$?; \
+	test $$beside -eq 0 || echo "make test: of the tests side by side, further up, some failed"; \
+	exit $$((beside | alone))
 
 unit: setup ## the unit tests alone (seconds)
 	@$(BIN)/pytest tests/unit -q

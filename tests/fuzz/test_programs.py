@@ -64,7 +64,7 @@ def test_programs_and_models_agree_on_every_case_that_was_kept(processes: Worker
     ] == []
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_every_planted_fault_is_found(processes: Workers) -> None:
     assert len(FAULTS) >= 20
     assert [each.fault.name for each in hunt_all(processes, FAULTS) if not each.what] == []
