@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.integration.cable import connect, eventually, ip, ip_json
 from tests.integration.nodes import NodeMachine, node_machine
-from tests.life.drill import BACKENDS, NODE, VIP, set_up
-from tests.life.traffic import Traffic
+from tests.life.drill import BACKENDS, forwards, set_up
 
 
 @pytest.fixture
@@ -27,14 +25,6 @@ def alarms(node: NodeMachine) -> str:
 
 def lines(node: NodeMachine, words: str) -> int:
     return node.log.count(words)
-
-
-def forwards(node: NodeMachine) -> bool:
-    """Whether everything that is sent now comes back in a tunnel."""
-    with closing(Traffic(node.cable, VIP, NODE)) as traffic:
-        with traffic.flowing():
-            eventually("packets", lambda: traffic.tally().sent)
-        return traffic.tally().lost == 0
 
 
 def test_an_interface_that_was_down_forwards_again_and_status_said_so(node: NodeMachine) -> None:

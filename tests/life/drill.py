@@ -26,6 +26,7 @@ FLEET = {
     "vips": [{"address": str(VIP), "port": 80, "protocol": "tcp", "pool": WEB}],
 }
 PLACES = 1 << 16
+SLOW = 1_000_000
 PATIENCE_S = 60.0
 
 
@@ -133,6 +134,14 @@ def set_up(machine: NodeMachine) -> None:
     machine.start()
     machine.apply(FLEET)
     eventually("epoch 1 is in use", lambda: machine.status().agree and machine.pool().current == 1)
+
+
+def forwards(machine: NodeMachine) -> bool:
+    """Whether everything that is sent now comes back in a tunnel."""
+    with closing(Traffic(machine.cable, VIP, NODE, SLOW)) as traffic:
+        with traffic.flowing():
+            eventually("packets", lambda: traffic.tally().sent)
+        return traffic.tally().lost == 0
 
 
 def run(folder: Path, packets: int, rate: int = 0) -> Iterator[Phase]:
