@@ -182,7 +182,7 @@ class NodeDaemon:
         by_own = self._memory.counts_own_verdicts(now)
         self._kernel.follow(view, by_own, verdicts, self._announcer.announced)
         if self._kernel.take_over(view, by_own):
-            self._interface.attach()
+            self._interface.doubt()
         self._announce(view, now)
         self._health.follow(wanted_fleet(view))
         await self._speak(view)

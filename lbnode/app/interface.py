@@ -41,8 +41,7 @@ class Interface:
         """Listen to the kernel until the watcher is closed; `on_change`: time for a `refresh`."""
 
         def changed(_event: Event) -> None:
-            self._link.forget()
-            self._is_attached = False
+            self.doubt()
             on_change()
 
         self._link.forget()
@@ -63,13 +62,14 @@ class Interface:
             return
         self._complain("" if link.up else f"interface {self._name}: down; ip link set {self._name} up")
 
-    def attach(self) -> None:
-        """Have the program hang on the interface as it should. Raises DataPlaneError."""
-        self.xdp = str(self._plane.attach(self._name, self._mode))
+    def doubt(self) -> None:
+        """The program may not hang on the interface as it should: the next `refresh` sees to it."""
+        self._link.forget()
+        self._is_attached = False
 
     def _use(self, link: Link) -> None:
         if not self._is_attached:
-            self.attach()
+            self.xdp = str(self._plane.attach(self._name, self._mode))
             self._is_attached = True
         if (link.index, link.mac) != self._known:
             self._plane.set_interfaces({link.index: link.mac} if link.mac else {})

@@ -97,14 +97,20 @@ class Kernel:
         """
         if not self._plane.is_waiting:
             return False
-        before, self.waits_for = self.waits_for, self._lack(view, by_own)
-        if self.waits_for:
-            if self.waits_for != before:
-                log.warning("packets go by an earlier lbnode's tables", waits_for=self.waits_for)
-            return False
-        self._plane.take_over()
-        log.info("took over from the maps of another making", interfaces=len(self._plane.replaced))
-        return True
+        before, self.waits_for = self.waits_for, self._lack(view, by_own) or self._refusal()
+        if not self.waits_for:
+            log.info("took over from the maps of another making", interfaces=len(self._plane.replaced))
+        elif self.waits_for != before:
+            log.warning("packets go by an earlier lbnode's tables", waits_for=self.waits_for)
+        return not self.waits_for
+
+    def _refusal(self) -> str:
+        """Take over; return why the kernel would not, or an empty string."""
+        try:
+            self._plane.take_over()
+        except DataPlaneError as error:
+            return str(error)
+        return ""
 
     def _lack(self, view: FleetView, by_own: bool) -> str:
         """What is missing before the maps can carry traffic, or an empty string."""
