@@ -55,7 +55,7 @@ class NodeMachine:
     def run(self, verb: str, *words: str) -> str:
         """Run a command of `lbnode` on this machine to its end, and return what it printed."""
         return subprocess.run(
-            self._command(verb, *words), capture_output=True, text=True, timeout=30, check=True
+            self._command(verb, *words), capture_output=True, text=True, timeout=START_S, check=True
         ).stdout
 
     def _command(self, verb: str, *words: str) -> list[str]:
