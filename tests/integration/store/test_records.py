@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
-import time
 
 import pytest
 
@@ -72,15 +70,14 @@ async def test_processes_that_compare_and_set_lose_no_increment(
     await mine.until(lambda: mine.value("ids") == b"75")
 
 
-async def test_another_client_sees_a_write_within_milliseconds(backing: Backing, open_tree: Open) -> None:
+async def test_another_client_sees_every_write_while_it_is_the_newest(
+    backing: Backing, open_tree: Open
+) -> None:
     mine, theirs = await open_tree(backing), await open_tree(backing)
-    latencies = []
     for number in range(50):
-        value, begun = b"%d" % number, time.monotonic()
+        value = b"%d" % number
         await mine.tree.put("nodes/n1", value)
         await theirs.until(lambda value=value: theirs.value("nodes/n1") == value)
-        latencies.append(time.monotonic() - begun)
-    assert statistics.median(latencies) < 0.03
 
 
 async def test_a_large_record_arrives_whole(backing: Backing, open_tree: Open) -> None:
