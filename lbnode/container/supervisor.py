@@ -14,6 +14,8 @@ from lbnode.container.errors import ContainerError
 from lbnode.container.supervision import Command, End, Part, Say, Send, Start, Supervision
 
 AWAITED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
+HEARD = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+"""What the processes must be able to hear, also when whoever started this one ignores it."""
 LOG_VARIABLE = "EVENKEEL_LOG_JSON"
 IDLE_S = 3600.0
 
@@ -80,7 +82,7 @@ class Supervisor:
     def _start(self, part: Part) -> None:
         argv = list(self._commands[part])
         try:
-            pid = os.posix_spawnp(argv[0], argv, os.environ, setsigmask=())
+            pid = os.posix_spawnp(argv[0], argv, os.environ, setsigmask=(), setsigdef=HEARD)
         except OSError as error:
             raise ContainerError(
                 f"start {' '.join(argv)}: {error.strerror}; correct the container's `command`"

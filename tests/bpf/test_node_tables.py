@@ -368,7 +368,7 @@ def test_a_table_larger_than_a_row_serves_its_buckets_and_is_found_again(pins: P
             node.switch(WEB)
         node.set_vips([WEB_VIP])
     model = NodeModel([replace(table, epoch=EpochNumber(2))], backends(), [WEB_VIP], SOURCES[:1])
-    with NodeDataPlane.open(pins) as adopted:
+    with NodeDataPlane.open(pins, limits) as adopted:
         assert adopted.tables()[WEB].current == LoadedTable(EpochNumber(2), LARGE_SIZE, "digest-1")
         for packet in packets:
             assert adopted.program.test_run(packet).data == model.process(packet).frame

@@ -81,6 +81,22 @@ def test_a_stop_ends_first_the_daemon_then_the_service(begin: Begin, words: Call
     assert words()[2:] == ["left", "closed"]
 
 
+def test_processes_hear_what_the_one_that_started_the_container_ignores(
+    begin: Begin, words: Callable[[], list[str]]
+) -> None:
+    before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    try:
+        container = begin(
+            f"trap 'exit 0' TERM; say up; {WAIT}", f"trap 'say closed; exit 0' QUIT; say up; {WAIT}"
+        )
+    finally:
+        signal.signal(signal.SIGQUIT, before)
+    eventually("both run", lambda: len(words()) == 2)
+    container.send_signal(signal.SIGTERM)
+    assert container.wait(END_S) == 0
+    assert words()[2:] == ["closed"]
+
+
 def test_a_service_that_ends_takes_daemon_and_container_with_it(begin: Begin) -> None:
     container = begin(f"trap '' TERM; {WAIT}", "exit 7")
     assert container.wait(END_S) == 7

@@ -155,7 +155,7 @@ async def test_reflection_lists_the_services_and_describes_them(channel: grpc.ai
         described.file_descriptor_response.file_descriptor_proto[0]
     )
     assert file.package == "evenkeel.v1"
-    assert [method.name for method in file.service[0].method] == ["GetStatus", "Explain"]
+    assert [method.name for method in file.service[0].method] == ["GetStatus", "GetTraffic", "Explain"]
 
 
 async def test_a_refusal_has_a_status_code_with_reason_and_remedy(channel: grpc.aio.Channel) -> None:
