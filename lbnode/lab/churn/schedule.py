@@ -149,7 +149,7 @@ class _Planner:
 
     def _bag(self, count: int, kinds: list[Kind]) -> list[Kind]:
         """Every kind once (as far as `count` goes), then any within AT_MOST; shuffled, but for rolling restarts:
-        they take minutes and begin early.
+        they take minutes and begin early, so that not much is left of them when nothing else happens any more.
         """
         bag = self._chance.sample(kinds, min(count, len(kinds)))
         while len(bag) < count:
@@ -159,8 +159,8 @@ class _Planner:
         self._chance.shuffle(bag)
         rolls = [kind for kind in bag if kind is Kind.ROLL]
         others = [kind for kind in bag if kind is not Kind.ROLL]
-        middle = len(others) // 2
-        return rolls[:1] + others[:middle] + rolls[1:] + others[middle:]
+        quarter = len(others) // 4
+        return rolls[:1] + others[:quarter] + rolls[1:] + others[quarter:]
 
     def _try(self, number: int, at_s: float, kind: Kind) -> Planned | None:
         """Return the happening, if there is a host that it can befall now."""
