@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from lbnode.core.epochs import overlay
-from lbnode.core.history import MissingEpochError, build_table, earlier_epochs
+from lbnode.core.history import MissingEpochError, build_table, earlier_epochs, failed
 from lbnode.model.epoch import KNOWN_ALGORITHMS, Epoch
 from lbnode.model.fleet import DesiredFleet, Pool, Vip
 from lbnode.model.ids import BackendId, BackendName, EpochNumber, IPAddress, PoolName
@@ -95,8 +95,8 @@ class Forwarding:
         """Return what to do to the kernel, in this order; afterwards `pools` is what the kernel holds.
 
         `by_own` says that the fleet cannot be reached, or has only just been: then this node's own `verdicts` count
-        on top of the epoch, within the pool's cap. `in_use` are pools that a VIP in the kernel still points at: they
-        stay.
+        on top of the epoch, within the pool's cap; once it is reached, only those that did before, because the fleet
+        hears of all others as soon. `in_use` are pools that a VIP in the kernel still points at: they stay.
         """
         commands = self._drop_gone(view, in_use)
         for pool in sorted({*view.current, *view.epochs}):
@@ -135,11 +135,22 @@ class Forwarding:
         epoch = view.current_epoch(pool)
         if epoch is None:
             return []
+        if view.connected:
+            verdicts = self._standing(view, pool, verdicts)
         target = localize(view, epoch, verdicts) if by_own else epoch
         if target == epoch and self._is_outdated(view, epoch, by_own):
             self.pools[pool] = _left(self.found[pool], epoch)
             return []
         return self._use(view, target, epoch)
+
+    def _standing(
+        self, view: FleetView, pool: PoolName, verdicts: Mapping[BackendName, bool]
+    ) -> dict[BackendName, bool]:
+        """The verdicts on backends that this node has failed by its own verdict and still does."""
+        held = self.pools.get(pool, PoolInKernel())
+        by_own = failed(held.current) if held.is_own and held.current is not None else frozenset()
+        ids = {name: member.id for name, member in view.backends.items()}
+        return {name: is_up for name, is_up in verdicts.items() if ids.get(name) in by_own}
 
     def _stage_offered(self, view: FleetView, pool: PoolName) -> list[Command]:
         """Stage the epoch that the fleet offers after the current one, or the pool's first."""

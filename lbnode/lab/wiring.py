@@ -42,6 +42,7 @@ ROUTER_SYSCTLS: dict[str, int | str] = {
 HOST_SYSCTLS: dict[str, int | str] = {
     "net.ipv4.conf.all.rp_filter": 0,
     "net.ipv4.conf.default.rp_filter": 0,
+    "net.ipv4.ip_local_port_range": '"10000 15999"',  # a drill's flows come from ports of its own choice, above
 }
 
 

@@ -145,7 +145,8 @@ def test_out_of_the_fleets_reach_a_nodes_own_verdicts_count_and_the_fleets_retur
     view = replace(view, desired=checked)
     forwarding = loaded(view)
     fleets_digest = forwarding.loaded()[WEB].digest
-    commands = forwarding.handle(view, True, {WEB: {BackendName("b2"): False}})
+    cut_off = replace(view, connected=False)
+    commands = forwarding.handle(cut_off, True, {WEB: {BackendName("b2"): False}})
     assert shapes(commands) == ["StageTable", "SwitchTable"]
     assert isinstance(commands[0], StageTable)
     assert commands[0].local
@@ -171,7 +172,9 @@ def test_own_verdicts_count_until_the_fleet_has_learnt_of_them_and_then_the_flee
     view = replace(settle(view_of(desired)), desired=checked)
     forwarding = loaded(view)
     failed = {WEB: {BackendName("b2"): False}}
-    assert shapes(forwarding.handle(view, True, failed)) == ["StageTable", "SwitchTable"]
+    cut_off = replace(view, connected=False)
+    assert shapes(forwarding.handle(cut_off, True, failed)) == ["StageTable", "SwitchTable"]
+    assert forwarding.handle(view, True, failed) == []
     assert forwarding.pools[WEB].is_own
     without = overlay(current(view), {view.backends[BackendName("b2")].id: False}, 100)
     second = seal(replace(without, number=2, window_from=2))
@@ -180,6 +183,26 @@ def test_own_verdicts_count_until_the_fleet_has_learnt_of_them_and_then_the_flee
     assert forwarding.loaded()[WEB].staged == 2
     assert forwarding.handle(replace(offered, current={WEB: 2}), True, failed) == [SwitchTable(WEB)]
     assert not forwarding.pools[WEB].is_own
+
+
+def test_once_the_fleet_is_reached_a_node_fails_nobody_anew_by_itself() -> None:
+    """The epoch that fails b3 may hold other changes too, and flows opened before it have no place in its lists."""
+    desired = fleet("b1", "b2", "b3")
+    checked = replace(desired, pools=(replace(desired.pools[0], health=HealthCheck(port=80)),))
+    view = replace(settle(view_of(desired)), desired=checked)
+    started = loaded(view)
+    assert started.handle(view, True, {WEB: {BackendName("b3"): False}}) == []
+
+    returned = loaded(view)
+    returned.handle(replace(view, connected=False), True, {WEB: {BackendName("b2"): False}})
+    assert returned.handle(view, True, {WEB: {BackendName("b2"): False, BackendName("b3"): False}}) == []
+    assert shapes(
+        returned.handle(view, True, {WEB: {BackendName("b2"): True, BackendName("b3"): False}})
+    ) == [
+        "StageTable",
+        "SwitchTable",
+    ]
+    assert returned.pools[WEB].current == current(view)
 
 
 def test_what_the_kernel_refused_is_named_and_tried_again() -> None:
