@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from lbnode.core.epochs import overlay
-from lbnode.core.history import MissingEpochError, build_table, earlier_epochs, failed
+from lbnode.core.history import MissingEpochError, build_table, earlier_epochs
 from lbnode.model.epoch import KNOWN_ALGORITHMS, Epoch
 from lbnode.model.fleet import DesiredFleet, Pool, Vip
 from lbnode.model.ids import BackendId, BackendName, EpochNumber, IPAddress, PoolName
@@ -78,12 +78,13 @@ class Forwarding:
 
     `tunnels`: the families that this node has a source address of. `found`: epoch and digest of the tables that a
     daemon before this one left there. They are replaced by this one's own, and stay in use where the epoch of today
-    cannot be.
+    cannot be. `standing`: the verdicts that counted when they last did.
     """
 
     tunnels: frozenset[TunnelFamily] = frozenset(TunnelFamily)
     pools: dict[PoolName, PoolInKernel] = field(default_factory=dict)
     found: Mapping[PoolName, tuple[EpochNumber, str]] = field(default_factory=dict)
+    standing: dict[PoolName, Mapping[BackendName, bool]] = field(default_factory=dict)
 
     def handle(
         self,
@@ -135,22 +136,23 @@ class Forwarding:
         epoch = view.current_epoch(pool)
         if epoch is None:
             return []
-        if view.connected:
-            verdicts = self._standing(view, pool, verdicts)
-        target = localize(view, epoch, verdicts) if by_own else epoch
+        target = localize(view, epoch, self._counting(view, pool, by_own, verdicts))
         if target == epoch and self._is_outdated(view, epoch, by_own):
             self.pools[pool] = _left(self.found[pool], epoch)
             return []
         return self._use(view, target, epoch)
 
-    def _standing(
-        self, view: FleetView, pool: PoolName, verdicts: Mapping[BackendName, bool]
-    ) -> dict[BackendName, bool]:
-        """The verdicts on backends that this node has failed by its own verdict and still does."""
-        held = self.pools.get(pool, PoolInKernel())
-        by_own = failed(held.current) if held.is_own and held.current is not None else frozenset()
-        ids = {name: member.id for name, member in view.backends.items()}
-        return {name: is_up for name, is_up in verdicts.items() if ids.get(name) in by_own}
+    def _counting(
+        self, view: FleetView, pool: PoolName, by_own: bool, verdicts: Mapping[BackendName, bool]
+    ) -> Mapping[BackendName, bool]:
+        """The verdicts that count: without the store all, and once it is reached those of them that still hold."""
+        before = self.standing.pop(pool, {})
+        if not by_own:
+            return {}
+        if view.connected:
+            verdicts = {name: is_up for name, is_up in verdicts.items() if before.get(name) is is_up}
+        self.standing[pool] = verdicts
+        return verdicts
 
     def _stage_offered(self, view: FleetView, pool: PoolName) -> list[Command]:
         """Stage the epoch that the fleet offers after the current one, or the pool's first."""

@@ -6,12 +6,13 @@ from uuid import UUID
 from lbnode.core.epochs import overlay
 from lbnode.core.forwarding import DropPool, Forwarding, PoolInKernel, StageTable, SwitchTable, vips_ready
 from lbnode.core.history import build_table, seal
+from lbnode.model.epoch import BackendState
 from lbnode.model.fleet import HealthCheck
 from lbnode.model.ids import BackendName
 from lbnode.model.members import LoadedEpoch
 from lbnode.model.view import FleetView
 
-from .fleets import SIZE, WEB, apply_commands, current, fleet, settle, view_of
+from .fleets import SIZE, WEB, apply_commands, current, drain, fleet, settle, view_of
 
 
 def shapes(commands: list[object]) -> list[str]:
@@ -203,6 +204,24 @@ def test_once_the_fleet_is_reached_a_node_fails_nobody_anew_by_itself() -> None:
         "SwitchTable",
     ]
     assert returned.pools[WEB].current == current(view)
+
+
+def test_a_node_that_found_nobody_up_serves_nobody_until_it_does_although_the_fleet_has_gone_on() -> None:
+    desired = fleet("b1", "b2", "b3", "b4")
+    checked = replace(desired, pools=(replace(desired.pools[0], health=HealthCheck(port=80)),))
+    view = replace(settle(view_of(desired)), desired=checked)
+    forwarding = loaded(view)
+    nobody = {WEB: dict.fromkeys(view.backends, False)}
+    forwarding.handle(replace(drain(view, "b4"), connected=False), True, nobody)
+    later = replace(settle(drain(view, "b3")), desired=checked)
+    assert current(later).number > current(view).number
+    forwarding.handle(later, True, nobody)
+    held = forwarding.pools[WEB].current
+    assert held is not None
+    assert held.number == current(later).number
+    assert BackendState.ACTIVE not in {slot.state for slot in held.slots}
+    forwarding.handle(later, True, {})
+    assert forwarding.pools[WEB].current == current(later)
 
 
 def test_what_the_kernel_refused_is_named_and_tried_again() -> None:
