@@ -7,7 +7,7 @@ from lbnode.core.epochs import overlay
 from lbnode.core.forwarding import DropPool, Forwarding, PoolInKernel, StageTable, SwitchTable, vips_ready
 from lbnode.core.history import build_table, seal
 from lbnode.model.epoch import BackendState
-from lbnode.model.fleet import HealthCheck
+from lbnode.model.fleet import HealthCheck, Intents
 from lbnode.model.ids import BackendName
 from lbnode.model.members import LoadedEpoch
 from lbnode.model.view import FleetView
@@ -210,15 +210,15 @@ def test_a_node_that_found_nobody_up_serves_nobody_until_it_does_although_the_fl
     desired = fleet("b1", "b2", "b3", "b4")
     checked = replace(desired, pools=(replace(desired.pools[0], health=HealthCheck(port=80)),))
     view = replace(settle(view_of(desired)), desired=checked)
-    forwarding = loaded(view)
+    drained = replace(settle(drain(view, "b4")), desired=checked)
+    forwarding = loaded(drained)
     nobody = {WEB: dict.fromkeys(view.backends, False)}
-    forwarding.handle(replace(drain(view, "b4"), connected=False), True, nobody)
-    later = replace(settle(drain(view, "b3")), desired=checked)
-    assert current(later).number > current(view).number
+    forwarding.handle(replace(drained, connected=False), True, nobody)
+    later = replace(settle(replace(drained, intents=Intents())), desired=checked)
     forwarding.handle(later, True, nobody)
     held = forwarding.pools[WEB].current
     assert held is not None
-    assert held.number == current(later).number
+    assert held.number == current(later).number > current(drained).number
     assert BackendState.ACTIVE not in {slot.state for slot in held.slots}
     forwarding.handle(later, True, {})
     assert forwarding.pools[WEB].current == current(later)
