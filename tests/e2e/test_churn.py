@@ -26,13 +26,15 @@ KINDS = (
 
 def drill(name: str, *options: str) -> dict[str, Any]:
     ended = lbctl("lab", "drill", "churn", "--name", name, *SHORT, *options)
+    if "open the flows" in ended.stderr:  # no verdict: seldom the lab does not get so far, and why is not known yet
+        ended = lbctl("lab", "drill", "churn", "--name", name, *SHORT, *options)
     assert ended.returncode in set(Verdict), ended.stderr
     report: dict[str, Any] = json.loads(ended.stdout)
     assert report["verdict"] == Verdict(ended.returncode).name.lower()
     return report
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 def test_no_flow_breaks_when_nodes_and_backends_change_together(name: str) -> None:
     report = drill(name, "--events", "8", *(word for kind in KINDS for word in ("--only", kind)))
 
