@@ -31,7 +31,7 @@ STALL_S = 15.0
 """A longer stall is a break: a silent cut costs up to 8 s, and a second one may follow before TCP has recovered."""
 TICK_S = 0.1
 CHANCES_S = 1.0
-OPEN_S = 60.0
+OPEN_S = 30.0
 ENDING_S = 75.0
 READY_S = 30.0
 SEED_NODES, SEED_BACKENDS = 3, 3
