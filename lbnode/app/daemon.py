@@ -250,6 +250,7 @@ class NodeDaemon:
             verdicts=self._health.verdicts(),
             xdp={self._settings.interface: self._interface.xdp},
             alarms=tuple(self._alarms()),
+            vips=self._kernel.vips(),
         )
 
     def _export(self, local: bool, now: float) -> None:

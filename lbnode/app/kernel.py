@@ -23,6 +23,7 @@ from lbnode.core.forwarding import (
     vips_ready,
 )
 from lbnode.core.lateness import Lateness
+from lbnode.core.vips import digest_of
 from lbnode.daemon.hops import NextHops
 from lbnode.daemon.pool_table import pool_table
 from lbnode.daemon.tunnels import backend_entry
@@ -55,6 +56,8 @@ class Kernel:
         self._lateness = Lateness()
         self._backends: tuple[BackendEntry, ...] | None = None
         self._vips: tuple[Vip, ...] | None = None
+        self._served: tuple[Vip, ...] = ()
+        self._vips_digest = digest_of(())
         self._told: dict[PoolName, str] = {}
         self.problem = ""
         """What the kernel refused last and still refuses, or an empty string."""
@@ -72,6 +75,10 @@ class Kernel:
             return {}
         late = self._lateness.pools
         return {pool: replace(held, late=late.get(pool)) for pool, held in self._forwarding.loaded().items()}
+
+    def vips(self) -> str:
+        """Return the digest of the VIPs that packets are taken for here; empty while packets go by other maps."""
+        return "" if self.waits_for else self._vips_digest
 
     def follow(
         self,
@@ -148,7 +155,10 @@ class Kernel:
         refused: set[PoolName] = set()
         for command in commands:
             self._carry_out(command, view, before, refused)
-        self._set_vips(self._next_vips(view, announced))
+        ready = vips_ready(view, self.pools)
+        self._set_vips((*ready, *self._leavers(ready, announced)))
+        if ready != self._served:
+            self._served, self._vips_digest = ready, digest_of(ready)
 
     def _carry_out(
         self,
@@ -194,12 +204,10 @@ class Kernel:
             self._plane.set_backends(entries)
             self._backends = entries
 
-    def _next_vips(self, view: FleetView, announced: Collection[VipAddress]) -> tuple[Vip, ...]:
-        """The VIPs to hold: those whose tables are in use, and leavers whose address is still announced."""
-        ready = vips_ready(view, self.pools)
+    def _leavers(self, ready: Collection[Vip], announced: Collection[VipAddress]) -> list[Vip]:
+        """The VIPs to hold besides those whose tables are in use: routers still send for their addresses."""
         kept = {vip.address for vip in ready}
-        leaving = [vip for vip in self._vips or () if vip.address in announced and vip.address not in kept]
-        return (*ready, *leaving)
+        return [vip for vip in self._vips or () if vip.address in announced and vip.address not in kept]
 
     def _set_vips(self, vips: tuple[Vip, ...]) -> None:
         if vips == self._vips:

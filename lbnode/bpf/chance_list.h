@@ -15,6 +15,7 @@
 
 #define LIST_PLACES 3
 #define ID_BITS	    16
+#define ADDED_SHIFT (2 * ID_BITS) /* a key has two places: whoever knows more may add to its list */
 
 static __always_inline __u64 list_of_key(__u32 key)
 {

@@ -124,7 +124,7 @@ static __always_inline enum decap_outcome pass_on(struct xdp_md *ctx, const stru
 {
 	struct address source = own_address(way->family);
 
-	way->marks = marks_of(packet, outcome);
+	way->marks |= marks_of(packet, outcome);
 	switch (encapsulate(ctx, &packet->inner, packet->link_size + packet->outer_size, way, &source)) {
 	case OUTCOME_drop_too_big:
 		return DECAP_drop_too_big;

@@ -85,17 +85,41 @@ static __always_inline enum decap_outcome place_new(const struct world *world, c
 }
 
 /*
+ * The packet's own list. If my epoch is newer, its owner comes last: flows that were opened since are there,
+ * and the last on the list may be as far behind as the sender and would not know. Only the first one to know
+ * more adds to a list, or it would not get shorter.
+ */
+static __always_inline __u64 complete_list(const struct world *world, const struct agent *agent,
+					   const struct tunnelled *packet)
+{
+	__u64 list = list_of_key(packet->key), owner;
+
+	if (!list || packet->flags & (GRE_MARK | GRE_SETTLED) || twice_ahead(world, packet) >= 0)
+		return list;
+	owner = own_list(world, packet) & 0xffff;
+	if (owner == agent->self || owner == (list & 0xffff) || owner == list >> ID_BITS)
+		return list;
+	return list | owner << ADDED_SHIFT;
+}
+
+/*
  * Steps 6 and 7: the packet's own list has come to its end. If somebody on it could not be asked, only an
- * epoch that is newer can say that this one holds nothing any more.
+ * epoch that is newer can say that this one holds nothing any more. A list that was added to has been one
+ * longer.
  */
 static __always_inline enum decap_outcome begin_anew(const struct world *world, const struct agent *agent,
 						     const struct tunnelled *packet, bool is_lost,
 						     struct way *way)
 {
+	__u64 list;
+
 	if (packet->flags & GRE_MARK || packet->stamp == (__u16)world->current ||
 	    (is_lost && twice_ahead(world, packet) > 0))
 		return is_lost ? DECAP_drop_no_next_hop : DECAP_delivered_last;
-	switch (ask_next(world, own_list(world, packet), agent->self, way)) {
+	list = own_list(world, packet);
+	if (packet->flags & GRE_SETTLED)
+		list &= (1ULL << ADDED_SHIFT) - 1;
+	switch (ask_next(world, list, agent->self, way)) {
 	case NEXT_FOUND:
 		return DECAP_forwarded_restarted;
 	case NEXT_LOST:
@@ -112,15 +136,19 @@ static __always_inline enum decap_outcome give_chance(struct xdp_md *ctx, const 
 {
 	enum decap_outcome held;
 	enum next next;
+	__u64 list;
 
 	if (packet->inner.is_syn)
 		return place_new(world, agent, packet, way);
 	held = find_holder(ctx, packet);
 	if (held != NOBODY)
 		return held;
-	next = ask_next(world, list_of_key(packet->key), agent->self, way);
+	list = complete_list(world, agent, packet);
+	next = ask_next(world, list, agent->self, way);
 	if (next != NEXT_FOUND)
 		return begin_anew(world, agent, packet, next == NEXT_LOST, way);
+	if (list >> ADDED_SHIFT || packet->flags & GRE_SETTLED)
+		way->marks = bpf_htons(GRE_SETTLED);
 	/* The list is the sender's, so its stamp stays: the last one asked must see that the list may be
 	 * old. */
 	way->stamp = packet->stamp;

@@ -10,8 +10,12 @@
 #include "parse.h"
 
 /* Two bits of those that receivers ignore. */
-#define GRE_MARK    0x0008 /* bit 12: restarted; or a new flow that was passed on */
-#define GRE_SETTLED 0x0010 /* bit 11: a new flow that was passed on twice: it stays where it is now */
+#define GRE_MARK 0x0008 /* bit 12: restarted; or a new flow that was passed on */
+/*
+ * Bit 11: a new flow that was passed on twice: it stays where it is now. Or a list to which somebody who knew
+ * more has added: nobody else does.
+ */
+#define GRE_SETTLED 0x0010
 /*
  * Refused: bits 1 and 3 to 5, which must be zero (RFC 2784), a checksum (bit 0), which no node sends, and
  * every version but 0. Bits 6 to 12 are ignored, but for the marks.

@@ -15,6 +15,7 @@ from lbnode.core.drain import flows_left, is_over
 from lbnode.core.epochs import allot_slots
 from lbnode.core.history import build_table
 from lbnode.core.problems import find_problems
+from lbnode.core.vips import digest_of
 from lbnode.model.epoch import BackendState, Epoch, EpochSlot, FormerOccupant
 from lbnode.model.fleet import Pool, Vip
 from lbnode.model.ids import BackendId, BackendName, IPAddress, NodeName, PoolName
@@ -67,7 +68,7 @@ def assess(
         disagreements=disagreements,
         problems=(),
         nodes=tuple(_node(view, name, own, now, gone_at) for name in sorted({*view.nodes, *view.live_nodes})),
-        vips=tuple(_vip(view, vip) for vip in (view.desired.vips if view.desired else ())),
+        vips=tuple(_vip(view, vip) for vip in _vips(view)),
         pools=tuple(
             _pool(view, pool, _epoch(view, pool, in_use), own, gone_at)
             for pool in (view.desired.pools if view.desired else ())
@@ -94,7 +95,10 @@ def _disagreements(view: FleetView) -> Iterator[str]:
     if not view.connected:
         yield "the store is out of reach: what other nodes use is not known here"
         return
+    vips = digest_of(vip for vip in _vips(view) if vip.pool in view.current)
     for name, node in sorted(view.live_nodes.items()):
+        if node.vips not in ("", vips):
+            yield f"node {name}: the VIPs in its kernel are not those of the fleet"
         for pool, number in sorted(view.current.items()):
             epoch, loaded = view.current_epoch(pool), node.pools.get(pool)
             current = loaded.current if loaded is not None else None
@@ -144,6 +148,10 @@ def _node_pool(view: FleetView, pool: PoolName, live: NodeLive) -> NodePool:
         return NodePool(pool, None, None, "", agrees=False)
     agrees = epoch is not None and (loaded.current, loaded.digest) == (epoch.number, epoch.digest)
     return NodePool(pool, loaded.current, loaded.staged, loaded.digest, agrees, loaded.problem)
+
+
+def _vips(view: FleetView) -> tuple[Vip, ...]:
+    return view.desired.vips if view.desired is not None else ()
 
 
 def _vip(view: FleetView, vip: Vip) -> VipStatus:

@@ -1,4 +1,4 @@
-"""Which VIPs lose their flows when the fleet changes. Pure.
+"""Which VIPs lose their flows when the fleet changes, and whether two nodes have the same ones. Pure.
 
 Decides for each VIP whether its packets still lead to the same pool: a VIP may end, point elsewhere, or lose a part to
 a new one that goes before it. Does not decide what of it may be done (`lbnode.core.control`).
@@ -6,7 +6,8 @@ a new one that goes before it. Does not decide what of it may be done (`lbnode.c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 
 from lbnode.model.fleet import DesiredFleet, Vip
 
@@ -35,3 +36,9 @@ def _heir(vip: Vip, new: DesiredFleet) -> Vip | None:
 
 def _goes_before(taker: Vip, vip: Vip) -> bool:
     return taker.key.precedence > vip.key.precedence and taker.key.overlaps(vip.key)
+
+
+def digest_of(vips: Iterable[Vip]) -> str:
+    """Return 16 hexadecimal digits that tell one set of VIPs, whatever its order, from all others."""
+    lines = sorted(f"{vip.key} {vip.pool} {vip.wrong_port.value}" for vip in vips)
+    return blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()

@@ -114,12 +114,12 @@ class BackendModel:
         self.seen = []
         try:
             packet = _by_its_flow(self._parse(frame))
-            outcome, ids, marked = self._decide(packet, sockets)
+            outcome, ids, marks = self._decide(packet, sockets)
         except _EndError as end:
             return self._left(str(end), frame)
         if not outcome.startswith("forwarded"):
             return self._left(outcome, frame, packet)
-        result = self._forward(outcome, packet, ids, marked, frame)
+        result = self._forward(outcome, packet, ids, marks, frame)
         return self._left("drop_failed", frame) if len(result.frame) - len(frame) > room else result
 
     # -- what came
@@ -150,37 +150,37 @@ class BackendModel:
 
     # -- what becomes of it
 
-    def _decide(self, packet: Tunnelled, sockets: Sockets) -> tuple[str, list[int], bool]:
-        """Return the outcome, whom to send to and then to ask, and the mark."""
+    def _decide(self, packet: Tunnelled, sockets: Sockets) -> tuple[str, list[int], int]:
+        """Return the outcome, whom to send to and then to ask, and the marks."""
         inner = packet.inner
         vip = self._vip(inner)
         if vip is None:
             ours = any(inner.destination in vip.key.network for vip in self.vips)
-            return ("delivered_portless" if ours else "drop_not_vip"), [], False
+            return ("delivered_portless" if ours else "drop_not_vip"), [], 0
         table = self.tables.get(vip.pool)
         if inner.protocol != Protocol.TCP:
             return self._decide_udp(packet, table)
         stamp = table.stamp if table is not None else 0
         if not self.second_chance:
-            return "delivered_no_chance", [], False
+            return "delivered_no_chance", [], 0
         if not packet.keyed and not packet.marked and packet.stamp == stamp:
-            return "delivered_in_sync", [], False
+            return "delivered_in_sync", [], 0
         if table is None or vip not in self.heard:
-            return "delivered_no_chance", [], False
+            return "delivered_no_chance", [], 0
         if inner.opens:
             return self._place_new(packet, vip, table)
         return self._chance(packet, table, sockets)
 
-    def _decide_udp(self, packet: Tunnelled, table: PoolTable | None) -> tuple[str, list[int], bool]:
+    def _decide_udp(self, packet: Tunnelled, table: PoolTable | None) -> tuple[str, list[int], int]:
         """UDP stays here, unless a node did not know better whom it names."""
-        stays: tuple[str, list[int], bool] = "delivered_udp", [], False
+        stays: tuple[str, list[int], int] = "delivered_udp", [], 0
         if not self.second_chance or table is None or packet.marked or packet.stamp == table.stamp:
             return stays
         named = named_backend(packet.inner, table)
         if named is None or named == self.self_id:
             return stays
         ways, _ = self._ways([named], table.tunnel)
-        return ("forwarded_named", ways, True) if ways else stays
+        return ("forwarded_named", ways, MARKED) if ways else stays
 
     def _vip(self, inner: Packet) -> VipEntry | None:
         if inner.ports is None:
@@ -188,28 +188,40 @@ class BackendModel:
         place = inner.destination, inner.protocol, inner.ports[1]
         return max((vip for vip in self.vips if vip.key.takes(*place)), key=particular, default=None)
 
-    def _place_new(self, packet: Tunnelled, vip: VipEntry, table: PoolTable) -> tuple[str, list[int], bool]:
+    def _place_new(self, packet: Tunnelled, vip: VipEntry, table: PoolTable) -> tuple[str, list[int], int]:
         behind = _ahead(packet, table) < -1
         takes_it = packet.marked or vip.pool in self.takes_new
         if packet.settled or (takes_it and not behind):
-            return "delivered_syn", [], False
+            return "delivered_syn", [], 0
         owner = self._listed(table, packet.inner)[0]
         ways, _ = self._ways([owner], table.tunnel) if owner != self.self_id else ([], False)
-        return ("forwarded_syn", ways, True) if ways else ("delivered_syn", [], False)
+        marks = MARKED | (SETTLED if packet.marked else 0)
+        return ("forwarded_syn", ways, marks) if ways else ("delivered_syn", [], 0)
 
-    def _chance(self, packet: Tunnelled, table: PoolTable, sockets: Sockets) -> tuple[str, list[int], bool]:
+    def _chance(self, packet: Tunnelled, table: PoolTable, sockets: Sockets) -> tuple[str, list[int], int]:
         held = sockets(packet.inner)
         if held:
-            return f"delivered_{held}", [], False
-        ways, lost = self._ways(packet.ids, table.tunnel)
+            return f"delivered_{held}", [], 0
+        ids = self._completed(packet, table)
+        ways, lost = self._ways(ids, table.tunnel)
         if ways:
-            return ("forwarded_keyed" if ways[1:] else "forwarded_keyless"), ways, packet.marked
+            settled = packet.settled or len(ids) > len(packet.ids)
+            marks = (MARKED if packet.marked else 0) | (SETTLED if settled else 0)
+            return ("forwarded_keyed" if ways[1:] else "forwarded_keyless"), ways, marks
         knows_more = not lost or _ahead(packet, table) <= 0
         if not packet.marked and packet.stamp != table.stamp and knows_more:
-            ways, lost = self._ways(self._listed(table, packet.inner), table.tunnel)
+            own = self._listed(table, packet.inner)
+            ways, lost = self._ways(own[:2] if packet.settled else own, table.tunnel)
         if ways:
-            return "forwarded_restarted", ways, True
-        return ("drop_no_next_hop" if lost else "delivered_last"), [], False
+            return "forwarded_restarted", ways, MARKED
+        return ("drop_no_next_hop" if lost else "delivered_last"), [], 0
+
+    def _completed(self, packet: Tunnelled, table: PoolTable) -> tuple[int, ...]:
+        """The packet's list; with today's owner at its end where this backend is the first to know more."""
+        if not any(packet.ids) or packet.marked or packet.settled or _ahead(packet, table) >= 0:
+            return packet.ids
+        owner = self._listed(table, packet.inner)[0]
+        return packet.ids if owner in (0, self.self_id, *packet.ids) else (*packet.ids, owner)
 
     def _listed(self, table: PoolTable, inner: Packet) -> list[int]:
         """Owner and alternates by this backend's own epoch."""
@@ -263,7 +275,7 @@ class BackendModel:
         stripped = frame[: link - 2] + packet.kind.to_bytes(2, "big") + frame[link + packet.header :]
         return Result(outcome, Verdict.PASS, stripped, seen)
 
-    def _forward(self, outcome: str, packet: Tunnelled, ids: list[int], marked: bool, frame: bytes) -> Result:
+    def _forward(self, outcome: str, packet: Tunnelled, ids: list[int], marks: int, frame: bytes) -> Result:
         table = self._table(packet.inner)
         tunnel, source = self._tunnel(BackendId(ids[0]), table.tunnel), self._own(table.tunnel)
         assert tunnel is not None
@@ -271,9 +283,7 @@ class BackendModel:
         hop = tunnel.next_hop
         assert hop is not None
         key = struct.pack("!HH", *(*ids[1:], 0, 0)[:2]) if ids[1:] else b""
-        flags = (KEYED if key else 0) | (MARKED if marked else 0)
-        flags |= SETTLED if packet.marked and outcome == "forwarded_syn" else 0
-        gre = struct.pack("!HH", flags, packet.kind) + key
+        gre = struct.pack("!HH", (KEYED if key else 0) | marks, packet.kind) + key
         size = len(gre) + packet.inner.size
         if OUTER_SIZE[table.tunnel] + GRE_SIZE + KEY_SIZE + packet.inner.size > (hop.mtu or 0xFFFF):
             return self._left("drop_too_big", frame)

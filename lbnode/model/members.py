@@ -110,6 +110,8 @@ class NodeLive:
     xdp: dict[str, str] = field(default_factory=dict)
     """Interface → "native" or "generic: why not native"."""
     alarms: tuple[str, ...] = ()
+    vips: str = ""
+    """Digest of the VIPs in its kernel (`core.vips.digest_of`); empty: it has not said."""
 
 
 @dataclass(frozen=True, slots=True)

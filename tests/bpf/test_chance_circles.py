@@ -258,4 +258,24 @@ def test_a_list_that_is_old_is_followed_to_its_end_and_then_todays_owner_is_aske
         result = backends[here].process(frame, holding if here == 3 else nothing)
         outcomes.append((here, result.outcome))
         frame, at = result.frame, result.backend
-    assert outcomes == [(1, "forwarded_keyless"), (2, "forwarded_restarted"), (3, "delivered_held")]
+    assert outcomes == [(1, "forwarded_keyed"), (2, "forwarded_keyless"), (3, "delivered_held")]
+
+
+@pytest.mark.parametrize("behind", [2, 3])
+def test_a_flow_is_found_though_the_last_on_the_list_of_a_node_that_is_behind_is_behind_itself(
+    behind: int,
+) -> None:
+    """1 passed the new flow on to 4, its owner today; of 2 and 3, whom the node's list has, one knows no more than
+    the node.
+    """
+    tables = dict.fromkeys((1, 2, 3, 4), one_bucket(9, (4, 1, 0)))
+    tables[behind] = one_bucket(5, (1, 2, 3))
+    backends = fleet(tables, set(tables), set(tables))
+    opening = Wrapping(NODE, address(1), 5).frame(ipv4(VIP, TCP, ports(80, flags=SYN)))
+    assert backends[1].process(opening).backend == 4
+    frame = Wrapping(NODE, address(1), 5, 0, 2 << 16 | 3).frame(ipv4(VIP, TCP, ports(80)))
+    at: int | None = 1
+    while at not in (4, None):
+        result = backends[at].process(frame)
+        frame, at = result.frame, result.backend
+    assert at == 4, result.outcome

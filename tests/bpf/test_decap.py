@@ -186,8 +186,44 @@ CASES: dict[str, tuple[str, bytes]] = {
         asking(LOST, 0, replace(WRAP, stamp=STAMP + 1), ipv4(VIP, TCP, ports(80, bucket_source(AGENT)))),
     ),
     "there is no way to the last, and I know more than the sender": (
-        "forwarded_restarted",
+        "forwarded_keyed",
         asking(LOST, 0, OLD, ipv4(VIP, TCP, ports(80, bucket_source(AGENT)))),
+    ),
+    "there is no way to the last, and the list was added to": (
+        "forwarded_restarted",
+        asking(LOST, 0, replace(OLD, flags=SETTLED), ipv4(VIP, TCP, ports(80, bucket_source(AGENT)))),
+    ),
+    "my owner comes last on an older list": (
+        "forwarded_keyed",
+        asking(FAR_AGENT, 0, OLD, ipv4(VIP, TCP, ports(80, bucket_source(AGENT)))),
+    ),
+    "my owner comes last on an older list of two": (
+        "forwarded_keyed",
+        asking(FAR_AGENT, NO_AGENT, OLD, ipv4(VIP, TCP, ports(80, bucket_source(AGENT)))),
+    ),
+    "my owner is on an older list already": (
+        "forwarded_keyless",
+        asking(AGENT, 0, OLD, ipv4(VIP, TCP, ports(80, bucket_source(AGENT)))),
+    ),
+    "my owner is the last of an older list already": (
+        "forwarded_keyed",
+        asking(FAR_AGENT, AGENT, OLD, ipv4(VIP, TCP, ports(80, bucket_source(AGENT)))),
+    ),
+    "I own what an older list is for": (
+        "forwarded_keyless",
+        asking(FAR_AGENT, 0, OLD, ipv4(VIP, TCP, ports(80, bucket_source(ME)))),
+    ),
+    "somebody has added to an older list": (
+        "forwarded_keyless",
+        asking(FAR_AGENT, 0, replace(OLD, flags=SETTLED), ipv4(VIP, TCP, ports(80, bucket_source(AGENT)))),
+    ),
+    "an older list, marked": (
+        "forwarded_keyless",
+        asking(FAR_AGENT, 0, replace(OLD, flags=MARKED), ipv4(VIP, TCP, ports(80, bucket_source(AGENT)))),
+    ),
+    "what was added to an older list goes without the last place of mine": (
+        "forwarded_restarted",
+        replace(OLD, flags=SETTLED).frame(ipv4(VIP, TCP, ports(80, bucket_source(ME, AGENT, FAR_AGENT)))),
     ),
     "my own epoch lists only me and one to whom there is no way": (
         "drop_no_next_hop",

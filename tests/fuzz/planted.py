@@ -287,7 +287,7 @@ AGENT = (
     ),
     Fault(
         "the mark is another bit", "agent", "decap_gre.h",
-        "#define GRE_MARK    0x0008", "#define GRE_MARK    0x0020",
+        "#define GRE_MARK 0x0008", "#define GRE_MARK 0x0020",
     ),
     Fault(
         "the key is read as this host has it", "agent", "decap_parse.h",
@@ -309,6 +309,26 @@ AGENT = (
     Fault(
         "a packet passed on along its list gets a new stamp", "agent", "decap_chance.h",
         "way->stamp = packet->stamp;", "",
+    ),
+    Fault(
+        "an older list is added to again and again", "agent", "decap_chance.h",
+        "packet->flags & (GRE_MARK | GRE_SETTLED) ||", "packet->flags & GRE_MARK ||",
+    ),
+    Fault(
+        "a newer list is added to", "agent", "decap_chance.h",
+        "|| twice_ahead(world, packet) >= 0)", "|| packet->stamp == (__u16)world->current)",
+    ),
+    Fault(
+        "nobody is told that a list was added to", "agent", "decap_chance.h",
+        "way->marks = bpf_htons(GRE_SETTLED);", "way->marks = 0;",
+    ),
+    Fault(
+        "who is on an older list is added to it", "agent", "decap_chance.h",
+        "owner == (list & 0xffff) ||", "",
+    ),
+    Fault(
+        "a list that was added to begins anew with all of mine", "agent", "decap_chance.h",
+        "list &= (1ULL << ADDED_SHIFT) - 1;", "list |= 0;",
     ),
     Fault(
         "any acknowledgement completes a handshake", "agent", "chance_socket.h",

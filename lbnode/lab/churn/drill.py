@@ -14,7 +14,7 @@ from lbnode.lab import network
 from lbnode.lab.churn.account import Account, Log, second_chances
 from lbnode.lab.churn.crowd import Look, Order
 from lbnode.lab.churn.crowd_process import CrowdProcess
-from lbnode.lab.churn.entry import add_vip, choose_ports, is_served
+from lbnode.lab.churn.entry import add_vip, await_flows, choose_ports, is_served
 from lbnode.lab.churn.happenings import HAPPENINGS
 from lbnode.lab.churn.life import LONGEST_S
 from lbnode.lab.churn.memory import Holds, Memory
@@ -31,7 +31,6 @@ STALL_S = 15.0
 """A longer stall is a break: a silent cut costs up to 8 s, and a second one may follow before TCP has recovered."""
 TICK_S = 0.1
 CHANCES_S = 1.0
-OPEN_S = 30.0
 ENDING_S = 75.0
 READY_S = 30.0
 SEED_NODES, SEED_BACKENDS = 3, 3
@@ -127,7 +126,7 @@ class _Churn:
                 order.longest_s,
             )
         )
-        wait_until(lambda: crowd.look().alive >= order.flows * 0.95, OPEN_S, "churn: open the flows")
+        await_flows(crowd, order.flows)
         self._log.began = time.monotonic()
         self._happen(self._planned())
         self._audience.tell("the last exchanges: half-closed connections live to their end")

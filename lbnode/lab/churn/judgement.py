@@ -78,8 +78,10 @@ def judge(
 
 def has_outlived(broken: Broken, holder: int, window_s: float) -> bool:
     """True when the flow broke more than a window after the last node had taken its bucket from its backend `holder`:
-    nobody promises such a flow anything.
+    nobody promises such a flow anything. One that nobody ever answered has no backend.
     """
+    if not broken.flow.server:
+        return False
     owning: set[str] = set()
     lost_at = None
     for place in broken.places:

@@ -16,7 +16,7 @@ from typing import Protocol
 from lbnode.lab.churn import evidence
 from lbnode.lab.churn.crowd import Look, Order
 from lbnode.lab.churn.crowd_process import CrowdProcess
-from lbnode.lab.churn.entry import add_vip, choose_ports, is_served
+from lbnode.lab.churn.entry import add_vip, await_flows, choose_ports, is_served
 from lbnode.lab.churn.judgement import Broken, FailedBackend, has_outlived, is_unlisted, judge
 from lbnode.lab.churn.life import LONGEST_S
 from lbnode.lab.churn.memory import Memory
@@ -40,7 +40,6 @@ PATIENCE = 1.25
 fleet stay open a little longer than that for those who are cut off (`lbnode.core.lateness`)."""
 
 READY_S = 30.0
-OPEN_S = 30.0
 ENDING_S = LONGEST_S + 15.0
 LIVES = 1.5
 """The longest flow lives so many times as long as the cut lasts: a third of the first ones outlive it."""
@@ -124,9 +123,7 @@ class _Outage:
         longest_s = LIVES * order.cut_s
         where = (str(client.address), list(buckets), str(VIP), CHURN_PORT)
         scene.crowd.begin(Order(order.flows, order.seed, *where, STALL_S, longest_s))
-        wait_until(
-            lambda: scene.crowd.look().alive >= order.flows * 0.95, OPEN_S, "drill store: open the flows"
-        )
+        await_flows(scene.crowd, order.flows)
         self._cut_at = time.monotonic()
         usage = scene.usage()
         for act in while_away(scene, self._played, order.scope):
@@ -174,7 +171,7 @@ class _Outage:
             if time.monotonic() > until:
                 failed = (
                     "; ".join(self._scene.untrue() if self._scene.is_cut else self._scene.dissent())
-                    or "no effect"
+                    or act.why()
                 )
                 break
             time.sleep(LOOK_S / 4)

@@ -43,6 +43,8 @@ class Scene:
         self.agents = tuple(agents)
         self.is_cut = False
         self.failures: list[Failure] = []
+        self.left_behind = 0
+        """The epoch by which those who are cut off go on: the fleet's last one before the change."""
         self.statuses: dict[str, FleetStatus] = {}
 
     def look(self) -> None:

@@ -34,12 +34,15 @@ LEAST_BACKENDS = 4
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Something to do at the part `at` (0 to 1) of the cut; `seen` says whether it has had its effect."""
+    """Something to do at the part `at` (0 to 1) of the cut; `seen` says whether it has had its effect, and `why` why
+    it has not.
+    """
 
     what: str
     at: float
     do: Callable[[], None]
     seen: Callable[[], bool]
+    why: Callable[[], str] = lambda: "no effect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,11 @@ def while_away(scene: Scene, played: Cast, scope: Scope) -> Iterator[Act]:
         yield _restart_node(scene, last, 0.75)
     else:
         yield Act(
-            "the window is over and stays open", 0.95, lambda: None, partial(_window_open, scene, played)
+            "the window is over and stays open",
+            0.95,
+            lambda: None,
+            partial(_window_open, scene, played),
+            partial(_windows, scene),
         )
 
 
@@ -159,6 +166,8 @@ def _change_elsewhere(scene: Scene, played: Cast, at: float) -> Iterator[Act]:
     elsewhere = next(node.name for node in scene.lab.nodes if node not in played.nodes)
 
     def order() -> None:
+        pools = scene.ask(elsewhere, lambda client: client.status()).pools
+        scene.left_behind = max((pool.current or 0 for pool in pools), default=0)
         scene.ask(elsewhere, lambda client: weigh(client, played.heavier, HEAVIER))
 
     def is_known_only_there() -> bool:
@@ -201,13 +210,22 @@ def _refuses(scene: Scene, node: str) -> bool:
 
 
 def _window_open(scene: Scene, played: Cast) -> bool:
-    """True when who has the store still remembers the epochs by which the others go."""
+    """True when who has the store still remembers the owners by which the others go.
+
+    Theirs may be an older epoch than that: one that only closes a window has the same owners as the one before it.
+    """
     names = {node.name for node in played.nodes}
-    theirs = [pool.current for node, said in scene.statuses.items() if node in names for pool in said.pools]
     pools = [pool for node, said in scene.statuses.items() if node not in names for pool in said.pools]
-    oldest = min((number for number in theirs if number is not None), default=None)
-    return (
-        oldest is not None
-        and bool(pools)
-        and all(pool.window_from is not None and pool.window_from <= oldest for pool in pools)
+    return bool(pools) and all(
+        pool.window_from is not None and pool.window_from <= scene.left_behind for pool in pools
     )
+
+
+def _windows(scene: Scene) -> str:
+    """By which epochs each node says that it goes."""
+    told = [
+        f"{node} goes by epoch {pool.current} of {pool.name}, its window from epoch {pool.window_from}"
+        for node, said in sorted(scene.statuses.items())
+        for pool in said.pools
+    ]
+    return "; ".join([f"the fleet went on from epoch {scene.left_behind}", *told])

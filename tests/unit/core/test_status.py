@@ -5,6 +5,7 @@ from ipaddress import ip_address
 
 from lbnode.core.history import seal
 from lbnode.core.status import assess
+from lbnode.core.vips import digest_of
 from lbnode.model.epoch import BackendState
 from lbnode.model.fleet import Intents, PoolMember
 from lbnode.model.flows import HeldChange, HeldChanges
@@ -128,6 +129,14 @@ def test_another_epoch_or_another_digest_is_disagreement() -> None:
     ]
     nothing = with_node(view, N2, pools={})
     assert status_of(nothing).disagreements == ("node n2, pool web: uses no table, the fleet's is epoch 1",)
+
+
+def test_a_node_without_the_fleets_vips_is_disagreement() -> None:
+    view = well()
+    assert view.desired is not None
+    assert status_of(with_node(view, N2, vips=digest_of(view.desired.vips))).agree
+    without = status_of(with_node(view, N2, vips=digest_of(view.desired.vips[1:])))
+    assert without.disagreements == ("node n2: the VIPs in its kernel are not those of the fleet",)
 
 
 def test_a_nodes_own_alarms_and_troubles_are_the_fleets() -> None:

@@ -110,6 +110,11 @@ def test_a_window_begins_when_the_last_node_has_left_the_backend() -> None:
     assert has_outlived(broken(160.0, BEFORE, alone, AFTER, back), 2, 10.0)
 
 
+def test_a_flow_that_nobody_answered_has_outlived_nothing() -> None:
+    each = broken(200.0, BEFORE, AFTER)
+    assert not has_outlived(replace(each, flow=replace(each.flow, server="")), 0, 10.0)
+
+
 def test_a_flow_that_only_a_local_view_had_given_to_its_backend_is_promised_nothing() -> None:
     local = Place(80.0, "n1", OTHER_TABLE + 1, (4, 2, 0))
 
