@@ -66,8 +66,9 @@ def states(found: FleetStatus) -> dict[str, BackendState]:
 
 
 @pytest.mark.timeout(180)
-def test_traffic_goes_on_without_the_store_status_says_so_and_all_agree_afterwards() -> None:
-    with drilling("all") as drill:
+@pytest.mark.parametrize("scope", ["all", "one"])
+def test_traffic_goes_on_without_the_store_status_says_so_and_all_agree_afterwards(scope: str) -> None:
+    with drilling(scope) as drill:
         out, err = drill.communicate(timeout=DRILL_S)
     assert drill.returncode == Verdict.HELD, out + err
     report = json.loads(out)

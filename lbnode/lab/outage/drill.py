@@ -26,8 +26,8 @@ from lbnode.lab.drill import await_nodes
 from lbnode.lab.errors import LabError
 from lbnode.lab.outage.report import ActReport, OutageReport, Scope, Usage
 from lbnode.lab.outage.scene import Scene
-from lbnode.lab.outage.script import Act, Cast, afterwards, cast, join, weigh, while_away
-from lbnode.lab.plan import CHURN_PORT, POOL, VIP, Role, Store
+from lbnode.lab.outage.script import HEAVIER, Act, Cast, afterwards, cast, join, weigh, weight_of, while_away
+from lbnode.lab.plan import CHURN_PORT, POOL, VIP, Host, Role, Store
 from lbnode.lab.running import RunningLab, wait_until
 
 STALL_S = 15.0
@@ -106,15 +106,18 @@ class _Outage:
         self._cut_at = 0.0
 
     def prepare(self) -> None:
-        """Give the drill a VIP of its own and the pool its window, and open a window that ends during the cut."""
-        scene, order = self._scene, self._order
+        """Give the drill a VIP of its own and the pool its window, and open a window that ends during the cut: lists
+        then have alternates, the agent that is cut off among them.
+        """
+        scene, order, agent = self._scene, self._order, self._played.agent
         node = scene.lab.nodes[0].name
         self._audience.tell(f"VIP for the drill: {VIP}:{CHURN_PORT}; affinity window {order.window_s:g} s")
         scene.ask(node, add_vip)
-        scene.ask(
-            node, lambda client: weigh(client, self._played.heavier, 1, affinity_window_s=order.window_s)
-        )
         wait_until(self._is_served, READY_S, f"drill store: {VIP}:{CHURN_PORT} to be served")
+        scene.ask(node, lambda client: weigh(client, agent, HEAVIER))
+        wait_until(lambda: self._weighs(agent, HEAVIER), READY_S, f"drill store: {agent.name} to weigh more")
+        scene.ask(node, lambda client: weigh(client, agent, 1, affinity_window_s=order.window_s))
+        wait_until(lambda: self._weighs(agent, 1), READY_S, f"drill store: {agent.name} to weigh less again")
 
     def run(self) -> OutageReport:
         order, scene = self._order, self._scene
@@ -146,6 +149,11 @@ class _Outage:
         return not self._scene.dissent() and all(
             is_served(status, len(nodes)) for status in self._scene.statuses.values()
         )
+
+    def _weighs(self, backend: Host, weight: int) -> bool:
+        self._scene.look()
+        said = {weight_of(self._scene, node.name, backend) for node in self._scene.lab.nodes}
+        return said == {weight} and not self._scene.dissent()
 
     # -- what happens
 

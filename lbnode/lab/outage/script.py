@@ -171,7 +171,7 @@ def _change_elsewhere(scene: Scene, played: Cast, at: float) -> Iterator[Act]:
         scene.ask(elsewhere, lambda client: weigh(client, played.heavier, HEAVIER))
 
     def is_known_only_there() -> bool:
-        weights = {node: _weight(scene, node, played.heavier) for node in scene.statuses}
+        weights = {node: weight_of(scene, node, played.heavier) for node in scene.statuses}
         return all((weight == HEAVIER) != (node in scene.nodes) for node, weight in weights.items())
 
     yield Act(f"{played.heavier.name} weighs {HEAVIER}", at, order, is_known_only_there)
@@ -189,8 +189,10 @@ def weigh(client: FleetClient, backend: Host, weight: int, **pool_settings: floa
     client.apply(yaml.safe_dump(fleet, sort_keys=False))
 
 
-def _weight(scene: Scene, node: str, backend: Host) -> int | None:
-    slots = (slot for pool in scene.statuses[node].pools for slot in pool.slots)
+def weight_of(scene: Scene, node: str, backend: Host) -> int | None:
+    """Return a backend's weight as a node said it at the last look; None when it said nothing of it."""
+    said = scene.statuses.get(node)
+    slots = (slot for pool in (said.pools if said is not None else ()) for slot in pool.slots)
     return next((slot.weight for slot in slots if slot.backend == backend.name), None)
 
 
