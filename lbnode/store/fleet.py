@@ -185,14 +185,6 @@ class FleetStore:
         self._check_known()
         await self._tree.announce(records.live_agent_path(live.name), encode(live))
 
-    async def withdraw_live_node(self, name: NodeName) -> None:
-        """Say that this node is gone."""
-        await self._tree.withdraw(records.live_node_path(name))
-
-    async def withdraw_live_agent(self, name: BackendName) -> None:
-        """Say that this agent is gone."""
-        await self._tree.withdraw(records.live_agent_path(name))
-
     async def announce_report(self, report: FlowReport) -> None:
         """Answer the leader's question; ends with this process."""
         await self._tree.announce(records.report_path(report.pool, report.backend), encode(report))

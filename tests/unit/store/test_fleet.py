@@ -65,16 +65,12 @@ async def test_what_was_removed_is_not_in_the_view_and_may_be_removed_twice(stor
     await store.put_agent(fleets.AGENT)
     await store.create_epoch(fleets.epoch(1))
     await store.set_current(fleets.WEB, EpochNumber(1))
-    await store.announce_live_node(fleets.LIVE_NODE)
-    await store.announce_live_agent(fleets.LIVE_AGENT)
     for _ in range(2):
         await store.remove_node(fleets.NODE.name)
         await store.remove_backend(fleets.BACKEND.name)
         await store.remove_agent(fleets.AGENT.name)
         await store.remove_current(fleets.WEB)
         await store.delete_epochs(fleets.WEB, [EpochNumber(1), EpochNumber(2)])
-        await store.withdraw_live_node(fleets.NODE.name)
-        await store.withdraw_live_agent(fleets.AGENT.name)
     assert store.view() == FleetView(connected=True)
 
 
