@@ -200,11 +200,13 @@ class NodeDaemon:
         return view
 
     def _announce(self, view: FleetView, now: float) -> None:
-        """Tell the routers what this node can carry, once it has seen a fleet at all."""
+        """Tell the routers what this node can carry, once it has seen a fleet at all; that it can not, at once."""
         drained = self._name in view.intents.drained_nodes or self._stopping
         serving = self._announcer.serves(bool(self._kernel.pools) and not drained)
         self._presence.observe(now, drained, serving, self._forwarded(), self._stopping)
-        if view.identity is None or (self._kernel.waits_for and not self._stopping):
+        obstacle = self._presence.obstacle(now, self._interface.obstacle)
+        is_early = view.identity is None or (self._kernel.waits_for and not self._stopping)
+        if is_early and not obstacle:
             return
         deaf = announce.deaf_agents(view, self._name)
         decision = announce.decide(
@@ -214,6 +216,7 @@ class NodeDaemon:
             self._announcer.announced,
             self._presence.waited_s(now, bool(deaf)),
             self._presence.draining_s(now),
+            obstacle,
         )
         self._announcer.announce(decision)
 

@@ -2,7 +2,8 @@
 
 Decides: a VIP's address (its prefix as it is) is announced while all its tables are in use in this node's kernel
 and at least one of its pools can serve; never before the connected agents accept this node's GRE; on drain first with
-GRACEFUL_SHUTDOWN (RFC 8326), then not at all. Does not decide how routers are told (`bgp`).
+GRACEFUL_SHUTDOWN (RFC 8326), then not at all; nothing, and at once, while no packet can come in. Does not decide how
+routers are told (`bgp`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ AGENTS_S = 5.0
 
 SHUTDOWN_S = 1.0
 """How long a draining node keeps its routes up with GRACEFUL_SHUTDOWN before it withdraws them."""
+
+STEADY_S = 2.0
+"""How long packets must have been able to come in again before they are asked for: routes do not flap with a cable."""
 
 IDLE_S = 2.0
 """A drained node whose packet counters stood still for so long has no traffic left."""
@@ -85,13 +89,17 @@ def decide(
     announced: Collection[VipAddress],
     waited_s: float,
     draining_s: float | None,
+    obstacle: str,
 ) -> Announcement:
     """Return the whole set to announce.
 
     `announced` is what routers know already, `waited_s` how long the agents have been waited for, `draining_s` how
-    long this node has been draining (None: it is not). What is announced already does not wait for agents again.
+    long this node has been draining (None: it is not), `obstacle` what keeps packets from coming in, if anything. What
+    is announced already does not wait for agents again.
     """
     ready, withheld = serviceable(view, pools)
+    if obstacle:
+        return Announcement((), draining_s is not None, dict.fromkeys(ready, obstacle) | withheld)
     if draining_s is not None:
         if draining_s >= SHUTDOWN_S:
             return Announcement((), True, dict.fromkeys(ready, "this node is drained") | withheld)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lbnode.core.announce import AGENTS_S, IDLE_S, SHUTDOWN_S, Phase
+from lbnode.core.announce import AGENTS_S, IDLE_S, SHUTDOWN_S, STEADY_S, Phase
 from lbnode.core.leader import earliest
 
 
@@ -21,6 +21,8 @@ class Presence:
     _draining_at: float | None = None
     _stopping_at: float | None = None
     _deaf_at: float | None = None
+    _barred: bool = False
+    _steady_at: float = 0.0
     _packets: int = -1
     _quiet_at: float = 0.0
 
@@ -64,11 +66,24 @@ class Presence:
             self._deaf_at = now
         return now - self._deaf_at
 
+    def obstacle(self, now: float, seen: str) -> str:
+        """Return why no packets are to be asked for; `seen`: what keeps them from coming in now, if anything.
+
+        One that was never seen counts as none: a daemon that starts goes on with what an earlier one announced.
+        """
+        if self._barred and not seen:
+            self._steady_at = now + STEADY_S
+        self._barred = bool(seen)
+        if not seen and now < self._steady_at:
+            return f"waits until packets could come in for {STEADY_S:g} s again"
+        return seen
+
     def wake_at(self, now: float) -> float | None:
         """Return when something here changes by time alone."""
         times = [
             None if self._draining_at is None else self._draining_at + SHUTDOWN_S,
             None if self._deaf_at is None else self._deaf_at + AGENTS_S,
+            self._steady_at,
         ]
         later: float | None = None
         for time in times:

@@ -59,6 +59,7 @@ class InterfaceFacts:
     faces_clients: bool
     present: bool
     up: bool
+    running: bool
     driver: str
     mtu: int
     mode: str

@@ -9,18 +9,24 @@ from lbnode.netdev.errors import InterfaceMissingError, NetdevError
 from lbnode.netdev.netlink import Message, Netlink, error_code
 
 IFF_UP = 0x1
+IFF_RUNNING = 0x40
 IFF_NOARP = 0x80
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An interface: `mac` has 6 bytes (none for devices without Ethernet), `mtu` is in bytes of IP packet."""
+    """An interface: `mac` has 6 bytes (none for devices without Ethernet), `mtu` is in bytes of IP packet.
+
+    `up`: somebody has set it up. `running`: it carries packets, too; one that knows no carrier, like lo, always does
+    (RFC 2863: ifOperStatus is up or unknown).
+    """
 
     index: int
     name: str
     mac: bytes
     mtu: int
     up: bool
+    running: bool
 
 
 async def links(netlink: Netlink) -> tuple[Link, ...]:
@@ -62,4 +68,5 @@ def _link(message: Message) -> Link:
         mac=mac if any(mac) else b"",
         mtu=message.get("IFLA_MTU"),
         up=bool(message["flags"] & IFF_UP),
+        running=bool(message["flags"] & IFF_RUNNING),
     )

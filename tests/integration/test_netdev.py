@@ -66,6 +66,16 @@ def test_a_link_is_found_by_name(cable: Cable) -> None:
     assert (link.name, link.mac, link.mtu, link.up) == ("eth0", mac(cable.near), MTU, True)
 
 
+def test_a_link_whose_other_end_is_down_is_up_and_does_not_run(cable: Cable) -> None:
+    ip("-n", cable.far, "link", "set", "eth0", "down")
+    link = near(cable, lambda netlink: link_named(netlink, "eth0"))
+    assert (link.up, link.running) == (True, False)
+
+
+def test_a_link_that_knows_no_carrier_runs(cable: Cable) -> None:
+    assert near(cable, lambda netlink: link_named(netlink, "lo")).running
+
+
 def test_a_link_that_is_not_there_is_named_with_those_that_are(cable: Cable) -> None:
     with pytest.raises(InterfaceMissingError, match=r"^interface eth9: no such interface; have: eth0, lo$"):
         near(cable, lambda netlink: link_named(netlink, "eth9"))

@@ -1,4 +1,7 @@
-"""The node's interface goes down, is removed, and comes back: traffic goes on after it, status says why it does not."""
+"""The node's interface goes down, is removed, and comes back: traffic goes on after it, status says why it does not.
+
+Routers that are reached another way are told, too.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import pytest
 
 from tests.integration.cable import connect, eventually, ip, ip_json
 from tests.integration.nodes import NodeMachine, node_machine
-from tests.life.drill import BACKENDS, forwards, set_up
+from tests.life.drill import BACKENDS, VIP, forwards, set_up
 
 
 @pytest.fixture
@@ -36,6 +39,65 @@ def test_an_interface_that_was_down_forwards_again_and_status_said_so(node: Node
     assert forwards(node)
     assert lines(node, "interface eth0: down") == 1
     assert lines(node, "interface is up again") == 1
+
+
+PASS = Path(__file__).resolve().parents[2] / "lbnode" / "bpf" / "build" / "pass.bpf.o"
+BGP = {
+    "local_as": 65000,
+    "router_id": "10.0.0.2",
+    "local_address": "127.0.0.1",
+    "neighbors": [{"address": "127.0.0.2", "peer_as": 65000}],
+}
+"""A router that is reached otherwise than by eth0; that it never answers does not matter to what it would be told."""
+
+
+def announced(node: NodeMachine) -> list[str]:
+    (status,) = node.status().nodes
+    return [str(address) for address in status.announced]
+
+
+def test_vips_are_withdrawn_while_no_packet_can_come_in(node: NodeMachine) -> None:
+    node.stop()
+    node.start(bgp=BGP)
+    eventually("announced", lambda: announced(node) == [str(VIP)])
+    for end, why in ((node.cable.far, "has no carrier"), (node.cable.near, "is down")):
+        ip("-n", end, "link", "set", "eth0", "down")
+        eventually("withdrawn", lambda: not announced(node))
+        eventually("why", lambda why=why: f"{VIP} is not announced: its interface eth0 {why}" in alarms(node))
+        ip("-n", end, "link", "set", "eth0", "up")
+        eventually("announced again", lambda: announced(node) == [str(VIP)])
+    assert "eth0" not in alarms(node)
+
+
+def test_vips_are_withdrawn_when_the_interface_is_gone(node: NodeMachine) -> None:
+    node.stop()
+    node.start(bgp=BGP)
+    eventually("announced", lambda: announced(node) == [str(VIP)])
+    ip("-n", node.cable.near, "link", "del", "eth0")
+    eventually("withdrawn", lambda: not announced(node))
+    assert f"{VIP} is not announced: its interface eth0 is gone" in alarms(node)
+    connect(node.cable)
+    for number in BACKENDS:
+        ip("-n", node.cable.far, "addr", "add", f"10.0.0.{10 + number}/24", "dev", "eth0")
+    eventually("announced again", lambda: announced(node) == [str(VIP)])
+
+
+def test_vips_are_withdrawn_while_the_program_cannot_hang_on_the_interface(node: NodeMachine) -> None:
+    node.stop()
+    node.start(bgp=BGP)
+    eventually("announced", lambda: announced(node) == [str(VIP)])
+    near = node.cable.near
+    ip("-n", near, "link", "add", "new0", "type", "veth", "peer", "name", "new1")
+    ip("-n", near, "link", "set", "new0", "xdpgeneric", "obj", str(PASS), "sec", "xdp")
+    ip("-n", near, "link", "del", "eth0")
+    ip("-n", near, "link", "set", "new0", "name", "eth0")
+    for end in ("new1", "eth0"):
+        ip("-n", near, "link", "set", end, "up")
+    why = f"{VIP} is not announced: the program is not on its interface eth0"
+    eventually("why", lambda: why in alarms(node))
+    assert not announced(node)
+    ip("-n", near, "link", "set", "eth0", "xdpgeneric", "off")
+    eventually("announced again", lambda: announced(node) == [str(VIP)])
 
 
 def index_of(node: NodeMachine) -> int:

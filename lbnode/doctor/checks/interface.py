@@ -32,6 +32,9 @@ def _state(facts: InterfaceFacts) -> Iterator[Finding]:
     if not facts.up:
         mend = f"ip link set {facts.name} up"
         yield Finding(Grade.FAILURE, facts.name, "is down", "no packet comes in or goes out", mend)
+    elif not facts.running:
+        mend = "look at its cable and at the port it leads to, which may be down"
+        yield Finding(Grade.FAILURE, facts.name, "has no carrier", "no packet comes in or goes out", mend)
 
 
 def _mode(facts: InterfaceFacts) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from lbnode.core.forwarding import Forwarding
 from lbnode.model.fleet import Protocol, Vip
 from lbnode.model.ids import BackendName, NodeName, PoolName
 from lbnode.model.view import FleetView
-from lbnode.model.vip import ANY_PORT
+from lbnode.model.vip import ANY_PORT, VipAddress
 
 from .fleets import VIP, agent, drain, fleet, settle, view_of
 
@@ -16,11 +16,15 @@ N1 = NodeName("n1")
 
 
 def announced(
-    view: FleetView, before: tuple = (), waited_s: float = 0.0, draining_s: float | None = None
-) -> Announcement:  # type: ignore[type-arg]
+    view: FleetView,
+    before: tuple[VipAddress, ...] = (),
+    waited_s: float = 0.0,
+    draining_s: float | None = None,
+    obstacle: str = "",
+) -> Announcement:
     forwarding = Forwarding()
     forwarding.handle(view, False, {})
-    return decide(view, forwarding.pools, N1, before, waited_s, draining_s)
+    return decide(view, forwarding.pools, N1, before, waited_s, draining_s, obstacle)
 
 
 def test_an_address_whose_tables_are_in_use_and_that_can_serve_is_announced() -> None:
@@ -69,6 +73,24 @@ def test_a_draining_node_asks_for_graceful_shutdown_and_then_withdraws() -> None
 
 def test_a_node_that_starts_drained_announces_nothing() -> None:
     assert announced(settle(view_of(fleet("b1"))), draining_s=0.0).addresses == ()
+
+
+def test_a_node_that_packets_cannot_reach_withdraws_everything_and_says_why() -> None:
+    result = announced(settle(view_of(fleet("b1"))), before=(VIP,), obstacle="its interface eth0 is down")
+    assert result.addresses == ()
+    assert result.withheld == {VIP: "its interface eth0 is down"}
+
+
+def test_a_draining_node_that_packets_cannot_reach_does_not_wait_for_graceful_shutdown() -> None:
+    view = settle(view_of(fleet("b1")))
+    assert (
+        announced(view, before=(VIP,), draining_s=0.0, obstacle="its interface eth0 is gone").addresses == ()
+    )
+
+
+def test_what_packets_cannot_reach_and_nobody_serves_keeps_the_reason_that_stays() -> None:
+    result = announced(settle(drain(view_of(fleet("b1")), "b1")), obstacle="its interface eth0 is down")
+    assert "no active backend" in result.withheld[VIP]
 
 
 def test_a_prefix_is_announced_as_it_is_and_apart_from_its_addresses() -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lbnode.core.announce import AGENTS_S, IDLE_S, SHUTDOWN_S, Phase
+from lbnode.core.announce import AGENTS_S, IDLE_S, SHUTDOWN_S, STEADY_S, Phase
 from lbnode.core.presence import Presence
 
 
@@ -48,6 +48,29 @@ def test_waiting_for_agents_is_counted_from_the_first_deaf_one() -> None:
     assert presence.waited_s(2.0, deaf=True) == 0.0
     assert presence.waited_s(2.0 + AGENTS_S, deaf=True) == AGENTS_S
     assert presence.waited_s(9.0, deaf=False) == 0.0
+
+
+def test_packets_must_have_been_able_to_come_in_for_a_while_before_they_are_asked_for_again() -> None:
+    presence = Presence(now=0.0)
+    assert presence.obstacle(1.0, "its interface eth0 is down") == "its interface eth0 is down"
+    assert "waits until" in presence.obstacle(5.0, "")
+    assert presence.wake_at(5.0) == 5.0 + STEADY_S
+    assert "waits until" in presence.obstacle(5.0 + STEADY_S - 0.1, "")
+    assert presence.obstacle(5.0 + STEADY_S, "") == ""
+
+
+def test_an_interface_that_flaps_begins_its_wait_anew() -> None:
+    presence = Presence(now=0.0)
+    presence.obstacle(1.0, "down")
+    presence.obstacle(2.0, "")
+    assert presence.obstacle(2.5, "down") == "down"
+    presence.obstacle(3.0, "")
+    assert presence.obstacle(2.0 + STEADY_S, "")
+    assert not presence.obstacle(3.0 + STEADY_S, "")
+
+
+def test_a_daemon_that_finds_nothing_in_the_way_of_packets_does_not_wait() -> None:
+    assert Presence(now=0.0).obstacle(0.0, "") == ""
 
 
 def test_it_wakes_for_the_end_of_graceful_shutdown_and_of_waiting() -> None:

@@ -15,7 +15,7 @@ from lbnode.netdev.next_hops import Hop
 
 NONE, REACHABLE, STALE, DELAY, FAILED = 0, 2, 4, 8, 32
 OWN, OTHER, THIRD = bytes(5) + b"\x02", bytes(5) + b"\x03", bytes(5) + b"\x04"
-LINK = Link(4, "eth0", OWN, 1500, up=True)
+LINK = Link(4, "eth0", OWN, 1500, up=True, running=True)
 GATEWAY = ip_address("fe80::1")
 NEAR, FAR, FARTHER = ip_address("10.0.0.1"), ip_address("10.9.0.1"), ip_address("2001:db8::1")
 

@@ -31,6 +31,7 @@ CARD = InterfaceFacts(
     faces_clients=True,
     present=True,
     up=True,
+    running=True,
     driver="ixgbe",
     mtu=1600,
     mode="native",
@@ -118,6 +119,13 @@ def test_a_hundred_backends_on_narrow_links_are_one_finding() -> None:
     assert found.subject.endswith(" and 96 more")
     lone, lost = check_paths([narrow, replace(narrow, has_neighbour=False)]).findings[::-1]
     assert (lone.subject, lost.grade) == ("backend b0 (10.0.2.1)", Grade.FAILURE)
+
+
+def test_an_interface_without_carrier_is_found_and_one_that_is_down_is_found_once() -> None:
+    (found,) = check_interface(replace(CARD, running=False)).findings
+    assert (found.grade, found.what) == (Grade.FAILURE, "has no carrier")
+    (found,) = check_interface(replace(CARD, up=False, running=False)).findings
+    assert found.what == "is down"
 
 
 def test_a_router_without_a_password_must_know_this_node() -> None:
