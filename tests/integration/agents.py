@@ -26,6 +26,7 @@ from lbnode.dataplane.backend import BackendDataPlane, Snapshot
 from lbnode.model.ids import BackendId
 from lbnode.netdev import bpffs
 from tests.integration.cable import Cable, enter, eventually, inside, ip
+from tests.integration.memory import FLEET
 from tests.integration.tunnel import CLIENT, NODE, Node, open_tunnel
 
 VIP = IPv4Address("192.0.2.80")
@@ -64,7 +65,7 @@ class Member:
         """Run the agent until the test ends; returns once it serves the VIP with its peers known."""
         known = {
             "name": self.name,
-            "fleet": "demo",
+            "fleet": FLEET,
             "address": str(self.address),
             "interface": "eth0",
             "store": {"kind": "file", "path": str(store)},

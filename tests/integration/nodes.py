@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -23,15 +22,13 @@ from lbnode.model.view import FleetView
 from lbnode.netdev import bpffs
 from lbnode.rpc.client import FleetClient
 from lbnode.rpc.errors import RpcError
-from lbnode.store.files import FileTree
 from lbnode.store.fleet import FleetStore
 from lbnode.store.records import epoch_path
 from tests.integration.cable import Cable, eventually, inside, laid
+from tests.integration.memory import FLEET, in_store, tree_of
 
-FLEET = "demo"
 WEB = PoolName("web")
 METRICS = "127.0.0.1:9464"
-STORE_S = 10.0
 START_S = 60.0
 """Under load, too."""
 
@@ -143,42 +140,24 @@ class NodeMachine:
         values = dict(each.rsplit(" ", 1) for each in text.splitlines() if not each.startswith("#"))
         return values.get(line, "")
 
-    def in_store(self, work: Callable[[FleetStore, FileTree], Awaitable[T]]) -> T:
+    def in_store(self, work: Callable[[FleetStore], Awaitable[T]]) -> T:
         """Do something to the fleet's memory, as another node would."""
-
-        async def session() -> T:
-            tree = FileTree(self.directory / "store" / FLEET)
-            store = FleetStore(tree)
-            await store.start(lambda: None)
-            try:
-                assert await store.wait_in_step(STORE_S)
-                return await work(store, tree)
-            finally:
-                await store.close()
-
-        return asyncio.run(session())
+        return in_store(tree_of(self.directory), work)
 
     def view(self) -> FleetView:
-        async def look(store: FleetStore, tree: FileTree) -> FleetView:
+        async def look(store: FleetStore) -> FleetView:
             return store.view()
 
         return self.in_store(look)
 
     def offer(self, epoch: Epoch) -> None:
         """Offer an epoch, as a leader does, whatever its build."""
-
-        async def lead(store: FleetStore, tree: FileTree) -> None:
-            await store.create_epoch(epoch)
-
-        self.in_store(lead)
+        self.in_store(lambda store: store.create_epoch(epoch))
 
     def spoil(self, number: int, value: bytes) -> None:
         """Put something else in the place of an epoch's record."""
-
-        async def write(store: FleetStore, tree: FileTree) -> None:
-            await tree.put(epoch_path(WEB, EpochNumber(number)), value)
-
-        self.in_store(write)
+        tree = tree_of(self.directory)
+        in_store(tree, lambda _: tree.put(epoch_path(WEB, EpochNumber(number)), value))
 
     def epoch(self, number: int) -> Epoch:
         return self.view().epochs[WEB][EpochNumber(number)]

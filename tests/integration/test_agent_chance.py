@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
 import struct
@@ -11,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -19,16 +19,17 @@ from lbnode.dataplane.packet_model import checksum
 from lbnode.dataplane.values import Count
 from lbnode.model.epoch import BackendState, Epoch
 from lbnode.model.fleet import Backend, DesiredFleet, Pool, PoolMember, Protocol, Vip
-from lbnode.model.flows import FlowQuestion
-from lbnode.model.ids import BackendName, EpochNumber, NodeName
-from lbnode.model.members import AgentLive, BackendMember, NodeMember
-from lbnode.store.files import FileTree
+from lbnode.model.flows import FlowQuestion, FlowReport
+from lbnode.model.ids import BackendName, EpochNumber
+from lbnode.model.members import AgentLive, BackendMember
+from lbnode.model.view import FleetView
 from lbnode.store.fleet import FleetStore
 from ring.bucket import Flow, bucket_of, derive_keys
 from tests.integration import agents
 from tests.integration.agents import PORT, VIP, Member, Segment, ask, segment_of
 from tests.integration.cable import eventually, inside, ip
-from tests.integration.tunnel import CLIENT, NODE
+from tests.integration.memory import FLEET, found_fleet, in_store, tree_of, until
+from tests.integration.tunnel import CLIENT
 from tests.unit.backend import fleets
 from tests.unit.backend.fleets import WEB
 
@@ -37,6 +38,8 @@ EPOCH = 3
 HEARD = (VIP, Protocol.TCP, PORT)
 RST = 0x04
 
+T = TypeVar("T")
+
 
 class World(Segment):
     """Three agents that run, on a fleet whose pool has them all. Every test leaves it so.
@@ -44,7 +47,7 @@ class World(Segment):
     `stamp` is the number of the newest epoch.
     """
 
-    store: Path
+    directory: Path
     processes: list[subprocess.Popen[bytes]]
     stamp: int
     ports: Iterator[int]
@@ -62,7 +65,7 @@ class World(Segment):
     def restart(self, member: Member, **settings: object) -> None:
         """SIGKILL an agent, and start its successor."""
         self.kill(member)
-        self.processes[member.number - 1] = member.start(self.store, **settings)
+        self.processes[member.number - 1] = member.start(self.directory / "store", **settings)
 
     def kill(self, member: Member) -> None:
         """SIGKILL an agent."""
@@ -79,17 +82,17 @@ class World(Segment):
         sealed = replace(made, slots=slots)
         return replace(sealed, digest=build_table(sealed, ()).digest())
 
+    def in_store(self, work: Callable[[FleetStore], Awaitable[T]]) -> T:
+        """Do something to the fleet's memory, as a node would."""
+        return in_store(tree_of(self.directory), work)
+
     def make_current(self, number: int) -> None:
         """Let nodes go by an epoch that was offered."""
-
-        async def switch(store: FleetStore) -> None:
-            await store.set_current(WEB, EpochNumber(number))
-
-        in_store(self.store, switch)
+        self.in_store(lambda store: store.set_current(WEB, EpochNumber(number)))
 
     def offer(self, epoch: Epoch) -> None:
         """Offer an epoch, and wait until every agent goes by it."""
-        in_store(self.store, lambda store: store.create_epoch(epoch))
+        self.in_store(lambda store: store.create_epoch(epoch))
         for member in self.members:
             said = f"epoch={epoch.number}\n"
             eventually(f"{member.name} goes by {epoch.number}", lambda at=member, said=said: said in at.log)
@@ -106,38 +109,22 @@ class World(Segment):
         raise AssertionError(f"{owner.name} owns nothing")
 
 
-def in_store(directory: Path, work: Callable[[FleetStore], Awaitable[None]]) -> None:
-    """Do something to the fleet's memory as a node would."""
-
-    async def session() -> None:
-        store = FleetStore(FileTree(directory / "demo"))
-        await store.start(lambda: None)
-        try:
-            assert await store.wait_in_step(TIMEOUT_S)
-            await work(store)
-        finally:
-            await store.close()
-
-    asyncio.run(session())
-
-
-async def found(store: FleetStore, world: World) -> None:
-    identity = fleets.view().identity
-    assert identity is not None
-    names = [BackendName(member.name) for member in world.members]
-    desired = DesiredFleet(
-        "demo",
-        tuple(Backend(name, (member.address,)) for name, member in zip(names, world.members, strict=True)),
-        (Pool(WEB, tuple(PoolMember(name) for name in names)),),
-        (Vip(VIP, Protocol.TCP, PORT, WEB),),
+def wanted(world: World) -> FleetView:
+    """The fleet as it is in the beginning."""
+    members = {BackendName(member.name): member for member in world.members}
+    return replace(
+        fleets.view(),
+        desired=DesiredFleet(
+            FLEET,
+            tuple(Backend(name, (member.address,)) for name, member in members.items()),
+            (Pool(WEB, tuple(map(PoolMember, members))),),
+            (Vip(VIP, Protocol.TCP, PORT, WEB),),
+        ),
+        backends={
+            name: BackendMember(name, member.id, (member.address,), True) for name, member in members.items()
+        },
+        epochs={WEB: {EpochNumber(EPOCH): world.epoch(EPOCH)}},
     )
-    await store.create_identity(identity)
-    await store.write_desired(desired, -1)
-    await store.put_node(NodeMember(NodeName("n1"), (NODE,), 1))
-    for name, member in zip(names, world.members, strict=True):
-        await store.put_backend(BackendMember(name, member.id, (member.address,), True))
-    await store.create_epoch(world.epoch(EPOCH))
-    await store.set_current(WEB, EpochNumber(EPOCH))
 
 
 @pytest.fixture(scope="module")
@@ -145,9 +132,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     directory = tmp_path_factory.mktemp("agents")
     with agents.segment(directory, 3) as made:
         world = World(made.far, made.hub, made.members, made.sender)
-        world.store, world.stamp, world.ports = directory / "store", EPOCH, iter(range(21000, 30000))
-        in_store(world.store, lambda store: found(store, world))
-        world.processes = [member.start(world.store) for member in world.members]
+        world.directory, world.stamp, world.ports = directory, EPOCH, iter(range(21000, 30000))
+        world.in_store(lambda store: found_fleet(store, wanted(world)))
+        world.processes = [member.start(directory / "store") for member in world.members]
         for member in world.members:
             eventually(f"{member.name} hears", lambda at=member: HEARD in at.snapshot().heard)
         yield world
@@ -261,50 +248,40 @@ def test_a_backend_that_drains_keeps_its_flows_and_sends_new_ones_to_their_owner
         assert ask(old, "established") == "b1"
         drained = world.epoch(world.stamp + 1, (BackendState.DRAINING,))
         world.offer(drained)
-        eventually_told(world.store, lambda live: live.pools == {WEB: drained.number})
+        eventually_told(world, lambda live: live.pools == {WEB: drained.number})
         assert b1.snapshot().takes_new == {WEB}, "nobody goes by the offer yet"
         world.make_current(drained.number)
         eventually("b1 takes no new flows", lambda: not b1.snapshot().takes_new)
         with world.connect(world.port_owned_by(b2, drained)) as new:
             assert ask(new, "sent to b1 by a node that is behind") == "b2"
         assert ask(old, "still here") == "b1"
-        live = eventually_told(world.store, lambda live: live.flows.get(WEB) == 1)
+        live = eventually_told(world, lambda live: live.flows.get(WEB) == 1)
         assert live.pools == {WEB: drained.number}
     assert world.counted(b1, "forwarded_syn") > 0
-    eventually_told(world.store, lambda live: live.flows.get(WEB) == 0)
+    eventually_told(world, lambda live: live.flows.get(WEB) == 0)
     world.offer(world.epoch(world.stamp + 1))
     world.make_current(world.stamp)
     eventually("b1 takes new flows again", lambda: b1.snapshot().takes_new == {WEB})
 
 
-def eventually_told(directory: Path, holds: Callable[[AgentLive], bool]) -> AgentLive:
+def eventually_told(world: World, holds: Callable[[AgentLive], bool]) -> AgentLive:
     """Wait until b1 tells the fleet something."""
-    said: list[AgentLive] = []
+    b1 = BackendName("b1")
 
-    async def until(store: FleetStore) -> None:
-        async with asyncio.timeout(TIMEOUT_S):
-            while not (live := store.view().live_agents.get(BackendName("b1"))) or not holds(live):
-                await asyncio.sleep(0.02)
-            said.append(live)
+    def told(view: FleetView) -> bool:
+        return b1 in view.live_agents and holds(view.live_agents[b1])
 
-    in_store(directory, until)
-    return said[0]
+    return world.in_store(lambda store: until(store, told)).live_agents[b1]
 
 
 def test_the_leaders_question_is_answered_bucket_by_bucket(world: World) -> None:
-    reports = []
-
-    async def ask_all(store: FleetStore) -> None:
+    async def ask_all(store: FleetStore) -> Mapping[BackendName, FlowReport]:
         await store.ask(FlowQuestion(WEB, 1, EpochNumber(world.stamp)))
-        async with asyncio.timeout(TIMEOUT_S):
-            while len(store.view().reports.get(WEB, {})) < 3:
-                await asyncio.sleep(0.02)
-        reports.append(store.view().reports[WEB])
+        return (await until(store, lambda view: len(view.reports.get(WEB, {})) == 3)).reports[WEB]
 
     with world.connect(20001) as one, world.connect(20002) as other:
         assert (ask(one, "first"), ask(other, "second")) == ("b1", "b1")
-        in_store(world.store, ask_all)
-    by_name = reports[0]
+        by_name = world.in_store(ask_all)
     assert [by_name[BackendName(name)].total for name in ("b1", "b2", "b3")] == [2, 0, 0]
     epoch = world.epoch(world.stamp)
     keys = derive_keys(bytes.fromhex("11" * 32), epoch.seed)

@@ -11,9 +11,10 @@ import pytest
 from lbnode.netdev import bpffs
 from tests.integration import cable as cables
 from tests.integration import tunnel
-from tests.integration.agent.machine import VIP, Backend, found_fleet, in_store
+from tests.integration.agent.machine import VIP, Backend
 from tests.integration.agent.traffic import echo
 from tests.integration.cable import Cable
+from tests.integration.memory import found_fleet
 from tests.integration.tunnel import Node
 from tests.unit.backend import fleets
 
@@ -36,7 +37,7 @@ def backend(cable: Cable, tmp_path: Path) -> Iterator[Backend]:
     with ExitStack() as stack:
         stack.callback(bpffs.unmount, tmp_path / "run" / "bpf")
         made = Backend(cable, tmp_path, stack)
-        in_store(tmp_path, lambda store: found_fleet(store, fleets.view(fleets.epoch(3, fleets.ID1))))
+        made.in_store(lambda store: found_fleet(store, fleets.view(fleets.epoch(3, fleets.ID1))))
         yield made
 
 

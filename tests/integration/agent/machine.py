@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import subprocess
@@ -12,23 +11,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from lbnode.model.ids import NodeName, PoolName
-from lbnode.model.members import NodeMember
-from lbnode.model.view import FleetView
-from lbnode.store.files import FileTree
+from lbnode.model.ids import PoolName
 from lbnode.store.fleet import FleetStore
-from tests.integration import cable as cables
 from tests.integration.cable import Cable, eventually, ip_json
-from tests.integration.tunnel import BACKEND, NODE
+from tests.integration.memory import FLEET, in_store, tree_of
+from tests.integration.tunnel import BACKEND
 
 VIP = IPv4Address("192.0.2.80")
 PORT = 80
 WEB = PoolName("web")
-TIMEOUT_S = 10.0
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -44,7 +41,7 @@ class Backend:
     def __post_init__(self) -> None:
         self.settings = {
             "name": "b1",
-            "fleet": "demo",
+            "fleet": FLEET,
             "address": str(BACKEND),
             "interface": "eth0",
             "store": {"kind": "file", "path": str(self.directory / "store")},
@@ -89,6 +86,10 @@ class Backend:
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
+    def in_store(self, work: Callable[[FleetStore], Awaitable[T]]) -> T:
+        """Do something to the fleet's memory, as a node would."""
+        return in_store(tree_of(self.directory), work)
+
     def _command(self, verb: str, *words: str) -> list[str]:
         lbbackend = str(Path(sys.executable).with_name("lbbackend"))
         inside_near = ["nsenter", f"--net=/run/netns/{self.cable.near}"]
@@ -99,43 +100,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.kill()
     process.wait()
-
-
-def in_store(directory: Path, work: Callable[[FleetStore], Awaitable[None]]) -> None:
-    """Do something to the fleet's memory as a node would."""
-
-    async def session() -> None:
-        store = FleetStore(FileTree(directory / "store" / "demo"))
-        await store.start(lambda: None)
-        try:
-            assert await store.wait_in_step(TIMEOUT_S)
-            await work(store)
-        finally:
-            await store.close()
-
-    asyncio.run(session())
-
-
-async def found_fleet(store: FleetStore, view: FleetView) -> None:
-    """Write all of `view` into an empty store; its only member that sends is NODE."""
-    assert view.identity is not None
-    assert view.desired is not None
-    await store.create_identity(view.identity)
-    await store.write_desired(view.desired, -1)
-    await store.put_node(NodeMember(NodeName("n1"), (NODE,), 1))
-    for member in view.backends.values():
-        await store.put_backend(member)
-    for epochs in view.epochs.values():
-        for epoch in epochs.values():
-            await store.create_epoch(epoch)
-            await store.set_current(epoch.pool, epoch.number)
-
-
-async def until(store: FleetStore, holds: Callable[[FleetView], bool]) -> None:
-    """Wait until the fleet's memory is as `holds` wants it."""
-    async with asyncio.timeout(TIMEOUT_S):
-        while not holds(store.view()):
-            await asyncio.sleep(cables.POLL_S)
 
 
 async def drop(store: FleetStore, desired: Any) -> None:

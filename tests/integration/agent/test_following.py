@@ -11,9 +11,10 @@ from lbnode.model.view import FleetView
 from lbnode.model.vip import ANY_PORT, Protocol, Vip
 from lbnode.netdev import bpffs
 from tests.integration import tunnel
-from tests.integration.agent.machine import PORT, VIP, WEB, Backend, drop, in_store, on_lo, until
+from tests.integration.agent.machine import PORT, VIP, WEB, Backend, drop, on_lo
 from tests.integration.agent.traffic import connect, echo, exchange
 from tests.integration.cable import Cable, eventually, ip
+from tests.integration.memory import until
 from tests.integration.tunnel import BACKEND, Node
 from tests.unit.backend import fleets
 
@@ -24,7 +25,7 @@ def test_a_vip_follows_the_fleet(backend: Backend) -> None:
     backend.serve()
     desired = fleets.view(fleets.epoch(3, fleets.ID1)).desired
     assert desired is not None
-    in_store(backend.directory, lambda store: drop(store, replace(desired, vips=())))
+    backend.in_store(lambda store: drop(store, replace(desired, vips=())))
     eventually("the VIP leaves lo", lambda: VIP not in on_lo(backend.cable))
     assert backend.status()["vips"] == []
 
@@ -36,7 +37,7 @@ def test_a_whole_prefix_is_served_on_every_address_and_port_and_leaves_no_trace(
     desired = fleets.view(fleets.epoch(3, fleets.ID1)).desired
     assert desired is not None
     wanted = replace(desired, vips=(*desired.vips, Vip(PREFIX, Protocol.TCP, ANY_PORT, WEB)))
-    in_store(backend.directory, lambda store: drop(store, wanted))
+    backend.in_store(lambda store: drop(store, wanted))
     eventually("the prefix is local", lambda: str(PREFIX) in local_prefixes(backend.cable))
     ip("-n", backend.cable.near, "route", "del", "local", str(PREFIX), "dev", "lo")
     eventually("the prefix is back", lambda: str(PREFIX) in local_prefixes(backend.cable))
@@ -71,10 +72,10 @@ def test_the_agent_registers_and_acknowledges_what_it_has_loaded(backend: Backen
         return fleets.B1 not in view.live_agents and view.agents[fleets.B1].addresses == (BACKEND,)
 
     agent = backend.start()
-    in_store(backend.directory, lambda store: until(store, acknowledged))
+    backend.in_store(lambda store: until(store, acknowledged))
     agent.kill()
     agent.wait()
-    in_store(backend.directory, lambda store: until(store, gone_but_a_member))
+    backend.in_store(lambda store: until(store, gone_but_a_member))
 
 
 def test_a_vip_that_nobody_listens_for_has_no_second_chance_until_somebody_does(backend: Backend) -> None:
@@ -86,9 +87,9 @@ def test_a_vip_that_nobody_listens_for_has_no_second_chance_until_somebody_does(
         return holds
 
     backend.serve()
-    in_store(backend.directory, lambda store: until(store, told(silent=True)))
+    backend.in_store(lambda store: until(store, told(silent=True)))
     with echo(backend.cable):
-        in_store(backend.directory, lambda store: until(store, told(silent=False)))
+        backend.in_store(lambda store: until(store, told(silent=False)))
     chances = {vip["vip"]: vip["second_chance"] for vip in backend.status()["vips"]}
     assert chances == {f"{VIP}:{PORT}/tcp": True, f"{VIP}:53/udp": False}
 

@@ -14,8 +14,9 @@ import pytest
 
 from lbnode.model.fleet import Protocol, Vip
 from lbnode.netdev import bpffs
-from tests.integration.agent.machine import PORT, VIP, WEB, Backend, found_fleet, in_store, until
+from tests.integration.agent.machine import PORT, VIP, WEB, Backend
 from tests.integration.cable import eventually, inside, ip, laid
+from tests.integration.memory import found_fleet, until
 from tests.unit.backend import fleets
 
 VIP6 = ip_address("2001:db8::80")
@@ -30,8 +31,9 @@ def backend(tmp_path: Path) -> Iterator[Backend]:
         assert view.desired is not None
         vips = (*view.desired.vips, Vip(VIP6, Protocol.TCP, PORT, WEB))
         fleet = replace(view, desired=replace(view.desired, vips=vips))
-        in_store(tmp_path, lambda store: found_fleet(store, fleet))
-        yield Backend(cable, tmp_path, stack)
+        made = Backend(cable, tmp_path, stack)
+        made.in_store(lambda store: found_fleet(store, fleet))
+        yield made
 
 
 def on_lo(backend: Backend) -> set[str]:
@@ -46,15 +48,8 @@ def switch_ipv6(backend: Backend, interface: str, off: bool) -> None:
 
 def alarms(backend: Backend) -> tuple[str, ...]:
     """What the agent complains of before the fleet."""
-    found: list[tuple[str, ...]] = []
-    in_store(
-        backend.directory,
-        lambda store: until(
-            store,
-            lambda view: bool(view.live_agents) and not found.append(view.live_agents[fleets.B1].alarms),
-        ),
-    )
-    return found[-1]
+    view = backend.in_store(lambda store: until(store, lambda view: bool(view.live_agents)))
+    return view.live_agents[fleets.B1].alarms
 
 
 @pytest.mark.parametrize("interface", ["lo", "eth0"])

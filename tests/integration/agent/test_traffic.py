@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from lbnode.dataplane.pins import BACKEND as MAPS_PIN
-from tests.integration.agent.machine import TIMEOUT_S, VIP, Backend
+from tests.integration.agent.machine import VIP, Backend
 from tests.integration.agent.traffic import BLOCK, connect, exchange, offered_mss
 from tests.integration.cable import eventually, inside, ip, ip_json
+from tests.integration.memory import TIMEOUT_S
 from tests.integration.tunnel import NODE, Node
 
 MSS = 1432

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address
 
-from tests.integration.agent.machine import PORT, TIMEOUT_S, VIP
+from tests.integration.agent.machine import PORT, VIP
 from tests.integration.cable import Cable, inside
+from tests.integration.memory import TIMEOUT_S
 
 BLOCK = bytes(range(256)) * 256
 

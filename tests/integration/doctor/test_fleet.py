@@ -21,7 +21,7 @@ from tests.integration.agents import VIP, serving
 from tests.integration.cable import eventually, ip
 from tests.integration.doctor.bedside import lbctl_doctor
 from tests.integration.doctor.ward import Ward, ward
-from tests.integration.nodes import FLEET
+from tests.integration.memory import FLEET
 
 SECOND = np.uint64(1 << 32)
 """A bit of the second alternate in a bucket's word."""
