@@ -19,6 +19,7 @@ from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, IPAddress, PoolName
 from lbnode.netdev import bpffs
 from ring.bucket import derive_keys
+from tests.bpf.decap_frames import IPV6, TCP, Wrapping, ipv4, ports
 
 SELF = IPv4Address("10.0.0.2")
 NODE = IPv4Address("10.0.0.1")
@@ -136,3 +137,15 @@ def backend_of(wanted: BackendModel, directory: Path) -> Iterator[BackendDataPla
 def without_second_chance() -> BackendModel:
     """The same backend with the second chance turned off."""
     return replace(model(), second_chance=False)
+
+
+WORLD = model()
+WRAP = Wrapping(NODE, SELF, stamp=STAMP)
+OLD = replace(WRAP, stamp=STAMP - 2)
+WRAP6 = replace(WRAP, protocol=IPV6)
+INNER = ipv4(VIP, TCP, ports(80))
+
+
+def asking(first: int, second: int = 0, wrap: Wrapping = WRAP, inner: bytes = INNER) -> bytes:
+    """A packet that names whom to ask next."""
+    return replace(wrap, key=first << 16 | second).frame(inner)

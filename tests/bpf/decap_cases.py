@@ -1,0 +1,173 @@
+"""Cases of decapsulation: who sends, and headers of all kinds, whole and broken."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv6Address
+
+from tests.bpf.decap_frames import (
+    AH,
+    DESTINATION,
+    ESP,
+    FRAGMENT,
+    HOP_BY_HOP,
+    ICMP,
+    ICMPV6,
+    IPV6,
+    ROUTING,
+    TCP,
+    UDP,
+    Wrapping,
+    chain,
+    ethernet,
+    ipv4,
+    ipv6,
+    ports,
+    tagged,
+)
+from tests.bpf.decap_world import (
+    AGENT,
+    FAR_AGENT,
+    INNER,
+    NO_AGENT,
+    NODE,
+    NODE6,
+    OLD,
+    PEER,
+    PEER6,
+    SELF,
+    SELF6,
+    SMALL_MTU,
+    STAMP,
+    STRANGER,
+    STRANGER6,
+    VIP,
+    VIP6,
+    WRAP,
+    WRAP6,
+    asking,
+)
+
+OTHER6 = IPv6Address("2001:db8::81")
+BY_IPV6 = Wrapping(NODE6, SELF6, stamp=STAMP)
+BY_IPV6_OF_6 = replace(BY_IPV6, protocol=IPV6)
+INNER6 = ipv6(VIP6, TCP, ports(80))
+INNER_84 = ipv4(VIP, TCP, ports(84))
+INNER6_84 = ipv6(VIP6, TCP, ports(84))
+
+CASES: dict[str, tuple[str, bytes]] = {
+    "keyless, in sync": ("delivered_in_sync", WRAP.frame(INNER)),
+    "keyless, in sync, from another backend": ("delivered_in_sync", replace(WRAP, source=PEER).frame(INNER)),
+    "UDP": ("delivered_udp", OLD.frame(ipv4(VIP, UDP, ports(53)))),
+    "UDP, keyed": ("delivered_udp", asking(AGENT, 0, WRAP, ipv4(VIP, UDP, ports(53)))),
+    "bits 6 to 11 of GRE are ignored": ("delivered_in_sync", replace(WRAP, flags=0x03F0).frame(INNER)),
+    "padding behind the packet": ("delivered_in_sync", WRAP.frame(INNER) + bytes(9)),
+    "inner options before the ports": (
+        "delivered_in_sync",
+        WRAP.frame(ipv4(VIP, TCP, ports(80), options=bytes(40))),
+    ),
+    "inner ICMP": ("delivered_portless", WRAP.frame(ipv4(VIP, ICMP, bytes(8)))),
+    "inner first fragment": ("delivered_in_sync", WRAP.frame(ipv4(VIP, TCP, ports(80), fragment=0x2000))),
+    "inner first fragment of an old sender": (
+        "forwarded_keyless", asking(AGENT, 0, OLD, ipv4(VIP, TCP, ports(80), fragment=0x2000, identifier=9)),
+    ),
+    "inner later fragment, of the same packet": (
+        "forwarded_keyless", asking(AGENT, 0, OLD, ipv4(VIP, TCP, bytes(8), fragment=0x0003, identifier=9)),
+    ),
+    "inner later fragment, of another packet": (
+        "delivered_portless", asking(AGENT, 0, OLD, ipv4(VIP, TCP, bytes(8), fragment=0x0003, identifier=10)),
+    ),
+    "inner first fragment without a whole header": (
+        "delivered_portless", WRAP.frame(ipv4(VIP, TCP, ports(80)[:8], fragment=0x2000, identifier=11)),
+    ),
+    "inner fragment of UDP": ("delivered_portless", WRAP.frame(ipv4(VIP, UDP, ports(53), fragment=0x2000))),
+    "a port of the VIP's address without VIP": ("delivered_portless", WRAP.frame(ipv4(VIP, TCP, ports(83)))),
+    "the VIP's port with another protocol": ("delivered_portless", WRAP.frame(ipv4(VIP, UDP, ports(80)))),
+    "not a VIP": ("drop_not_vip", WRAP.frame(ipv4(SELF, TCP, ports(80)))),
+    "IPv6 not a VIP": ("drop_not_vip", WRAP6.frame(ipv6(OTHER6, TCP, ports(80)))),
+    "IPv6, keyless, in sync": ("delivered_in_sync", WRAP6.frame(INNER6)),
+    "IPv6, two to ask": ("forwarded_keyed", asking(AGENT, FAR_AGENT, WRAP6, INNER6)),
+    "IPv6, one to ask": ("forwarded_keyless", asking(AGENT, 0, WRAP6, INNER6)),
+    "IPv6, UDP": ("delivered_udp", WRAP6.frame(ipv6(VIP6, UDP, ports(53)))),
+    "IPv6, ICMP": ("delivered_portless", WRAP6.frame(ipv6(VIP6, ICMPV6, bytes(8)))),
+    "IPv6, too long for the next hop": ("drop_too_big", asking(SMALL_MTU, AGENT, WRAP6, INNER6)),
+    "IPv6, a header of each kind before the ports": (
+        "delivered_in_sync",
+        WRAP6.frame(ipv6(VIP6, HOP_BY_HOP, chain(DESTINATION, ROUTING, FRAGMENT, AH, DESTINATION, TCP) + ports(80))),
+    ),
+    "IPv6, too many headers": (
+        "drop_extensions",
+        WRAP6.frame(ipv6(VIP6, DESTINATION, chain(*[DESTINATION] * 6, TCP) + ports(80))),
+    ),
+    "IPv6, cut within its headers": ("drop_truncated", WRAP6.frame(ipv6(VIP6, ROUTING, chain(AH, TCP)[:12]))),
+    "IPv6, first fragment": (
+        "forwarded_keyless", asking(AGENT, 0, WRAP6, ipv6(VIP6, FRAGMENT, chain(TCP, offset=1) + ports(80))),
+    ),
+    "IPv6, later fragment": (
+        "forwarded_keyless", asking(AGENT, 0, WRAP6, ipv6(VIP6, FRAGMENT, chain(TCP, offset=8) + bytes(3))),
+    ),
+    "IPv6, encrypted": ("delivered_portless", WRAP6.frame(ipv6(VIP6, ESP, bytes(40)))),
+    "a tag": ("delivered_in_sync", tagged(WRAP.frame(INNER), 0x8100)),
+    "two tags": ("delivered_in_sync", tagged(WRAP6.frame(INNER6), 0x88A8, 0x8100)),
+    "a tag, and one to ask": ("forwarded_keyless", tagged(asking(AGENT), 0x8100)),
+    "three tags": ("untouched", tagged(WRAP.frame(INNER), 0x88A8, 0x8100, 0x8100)),
+    "a stranger": ("drop_stranger", replace(WRAP, source=STRANGER).frame(INNER)),
+    "a stranger's nonsense": ("drop_stranger", replace(WRAP, source=STRANGER, flags=0x8000).frame(b"")),
+    "outer options": ("drop_outer", WRAP.frame(INNER, options=bytes(4))),
+    "outer first fragment": ("drop_outer", WRAP.frame(INNER, fragment=0x2000)),
+    "outer later fragment": ("drop_outer", WRAP.frame(INNER, fragment=0x0003)),
+    "outer without DF": ("delivered_in_sync", WRAP.frame(INNER, fragment=0)),
+    "outer version 6 in an IPv4 frame": ("untouched", WRAP.frame(INNER, version=6)),
+    "outer length beyond the frame": ("drop_truncated", WRAP.frame(INNER, total=1500)),
+    "outer length below its header": ("untouched", WRAP.frame(INNER, total=19)),
+    "outer length cuts GRE": ("drop_truncated", WRAP.frame(INNER, total=23)),
+    "outer length cuts the key": ("drop_truncated", replace(WRAP, key=1).frame(INNER, total=27)),
+    "outer length cuts the inner header": ("drop_truncated", WRAP.frame(INNER, total=43)),
+    "GRE checksum": ("drop_gre", replace(WRAP, flags=0x8000).frame(INNER)),
+    "GRE routing": ("drop_gre", replace(WRAP, flags=0x4000).frame(INNER)),
+    "GRE sequence number": ("drop_gre", replace(WRAP, flags=0x1000).frame(INNER)),
+    "GRE strict source route": ("drop_gre", replace(WRAP, flags=0x0800).frame(INNER)),
+    "GRE bit 5": ("drop_gre", replace(WRAP, flags=0x0400).frame(INNER)),
+    "GRE version 1 (PPTP)": ("drop_gre", replace(WRAP, flags=0x0001).frame(INNER)),
+    "Ethernet inside GRE": ("drop_inner", replace(WRAP, protocol=0x6558).frame(INNER)),
+    "inner version contradicts GRE": ("drop_inner", WRAP.frame(ipv4(VIP, TCP, ports(80), version=6))),
+    "inner IPv6 version contradicts GRE": ("drop_inner", WRAP6.frame(ipv6(VIP6, TCP, ports(80), version=4))),
+    "inner header of four words": ("drop_inner", WRAP.frame(ipv4(VIP, TCP, ports(80), header_words=4))),
+    "inner length below its header": ("drop_inner", WRAP.frame(ipv4(VIP, TCP, ports(80), total=19))),
+    "inner options beyond its length": ("drop_inner", WRAP.frame(ipv4(VIP, TCP, b"", header_words=15))),
+    "inner length beyond the outer's": ("drop_truncated", WRAP.frame(ipv4(VIP, TCP, ports(80), total=1400))),
+    "inner IPv6 length beyond the outer's": ("drop_truncated", WRAP6.frame(ipv6(VIP6, TCP, b"", length=900))),
+    "inner without ports": ("drop_truncated", WRAP.frame(ipv4(VIP, TCP, b"\0\x50\0"))),
+    "inner IPv6 without ports": ("drop_truncated", WRAP6.frame(ipv6(VIP6, TCP, b"\0\x50\0"))),
+    "outer IPv6, IPv4 within, in sync": ("delivered_in_sync", BY_IPV6.frame(INNER_84)),
+    "outer IPv6, IPv6 within, in sync": ("delivered_in_sync", BY_IPV6_OF_6.frame(INNER6_84)),
+    "outer IPv6, from another backend": ("delivered_in_sync", replace(BY_IPV6, source=PEER6).frame(INNER_84)),
+    "outer IPv6, more of the flow label": ("delivered_in_sync", BY_IPV6.frame(INNER_84, label=0xF0000 | STAMP)),
+    "outer IPv6, two to ask": ("forwarded_keyed", asking(AGENT, FAR_AGENT, BY_IPV6, INNER_84)),
+    "outer IPv6, one to ask, IPv6 within": ("forwarded_keyless", asking(AGENT, 0, BY_IPV6_OF_6, INNER6_84)),
+    "outer IPv6, and the pool goes by IPv4": ("forwarded_keyless", asking(AGENT, 0, BY_IPV6, INNER)),
+    "outer IPv4, and the pool goes by IPv6": ("forwarded_keyless", asking(AGENT, 0, WRAP, INNER_84)),
+    "no tunnel to the next by the pool's family": ("drop_no_next_hop", asking(NO_AGENT, 0, WRAP, INNER_84)),
+    "too long for an IPv6 tunnel": ("drop_too_big", asking(FAR_AGENT, 0, BY_IPV6_OF_6, ipv6(VIP6, TCP, ports(84)))),
+    "outer IPv6, a stranger": ("drop_stranger", replace(BY_IPV6, source=STRANGER6).frame(INNER)),
+    "outer IPv6 whose last bytes are a member's": (
+        "drop_stranger", replace(BY_IPV6, source=IPv6Address(int(NODE))).frame(INNER),
+    ),
+    "outer IPv6 with an extension header": (
+        "drop_outer", ethernet(ipv6(SELF6, DESTINATION, chain(47) + INNER, source=NODE6), IPV6),
+    ),
+    "outer fragment of IPv6": (
+        "drop_outer", ethernet(ipv6(SELF6, FRAGMENT, chain(47, offset=1) + INNER, source=NODE6), IPV6),
+    ),
+    "outer IPv6 length beyond the frame": ("drop_truncated", BY_IPV6.frame(INNER, length=1500)),
+    "outer IPv6 length cuts GRE": ("drop_truncated", BY_IPV6.frame(INNER, length=3)),
+    "GRE to another IPv6 address": ("untouched", replace(BY_IPV6, destination=VIP6).frame(INNER)),
+    "GRE to another address": ("untouched", replace(WRAP, destination=VIP).frame(INNER)),
+    "TCP to the tunnel's address": ("untouched", ethernet(ipv4(SELF, TCP, ports(22)))),
+    "TCP from a node": ("untouched", ethernet(ipv4(SELF, TCP, ports(22), source=NODE))),
+    "ARP": ("untouched", ethernet(bytes(28), kind=0x0806)),
+    "a VLAN tag": ("untouched", ethernet(bytes(64), kind=0x8100)),
+    "IPv6 outside": ("untouched", ethernet(INNER6, kind=IPV6)),
+    "Ethernet alone": ("untouched", ethernet(b"")),
+    "IPv4 cut short": ("untouched", ethernet(ipv4(SELF, 47, b"")[:19])),
+}  # fmt: skip
