@@ -22,6 +22,11 @@ static __always_inline __u64 list_of_key(__u32 key)
 	return key >> ID_BITS | (__u64)(key & 0xffff) << ID_BITS;
 }
 
+static __always_inline bool is_listed(__u64 list, __u32 id)
+{
+	return (list & 0xffff) == id || (list >> ID_BITS & 0xffff) == id || list >> 2 * ID_BITS == id;
+}
+
 /* A list of two places as a GRE key, without this backend and without gaps. */
 static __always_inline __be32 key_of(__u64 list, __u32 self)
 {

@@ -97,29 +97,34 @@ static __always_inline __u64 complete_list(const struct world *world, const stru
 	if (!list || packet->flags & (GRE_MARK | GRE_SETTLED) || twice_ahead(world, packet) >= 0)
 		return list;
 	owner = own_list(world, packet) & 0xffff;
-	if (owner == agent->self || owner == (list & 0xffff) || owner == list >> ID_BITS)
+	if (owner == agent->self || is_listed(list, owner))
 		return list;
 	return list | owner << ADDED_SHIFT;
 }
 
+/* My epoch's list. One that was added to has been one longer: then two others are asked at most. */
+static __always_inline __u64 new_list(const struct world *world, const struct agent *agent,
+				      const struct tunnelled *packet)
+{
+	__u64 list = own_list(world, packet);
+
+	if (packet->flags & GRE_SETTLED && !is_listed(list, agent->self))
+		list &= (1ULL << ADDED_SHIFT) - 1;
+	return list;
+}
+
 /*
  * Steps 6 and 7: the packet's own list has come to its end. If somebody on it could not be asked, only an
- * epoch that is newer can say that this one holds nothing any more. A list that was added to has been one
- * longer.
+ * epoch that is newer can say that this one holds nothing any more.
  */
 static __always_inline enum decap_outcome begin_anew(const struct world *world, const struct agent *agent,
 						     const struct tunnelled *packet, bool is_lost,
 						     struct way *way)
 {
-	__u64 list;
-
 	if (packet->flags & GRE_MARK || packet->stamp == (__u16)world->current ||
 	    (is_lost && twice_ahead(world, packet) > 0))
 		return is_lost ? DECAP_drop_no_next_hop : DECAP_delivered_last;
-	list = own_list(world, packet);
-	if (packet->flags & GRE_SETTLED)
-		list &= (1ULL << ADDED_SHIFT) - 1;
-	switch (ask_next(world, list, agent->self, way)) {
+	switch (ask_next(world, new_list(world, agent, packet), agent->self, way)) {
 	case NEXT_FOUND:
 		return DECAP_forwarded_restarted;
 	case NEXT_LOST:

@@ -211,7 +211,8 @@ class BackendModel:
         knows_more = not lost or _ahead(packet, table) <= 0
         if not packet.marked and packet.stamp != table.stamp and knows_more:
             own = self._listed(table, packet.inner)
-            ways, lost = self._ways(own[:2] if packet.settled else own, table.tunnel)
+            cut = packet.settled and self.self_id not in own
+            ways, lost = self._ways(own[:2] if cut else own, table.tunnel)
         if ways:
             return "forwarded_restarted", ways, MARKED
         return ("drop_no_next_hop" if lost else "delivered_last"), [], 0

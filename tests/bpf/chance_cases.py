@@ -122,8 +122,13 @@ CASES: dict[str, tuple[str, bytes]] = {
         "forwarded_keyless", asking(FAR_AGENT, 0, replace(OLD, flags=SETTLED), listing(AGENT)),
     ),
     "an older list, marked": ("forwarded_keyless", asking(FAR_AGENT, 0, replace(OLD, flags=MARKED), listing(AGENT))),
-    "what was added to an older list goes without the last place of mine": (
-        "forwarded_restarted", replace(OLD, flags=SETTLED).frame(listing(ME, AGENT, FAR_AGENT)),
+    "after a list that was added to both my alternates are asked": (
+        "forwarded_restarted",
+        replace(OLD, flags=SETTLED).frame(listing(ME, AGENT, FAR_AGENT)),
+    ),
+    "after a list that was added to my second alternate is not asked if I am not listed": (
+        "forwarded_restarted",
+        replace(OLD, flags=SETTLED).frame(listing(AGENT, FAR_AGENT, NO_AGENT)),
     ),
     "my own epoch lists only me and one to whom there is no way": ("drop_no_next_hop", OLD.frame(listing(LOST, ME, 0))),
     "a new flow, and there is no way to its owner": ("delivered_syn", OLD.frame(listing(LOST, flags=SYN))),

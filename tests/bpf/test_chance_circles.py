@@ -261,6 +261,14 @@ def test_a_list_that_is_old_is_followed_to_its_end_and_then_todays_owner_is_aske
     assert outcomes == [(1, "forwarded_keyed"), (2, "forwarded_keyless"), (3, "delivered_held")]
 
 
+def test_todays_owner_who_was_added_to_a_list_asks_both_its_alternates() -> None:
+    """A node that is behind sends to 1, then 2; 5 holds the flow, 3 and then 4 became the owner since."""
+    tables = dict.fromkeys(range(1, 6), one_bucket(9, (4, 3, 5)))
+    backends = fleet(tables, set(tables), set(tables))
+    frame = Wrapping(NODE, address(1), 2, 0, 2 << 16).frame(ipv4(VIP, TCP, ports(80)))
+    assert [result.backend for result in travel(backends, {1, 2, 3, 4}, frame, 1)] == [2, 4, 3, 5]
+
+
 @pytest.mark.parametrize("behind", [2, 3])
 def test_a_flow_is_found_though_the_last_on_the_list_of_a_node_that_is_behind_is_behind_itself(
     behind: int,

@@ -324,11 +324,15 @@ AGENT = (
     ),
     Fault(
         "who is on an older list is added to it", "agent", "decap_chance.h",
-        "owner == (list & 0xffff) ||", "",
+        "owner == agent->self || is_listed(list, owner)", "owner == agent->self",
     ),
     Fault(
         "a list that was added to begins anew with all of mine", "agent", "decap_chance.h",
         "list &= (1ULL << ADDED_SHIFT) - 1;", "list |= 0;",
+    ),
+    Fault(
+        "a list that was added to begins anew without my second alternate", "agent", "decap_chance.h",
+        "packet->flags & GRE_SETTLED && !is_listed(list, agent->self)", "packet->flags & GRE_SETTLED",
     ),
     Fault(
         "any acknowledgement completes a handshake", "agent", "chance_socket.h",

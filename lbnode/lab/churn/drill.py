@@ -32,6 +32,8 @@ STALL_S = 15.0
 TICK_S = 0.1
 CHANCES_S = 1.0
 ENDING_S = 75.0
+TAIL_S = 20.0
+"""So long after the last happening has begun flows are no longer replaced: what is still held waits for them alone."""
 READY_S = 30.0
 SEED_NODES, SEED_BACKENDS = 3, 3
 
@@ -101,6 +103,7 @@ class _Churn:
         self._memory = Memory(stage.lab)
         self._holds = Holds()
         self._log = Log(time.monotonic())
+        self._ending = False
 
     def prepare(self) -> None:
         """Give the drill a VIP of its own, and wait until it is served."""
@@ -129,8 +132,7 @@ class _Churn:
         await_flows(crowd, order.flows)
         self._log.began = time.monotonic()
         self._happen(self._planned())
-        self._audience.tell("the last exchanges: half-closed connections live to their end")
-        crowd.finish()
+        self._end_flows()
         wait_until(self._all_ended, ENDING_S, "churn: the last flows to end")
         return self._report(buckets)
 
@@ -156,6 +158,7 @@ class _Churn:
     def _happen(self, planned: Sequence[Planned]) -> None:
         """Let everything happen in its time; one whose host is still busy waits for it, in order."""
         waiting, running = list(planned), list[_Running]()
+        began = time.monotonic()
         try:
             while waiting or running:
                 self._look(running)
@@ -165,12 +168,21 @@ class _Churn:
                     if late and not busy.intersection(each.targets):
                         waiting.remove(each)
                         running.append(self._begin(each))
+                        began = time.monotonic()
                     busy.update(each.targets)
+                if not waiting and time.monotonic() >= began + TAIL_S:
+                    self._end_flows()
                 running = [each for each in running if self._goes_on(each)]
                 time.sleep(TICK_S)
         finally:
             for unfinished in running:
                 unfinished.steps.close()
+
+    def _end_flows(self) -> None:
+        if not self._ending:
+            self._ending = True
+            self._audience.tell("the last exchanges: half-closed connections live to their end")
+            self._stage.crowd.finish()
 
     def _look(self, running: Sequence[_Running]) -> None:
         stage = self._stage
