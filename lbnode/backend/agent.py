@@ -162,6 +162,7 @@ class Agent:
         """Bring machine and fleet in step with each other; False when something must be tried again."""
         view = self._fleet.view()
         try:
+            await self._host.ends.look()
             await self._register(view)
             await self._do_all(await self._commands(view))
             if self._plan.succeeds:
@@ -261,14 +262,14 @@ class Agent:
 
     async def _announce(self) -> None:
         """Tell the fleet what is loaded now and what flows there are, if that is new."""
-        attached = self._host.attached
+        attached, problems = self._host.attached, self._plan.loading.problems.values()
         live = AgentLive(
             name=self._name,
             version=RELEASE,
             pools=self._acknowledged.epochs,
             nodes=self._acknowledged.nodes,
             xdp={self._settings.interface: str(attached.xdp)} if attached is not None else {},
-            alarms=(*self._plan.loading.problems.values(), *self._lacking, *self._fleet.alarms),
+            alarms=(*self._host.ends.problems, *problems, *self._lacking, *self._fleet.alarms),
             flows=dict(self._watch.flows),
             no_second_chance=dict(self._watch.no_second_chance),
         )

@@ -15,6 +15,7 @@ import structlog
 
 from lbnode.backend import loopback
 from lbnode.backend.changes import ChangesFile, HostChanges
+from lbnode.backend.ends import Ends
 from lbnode.backend.loading import LoadTable
 from lbnode.backend.plan import Accept, Serve, ServedVip
 from lbnode.backend.settings import BackendSettings
@@ -75,6 +76,7 @@ class Host:
         self._narrowest = UNLIMITED
         self._link = Seen(lambda: link_named(netlink, settings.interface))
         self._on_lo = Seen(lambda: loopback.held(netlink))
+        self.ends = Ends(netlink, settings.address)
 
     @classmethod
     async def open(cls, settings: BackendSettings, netlink: Netlink, hops: NextHops) -> Host:
@@ -113,6 +115,7 @@ class Host:
         """Links or addresses may have changed: the kernel has said so, or this host did it."""
         self._link.forget()
         self._on_lo.forget()
+        self.ends.look_again()
 
     async def on_lo(self) -> frozenset[VipAddress]:
         """The addresses and prefixes that lo has: as last seen, unless there is reason to look again."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from lbnode.backend import loopback
 from lbnode.backend.changes import ChangesFile
 from lbnode.backend.contact import Contact, ContactFile
+from lbnode.backend.ends import describe_missing, missing_ends
 from lbnode.backend.instance import COMMAND
 from lbnode.backend.settings import BackendSettings
 from lbnode.daemon.lock import running_pid
@@ -38,6 +39,7 @@ class BackendStatus:
     """One backend's machine. `packets` counts what became of them, by outcome.
 
     `contact`: whether the agent that runs has the fleet's memory; None when none runs, or it has not looked yet.
+    `problems`: what the machine lacks, in sentences.
     """
 
     name: str
@@ -50,6 +52,7 @@ class BackendStatus:
     sources: tuple[str, ...]
     backends: tuple[str, ...]
     packets: dict[str, int]
+    problems: tuple[str, ...]
 
 
 async def read_status(settings: BackendSettings) -> BackendStatus:
@@ -59,6 +62,7 @@ async def read_status(settings: BackendSettings) -> BackendStatus:
     async with Netlink() as netlink:
         here = await loopback.held(netlink)
         clamp = await filters.attached_egress(netlink, interface)
+        missing = await missing_ends(netlink, settings.address)
     agent_pid = running_pid(settings.run_dir, COMMAND)
     return BackendStatus(
         name=settings.name,
@@ -71,6 +75,7 @@ async def read_status(settings: BackendSettings) -> BackendStatus:
         sources=_members(pinned, MemberKind.NODE),
         backends=_members(pinned, MemberKind.BACKEND),
         packets={name: each.packets for name, each in pinned.counters.items()} if pinned is not None else {},
+        problems=tuple(map(describe_missing, missing)),
     )
 
 

@@ -105,6 +105,7 @@ def _lines(found: BackendStatus) -> Iterator[str]:
     if found.contact is not None:
         yield f"store: {_contact(found.contact)}"
     yield f"interface {found.interface}: xdp {found.xdp}, mss clamp {'on' if found.clamp else 'off'}"
+    yield from (f"problem: {problem}" for problem in found.problems)
     yield f"accepts GRE from nodes: {', '.join(found.sources) or 'none'}"
     yield f"accepts GRE from backends: {', '.join(found.backends) or 'none'}"
     for vip in found.vips:

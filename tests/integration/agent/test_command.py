@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tests.integration.agent.machine import PORT, VIP, Backend
-from tests.integration.tunnel import NODE
+from lbnode.model.view import FleetView
+from tests.integration.agent.machine import PORT, VIP, Backend, in_store, until
+from tests.integration.cable import eventually, ip
+from tests.integration.tunnel import BACKEND, NODE
 from tests.unit.backend import fleets
 
 
@@ -46,3 +48,38 @@ def test_bad_settings_exit_with_2(backend: Backend) -> None:
     done = backend.run("run")
     assert done.returncode == 2
     assert "adress: unknown key; did you mean address?" in done.stderr
+
+
+def test_a_tunnel_address_that_the_machine_does_not_have_is_named_until_it_has_it(backend: Backend) -> None:
+    """In the log, in the status of the machine and in that of the fleet."""
+    other = "2001:db8::99"
+    backend.settings["address"] = [str(BACKEND), other]
+    problem = f"address {other}: on no interface of this machine"
+
+    def said(view: FleetView) -> bool:
+        live = view.live_agents.get(fleets.B1)
+        return live is not None and any(alarm.startswith(problem) for alarm in live.alarms)
+
+    assert f"problem: {problem}" in backend.run("status").stdout
+    backend.serve()
+    in_store(backend.directory, lambda store: until(store, said))
+    assert f"address {BACKEND}" not in backend.log
+    ip("-n", backend.cable.near, "addr", "add", f"{other}/64", "dev", "eth0", "nodad")
+    in_store(
+        backend.directory,
+        lambda store: until(store, lambda view: fleets.B1 in view.live_agents and not said(view)),
+    )
+    assert backend.status()["problems"] == []
+    assert backend.log.count(problem) == 1
+    assert f"tunnel address is here now     address={other}" in backend.log
+
+
+def test_a_tunnel_address_that_is_taken_off_the_machine_is_named(backend: Backend) -> None:
+    backend.serve()
+    assert backend.status()["problems"] == []
+    ip("-n", backend.cable.near, "addr", "del", f"{BACKEND}/24", "dev", "eth0")
+    problem = f"address {BACKEND}: on no interface of this machine"
+    eventually("the warning", lambda: problem in backend.log)
+    (told,) = backend.status()["problems"]
+    assert told.startswith(problem)
+    assert told.endswith("add it there, or correct `address` in lbbackend.yaml")
