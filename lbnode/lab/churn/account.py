@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from lbnode.lab.churn import evidence
-from lbnode.lab.churn.evidence import Spans
+from lbnode.lab.churn.evidence import Span, Spans
 from lbnode.lab.churn.flow import Ended
-from lbnode.lab.churn.judgement import FailedBackend, judge
+from lbnode.lab.churn.judgement import find_failed, judge
 from lbnode.lab.churn.memory import Holds, Memory
 from lbnode.lab.churn.report import Change, ChurnReport, EventReport, Moved
 from lbnode.lab.churn.sightings import Sightings
 from lbnode.lab.churn.stage import Stage
 from lbnode.model.epoch import BackendState
-
-Span = tuple[str, float, float]
-"""A node, and from when until when something held of it."""
 
 AFTERMATH_S = 5.0
 """Second chances so long after a happening still count as its own."""
@@ -63,7 +60,8 @@ class Account:
         """Return the report. `buckets`: of the flows, by port; `counted`: outcomes by backend."""
         stage, sightings = self.stage, self.sightings
         look, ended = stage.crowd.look(), stage.crowd.ended()
-        judgement = judge(ended, buckets, self._failed(), sightings)
+        failed = find_failed(stage.failures, self.memory.id_of, self.log.silences, sightings)
+        judgement = judge(ended, buckets, failed, sightings)
         seconds = time.monotonic() - self.log.began
         return ChurnReport(
             seed=seed,
@@ -97,33 +95,16 @@ class Account:
         until_ = began + event.took_s + AFTERMATH_S
         return replace(event, second_chances=self.log.chances_at(until_) - self.log.chances_at(began))
 
-    def _failed(self) -> list[FailedBackend]:
-        found = []
-        for failure in self.stage.failures:
-            backend = self.memory.id_of(failure.backend)
-            nodes = _among(self.sightings, failure.at, self.log.silences)
-            left_at = evidence.free_of(backend, failure.at, nodes, self.sightings)
-            found.append(
-                FailedBackend(failure.backend, backend, failure.at, left_at or float("inf"), failure.named)
-            )
-        return found
-
     def _changes(self) -> Iterator[Change]:
         for order in self.stage.orders:
             epoch = self.memory.epoch_of(order)
-            nodes = _among(self.sightings, order.at, self.log.absences) - {self.stage.isolated}
+            nodes = evidence.present_at(order.at, self.log.absences, self.sightings) - {self.stage.isolated}
             at = None if epoch is None else evidence.everywhere_at(epoch, nodes, self.sightings.switches)
             promise = order.promise
             until_ = float("inf") if at is None else at
             held = any(hold.concerns(promise.backend, order.at, until_) for hold in self.holds.all())
             seconds = None if at is None else max(0.0, at - order.at)
             yield Change(promise.what, epoch, seconds, held, promise.state is not BackendState.FAILED)
-
-
-def _among(sightings: Sightings, at: float, missing: Iterable[Span]) -> set[str]:
-    """The nodes that were there at a time and not `missing` then."""
-    away = {node for node, since, until_ in missing if since <= at <= until_}
-    return {n for n in sightings.nodes if evidence.first_seen(n, sightings.switches) < at} - away
 
 
 def _moved(ended: Sequence[Ended], buckets: Mapping[int, int], sightings: Sightings, isolated: str) -> Moved:

@@ -12,6 +12,8 @@ from lbnode.lab.churn.sightings import OTHER_TABLE, Sightings, Switch
 
 Flags = NDArray[np.bool_]
 """One for each flow."""
+Span = tuple[str, float, float]
+"""A node, and from when until when something held of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +115,12 @@ def everywhere_at(epoch: int, nodes: Iterable[str], switches: Sequence[Switch]) 
 def first_seen(node: str, switches: Sequence[Switch]) -> float:
     """When the node's kernel had its first table."""
     return next((s.at for s in switches if s.node == node), float("inf"))
+
+
+def present_at(at: float, missing: Iterable[Span], sightings: Sightings) -> set[str]:
+    """Return the nodes whose kernels had a table before `at` and that were not `missing` then."""
+    away = {node for node, since, until in missing if since <= at <= until}
+    return {node for node in sightings.nodes if first_seen(node, sightings.switches) < at} - away
 
 
 def differing(switches: Sequence[Switch], isolated: Collection[str]) -> list[Switch]:

@@ -14,8 +14,9 @@ from typing import Any
 from lbnode.lab import assembly
 from lbnode.lab.assembly import server_of
 from lbnode.lab.churn import node_happenings as nodes
+from lbnode.lab.churn.judgement import Failure
 from lbnode.lab.churn.schedule import Kind, Planned
-from lbnode.lab.churn.stage import Failure, Promise, Stage, Steps, pause, take_effect, until
+from lbnode.lab.churn.stage import Promise, Stage, Steps, pause, take_effect, until
 from lbnode.lab.plan import HTTP_PORT, POOL, Host
 from lbnode.lab.shell import call_inside
 from lbnode.model.epoch import BackendState

@@ -7,10 +7,10 @@ already under way is sent again by TCP, after at most as long as it has been wai
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lbnode.lab.churn.evidence import Place, owned_by, places_of
+from lbnode.lab.churn.evidence import Place, Span, free_of, owned_by, places_of, present_at
 from lbnode.lab.churn.flow import Ended, Outcome
 from lbnode.lab.churn.sightings import OTHER_TABLE, Sightings
 
@@ -18,6 +18,15 @@ TOLD_WITHIN_S = 1.0
 TOLD = frozenset({Outcome.RESET, Outcome.CLOSED})
 OPENING_S = 15.0
 """A flow that could not be opened may have tried this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A backend's server was killed at `at`; `named` are the flows that it had answered before."""
+
+    backend: str
+    at: float
+    named: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,23 @@ class Judgement:
     broken: tuple[Broken, ...]
     victims: int
     refused: int
+
+
+def find_failed(
+    failures: Iterable[Failure],
+    id_of: Callable[[str], int],
+    silences: Collection[Span],
+    sightings: Sightings,
+) -> list[FailedBackend]:
+    """Return the backends that failed. Nodes that forwarded nothing just then, by their `silences`, do not count."""
+    found = []
+    for failure in failures:
+        backend, nodes = id_of(failure.backend), present_at(failure.at, silences, sightings)
+        left_at = free_of(backend, failure.at, nodes, sightings)
+        found.append(
+            FailedBackend(failure.backend, backend, failure.at, left_at or float("inf"), failure.named)
+        )
+    return found
 
 
 def judge(

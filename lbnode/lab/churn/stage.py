@@ -16,6 +16,7 @@ import yaml
 
 from lbnode.lab import assembly, configs, processes
 from lbnode.lab.churn.crowd_process import CrowdProcess
+from lbnode.lab.churn.judgement import Failure
 from lbnode.lab.errors import LabError, OverdueError
 from lbnode.lab.plan import POOL, Host, Role
 from lbnode.lab.running import RunningLab
@@ -62,15 +63,6 @@ class Order:
     promise: Promise
     at: float
     at_clock: float
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A backend's server was killed at `at`; `named` are the flows that it had answered before."""
-
-    backend: str
-    at: float
-    named: frozenset[int]
 
 
 class Stage:

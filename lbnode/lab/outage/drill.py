@@ -17,10 +17,9 @@ from lbnode.lab.churn import evidence
 from lbnode.lab.churn.crowd import Look, Order
 from lbnode.lab.churn.crowd_process import CrowdProcess
 from lbnode.lab.churn.entry import add_vip, await_flows, choose_ports, is_served
-from lbnode.lab.churn.judgement import Broken, FailedBackend, has_outlived, is_unlisted, judge
+from lbnode.lab.churn.judgement import Broken, find_failed, has_outlived, is_unlisted, judge
 from lbnode.lab.churn.life import LONGEST_S
 from lbnode.lab.churn.memory import Memory
-from lbnode.lab.churn.sightings import Sightings
 from lbnode.lab.churn.watch_process import WatchProcess
 from lbnode.lab.drill import await_nodes
 from lbnode.lab.errors import LabError
@@ -209,7 +208,8 @@ class _Outage:
         scene, order = self._scene, self._order
         sightings = self._watch.save(scene.lab.directory("") / "outage.npz")
         ended = scene.crowd.ended()
-        judgement = judge(ended, buckets, self._failed(sightings), sightings)
+        failed = find_failed(scene.failures, self._memory.id_of, (), sightings)
+        judgement = judge(ended, buckets, failed, sightings)
         shares = evidence.shares(sightings.packets)
         return OutageReport(
             scope=order.scope,
@@ -241,13 +241,3 @@ class _Outage:
             else:
                 found["unlisted" if is_unlisted(each, holder) else "broken"].append(each)
         return {why: tuple(flows) for why, flows in found.items()}
-
-    def _failed(self, sightings: Sightings) -> list[FailedBackend]:
-        found = []
-        for failure in self._scene.failures:
-            backend = self._memory.id_of(failure.backend)
-            left_at = evidence.free_of(backend, failure.at, set(sightings.nodes), sightings)
-            found.append(
-                FailedBackend(failure.backend, backend, failure.at, left_at or float("inf"), failure.named)
-            )
-        return found

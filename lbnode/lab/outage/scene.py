@@ -13,7 +13,7 @@ from lbnode.backend.errors import BackendError
 from lbnode.lab import configs, processes
 from lbnode.lab.assembly import server_of
 from lbnode.lab.churn.crowd_process import CrowdProcess
-from lbnode.lab.churn.stage import Failure
+from lbnode.lab.churn.judgement import Failure
 from lbnode.lab.outage.report import Usage
 from lbnode.lab.outage.truth import dissent, untruths
 from lbnode.lab.plan import Host, Role

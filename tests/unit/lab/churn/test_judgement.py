@@ -7,9 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lbnode.lab.churn.evidence import Place
+from lbnode.lab.churn.evidence import Place, Span
 from lbnode.lab.churn.flow import Ended, Outcome
-from lbnode.lab.churn.judgement import Broken, FailedBackend, Judgement, has_outlived, is_unlisted, judge
+from lbnode.lab.churn.judgement import (
+    Broken,
+    FailedBackend,
+    Failure,
+    Judgement,
+    find_failed,
+    has_outlived,
+    is_unlisted,
+    judge,
+)
 from lbnode.lab.churn.life import FlowKind
 from lbnode.lab.churn.sightings import OTHER_TABLE, Sightings, Switch
 
@@ -121,3 +130,26 @@ def test_a_flow_that_only_a_local_view_had_given_to_its_backend_is_promised_noth
     assert is_unlisted(broken(109.0, local, AFTER), 4)
     assert not is_unlisted(broken(109.0, BEFORE, AFTER), 4)
     assert not is_unlisted(broken(109.0, local, Place(90.0, "n2", 2, (3, 4, 0))), 4)
+
+
+def test_a_failed_backend_has_left_when_all_nodes_but_those_that_forward_nothing_have_let_it_go() -> None:
+    tables = {1: np.full((8, 3), 2, dtype=np.uint16), 2: np.full((8, 3), 3, dtype=np.uint16)}
+    switches = (Switch(1.0, "n1", 1), Switch(1.0, "n2", 1), Switch(LEFT_AT, "n1", 2), Switch(130.0, "n2", 2))
+    sightings = Sightings(("n1", "n2"), switches, tables, (), {})
+
+    def left_at(*silences: Span) -> float:
+        (found,) = find_failed(
+            [Failure("b2", FAILED_AT, frozenset({7}))], {"b2": 2}.__getitem__, silences, sightings
+        )
+        assert replace(found, left_at=LEFT_AT) == B2
+        return found.left_at
+
+    assert left_at(("n2", FAILED_AT - 1.0, FAILED_AT + 1.0)) == LEFT_AT
+    assert left_at(("n2", 90.0, FAILED_AT - 1.0)) == 130.0, "it forwards again"
+    assert left_at() == 130.0
+
+
+def test_a_backend_that_some_node_never_lets_go_has_not_left() -> None:
+    (found,) = find_failed([Failure("b2", FAILED_AT, frozenset())], {"b2": 2}.__getitem__, (), seen(owner=2))
+
+    assert found.left_at == float("inf")
