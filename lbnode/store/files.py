@@ -21,6 +21,7 @@ from lbnode.store.candidate import FileCandidate
 from lbnode.store.directory import Changes, Directory, Stored
 from lbnode.store.inotify import GONE, Mask
 from lbnode.store.link import Link
+from lbnode.store.news import News
 from lbnode.store.tree import (
     LEADER,
     Entry,
@@ -48,18 +49,16 @@ class FileTree:
         self._root = root
         self._mirror: dict[str, Stored] = {}
         self._announced: dict[str, bytes] = {}
-        self._session = Session.LOST
+        self._news = News()
         self._link: Link | None = None
-        self._candidate: FileCandidate | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._tasks: set[asyncio.Task[None]] = set()
         self._opened = False
         self._refused = ""
-        self._notice_due = False
 
     @property
     def session(self) -> Session:
-        return self._session
+        return self._news.session
 
     @property
     def leader(self) -> str | None:
@@ -88,7 +87,7 @@ class FileTree:
 
     async def start(self, on_change: Callable[[], None], on_session: Callable[[Session], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._on_change, self._on_session = on_change, on_session
+        self._news.start(on_change, on_session)
         problem = await self._open()
         if problem:
             log.error(
@@ -105,7 +104,7 @@ class FileTree:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._unlink()
         self._worker.shutdown()
-        self._become(Session.LOST)
+        self._news.become(Session.LOST)
 
     async def _open(self) -> str:
         """Begin a session and fill the mirror; return what is in the way, or nothing.
@@ -122,7 +121,7 @@ class FileTree:
         self._link, self._opened, self._refused = link, True, ""
         self._loop.add_reader(link.inotify.fd, self._on_inotify)
         self._replace(link.records)
-        self._become(Session.CONNECTED)
+        self._news.become(Session.CONNECTED)
         for path, value in tuple(self._announced.items()):
             await self.run(lambda to, path=path, value=value: to.put(path, value, to.session))  # type: ignore[misc]
         self.spawn(self._bury())
@@ -152,7 +151,7 @@ class FileTree:
             remedy="bring the directory back",
         )
         unlinked = asyncio.ensure_future(self._unlink())
-        self._become(Session.LOST)
+        self._news.become(Session.LOST)
         await unlinked
         await self._reopen()
 
@@ -197,7 +196,7 @@ class FileTree:
     async def announce(self, path: str, value: bytes) -> None:
         _check(path, value)
         self._announced[path] = value
-        if self._session is Session.CONNECTED:
+        if self.session is Session.CONNECTED:
             try:
                 await self.run(lambda to: to.put(path, value, to.session))
             except UnavailableError as error:
@@ -205,19 +204,20 @@ class FileTree:
 
     async def withdraw(self, path: str) -> None:
         check_path(path)
-        if self._announced.pop(path, None) is not None and self._session is Session.CONNECTED:
+        if self._announced.pop(path, None) is not None and self.session is Session.CONNECTED:
             await self.run(lambda to: to.withdraw(path))
 
     def campaign(
         self, identity: str, on_elected: Callable[[], None], on_lost: Callable[[], None]
     ) -> FileCandidate:
-        self._candidate = FileCandidate(self, identity, on_elected, on_lost)
-        self._candidate.look()
-        return self._candidate
+        candidate = FileCandidate(self, identity, on_elected, on_lost)
+        self._news.look = candidate.look
+        candidate.look()
+        return candidate
 
     async def run(self, job: Callable[[Directory], Changes]) -> Changes:
         """Let the worker do `job`, show the outcome in the mirror and return it. Raises UnavailableError."""
-        if self._link is None or self._session is not Session.CONNECTED:
+        if self._link is None or self.session is not Session.CONNECTED:
             raise UnavailableError(f"store {self.address}: the directory is not there: bring it back")
         try:
             changes = await self._loop.run_in_executor(self._worker, job, self._link.directory)
@@ -282,25 +282,7 @@ class FileTree:
             else:
                 self._mirror[path] = stored
         if changed:
-            self._notice()
-
-    def _notice(self) -> None:
-        if self._candidate is not None:
-            self._candidate.look()
-        if not self._notice_due:
-            self._notice_due = True
-            self._loop.call_soon(self._notify)
-
-    def _notify(self) -> None:
-        self._notice_due = False
-        self._on_change()
-
-    def _become(self, session: Session) -> None:
-        if session is self._session:
-            return
-        self._session = session
-        self._loop.call_soon(self._on_session, session)
-        self._notice()
+            self._news.notice()
 
 
 def _check(path: str, value: bytes) -> None:

@@ -21,6 +21,7 @@ from lbnode.store.election import ZooKeeperCandidate
 from lbnode.store.interest import EVERYTHING, Interest
 from lbnode.store.layout import make_folders
 from lbnode.store.mirror import Mirror
+from lbnode.store.news import News
 from lbnode.store.refusal import Refusal
 from lbnode.store.requests import Requests
 from lbnode.store.tree import (
@@ -75,7 +76,7 @@ class ZooKeeperTree:
         self._last_word = LastWord()
         self._client = make_client(hosts, session_timeout_s, self._last_word, access, transport)
         self._connection = 0
-        self._session = Session.LOST
+        self._news = News()
         self._candidate: ZooKeeperCandidate | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._complaint: asyncio.Task[None] | None = None
@@ -83,13 +84,12 @@ class ZooKeeperTree:
         self._entries: dict[str, Entry] = {}
         self._strangers: set[str] = set()
         self._leader: str | None = None
-        self._notice_due = False
         self._unmade = ""
         self._refusal = Refusal(self._look_again)
 
     @property
     def session(self) -> Session:
-        return self._session
+        return self._news.session
 
     @property
     def connection(self) -> int:
@@ -117,7 +117,7 @@ class ZooKeeperTree:
 
     async def start(self, on_change: Callable[[], None], on_session: Callable[[Session], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._on_change, self._on_session = on_change, on_session
+        self._news.start(on_change, on_session)
         self._mirror = Mirror(
             self._client,
             self._root,
@@ -250,32 +250,17 @@ class ZooKeeperTree:
     def _settled(self) -> None:
         self._refusal.accept()
         self._leader = _first_contender(self._entries)
-        if self._session is not Session.CONNECTED:
+        if self.session is not Session.CONNECTED:
             if self._complaint is not None:
                 self._complaint.cancel()
             log.info("store: in step", store=self.address, records=len(self._entries))
             self._become(Session.CONNECTED)
             self._spawn(self._announcements.restore())
-        self._notice()
+        self._news.notice()
 
     def _become(self, session: Session) -> None:
-        if session is self._session:
-            return
-        self._session = session
         self._requests.open = session is Session.CONNECTED
-        self._loop.call_soon(self._on_session, session)
-        self._notice()
-
-    def _notice(self) -> None:
-        if self._candidate is not None:
-            self._candidate.look()
-        if not self._notice_due:
-            self._notice_due = True
-            self._loop.call_soon(self._notify)
-
-    def _notify(self) -> None:
-        self._notice_due = False
-        self._on_change()
+        self._news.become(session)
 
     def _complain(self) -> None:
         if self._complaint is None or self._complaint.done():
@@ -365,6 +350,7 @@ class ZooKeeperTree:
 
         path = self._requests.absolute(LEADER)
         self._candidate = ZooKeeperCandidate(self, self._client, path, identity, (elected, lost))
+        self._news.look = self._candidate.look
         return self._candidate
 
 
