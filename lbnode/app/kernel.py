@@ -170,22 +170,15 @@ class Kernel:
         pool = command.epoch.pool if isinstance(command, StageTable) else command.pool
         if pool in refused:
             return
+        was = before.get(pool, PoolInKernel())
         try:
             match command:
                 case StageTable():
-                    assert view.identity is not None
-                    wanted = find_pool(view.desired, pool)
-                    flow_table = wanted is not None and wanted.flow_table
-                    quic = wanted.quic if wanted is not None else None
-                    self._plane.stage(
-                        pool_table(
-                            command.epoch, command.table, view.identity, flow_table, command.local, quic
-                        )
-                    )
+                    self._stage(command, view)
                 case SwitchTable():
                     self._plane.switch(pool)
                     log.info("table in use", pool=pool, epoch=self.pools[pool].current_number)
-                    left = before.get(pool, PoolInKernel()).current_number or self._found.get(pool)
+                    left = was.current_number or self._found.get(pool)
                     self._lateness.switched(pool, left, view.epochs.get(pool, {}), time.time())
                 case DropPool():
                     self._plane.drop_pool(pool)
@@ -193,7 +186,16 @@ class Kernel:
         except DataPlaneError as error:
             refused.add(pool)
             log.error("table refused by the kernel", pool=pool, error=str(error))
-            self._forwarding.fail(pool, before.get(pool, PoolInKernel()), str(error))
+            self._forwarding.fail(pool, was, str(error))
+
+    def _stage(self, command: StageTable, view: FleetView) -> None:
+        assert view.identity is not None
+        wanted = find_pool(view.desired, command.epoch.pool)
+        flow_table = wanted is not None and wanted.flow_table
+        quic = wanted.quic if wanted is not None else None
+        self._plane.stage(
+            pool_table(command.epoch, command.table, view.identity, flow_table, command.local, quic)
+        )
 
     def _set_backends(self, view: FleetView) -> None:
         entries = tuple(

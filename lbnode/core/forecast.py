@@ -88,11 +88,7 @@ def _verdicts(view: FleetView, pool: Pool, ids: dict[BackendName, BackendId]) ->
     seated = {slot.backend for slot in newest.slots} if newest is not None else set()
     verdicts: dict[BackendName, bool] = {}
     for member in pool.members:
-        opinions = [
-            node.verdicts[pool.name][member.backend]
-            for node in view.live_nodes.values()
-            if member.backend in node.verdicts.get(pool.name, {})
-        ]
+        opinions = view.opinions(pool.name, member.backend).values()
         verdict = majority(opinions, None if ids[member.backend] in seated else True)
         if verdict is not None:
             verdicts[member.backend] = verdict

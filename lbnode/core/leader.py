@@ -284,11 +284,7 @@ class Leader:
         """The fleet's verdicts: what most connected nodes think; without any opinion, what was thought last."""
         known = self._up.setdefault(pool.name, {})
         for member in pool.members:
-            opinions = [
-                node.verdicts[pool.name][member.backend]
-                for node in view.live_nodes.values()
-                if member.backend in node.verdicts.get(pool.name, {})
-            ]
+            opinions = view.opinions(pool.name, member.backend).values()
             verdict = majority(opinions, known.get(member.backend))
             if verdict is not None:
                 known[member.backend] = verdict

@@ -150,11 +150,7 @@ def _successor_problems(view: FleetView, pool: PoolStatus) -> Iterator[Problem]:
         occupied = seated.get(member.slot) if member.slot is not None else None
         if known is None or occupied is None or member.backend in sitting:
             continue
-        failing = [
-            name
-            for name, live in sorted(view.live_nodes.items())
-            if live.verdicts.get(pool.name, {}).get(member.backend) is False
-        ]
+        failing = view.failing_on(pool.name, member.backend)
         why = [f"checks fail on {', '.join(failing)}"] if failing else []
         why += ["its agent is not connected"] if known.id in awaited else []
         if why:

@@ -18,7 +18,7 @@ from lbnode.core.problems import find_problems
 from lbnode.core.vips import digest_of
 from lbnode.model.epoch import BackendState, Epoch, EpochSlot, FormerOccupant
 from lbnode.model.fleet import Pool, Vip
-from lbnode.model.ids import BackendId, BackendName, IPAddress, NodeName, PoolName
+from lbnode.model.ids import BackendId, IPAddress, NodeName, PoolName
 from lbnode.model.members import BackendMember, LoadedEpoch, NodeLive, View
 from lbnode.model.status import (
     AgentState,
@@ -177,24 +177,23 @@ def _pool(
     newest, used = view.newest(pool.name), _used(view, pool, epoch, own)
     is_offer = newest is not None and (used.current is None or newest.number > used.current)
     shown = epoch or newest
+    shape = shown or pool
     members = {member.id: member for member in view.backends.values()}
-    slots = shown.slots if shown is not None else ()
     owned = owned_buckets(epoch) if epoch is not None else {}
-    tunnel = shown.tunnel if shown is not None else pool.tunnel
     return PoolStatus(
         name=pool.name,
         current=used.current,
         offered=newest.number if newest is not None and is_offer else None,
-        table_size=shown.table_size if shown is not None else pool.table_size,
-        hash_mode=shown.hash_mode if shown is not None else pool.hash_mode,
-        hash_algorithm=shown.hash_algorithm if shown is not None else pool.hash_algorithm,
+        table_size=shape.table_size,
+        hash_mode=shape.hash_mode,
+        hash_algorithm=shape.hash_algorithm,
         digest=used.digest,
         slots=tuple(
-            _slot(view, pool.name, slot, members, owned, tunnel)
-            for slot in (*slots, *_newcomers(view, pool, shown))
+            _slot(view, pool.name, slot, members, owned, shape.tunnel)
+            for slot in (*(shown.slots if shown is not None else ()), *_newcomers(view, pool, shown))
         ),
         former=tuple(
-            _former(view, pool.name, former, members, tunnel)
+            _former(view, pool.name, former, members, shape.tunnel)
             for former in (shown.former if shown is not None else ())
         ),
         window_from=shown.window_from if shown is not None else None,
@@ -202,7 +201,7 @@ def _pool(
         flow_table=pool.flow_table,
         held=view.held[pool.name].changes if pool.name in view.held else (),
         behind=behind(view, epoch, gone_at) if epoch is not None else {},
-        tunnel=tunnel,
+        tunnel=shape.tunnel,
     )
 
 
@@ -232,7 +231,7 @@ def _slot(
 ) -> SlotStatus:
     member = members.get(slot.backend) if slot.backend is not None else None
     name = member.name if member is not None else None
-    leaves = name is not None and slot.state is not BackendState.ACTIVE
+    leaver = name if slot.state is not BackendState.ACTIVE else None
     agent = view.live_agents.get(name) if name is not None else None
     return SlotStatus(
         number=slot.number,
@@ -243,9 +242,9 @@ def _slot(
         state=slot.state,
         buckets=owned.get(slot.backend, 0) if slot.backend is not None else 0,
         agent=_agent(view, member),
-        failing_on=_failing_on(view, pool, name),
-        flows=flows_left(view, pool, name) if leaves and name is not None else None,
-        drained=leaves and name is not None and is_over(view, pool, name),
+        failing_on=view.failing_on(pool, name) if name is not None else (),
+        flows=flows_left(view, pool, leaver) if leaver is not None else None,
+        drained=leaver is not None and is_over(view, pool, leaver),
         no_second_chance=agent.no_second_chance if agent is not None else {},
     )
 
@@ -282,13 +281,3 @@ def _agent(view: FleetView, member: BackendMember | None) -> AgentState:
     if not view.connected and member.agent:
         return AgentState.UNKNOWN
     return AgentState.SILENT if member.agent or member.name in view.agents else AgentState.NONE
-
-
-def _failing_on(view: FleetView, pool: PoolName, backend: BackendName | None) -> tuple[NodeName, ...]:
-    if backend is None:
-        return ()
-    return tuple(
-        name
-        for name, live in sorted(view.live_nodes.items())
-        if live.verdicts.get(pool, {}).get(backend) is False
-    )

@@ -62,3 +62,12 @@ class FleetView:
         """The epoch that nodes must use now."""
         number = self.current.get(pool)
         return None if number is None else self.epochs.get(pool, {}).get(number)
+
+    def opinions(self, pool: PoolName, backend: BackendName) -> dict[NodeName, bool]:
+        """What the connected nodes that check a backend of the pool think of it."""
+        found = {name: live.verdicts.get(pool, {}).get(backend) for name, live in self.live_nodes.items()}
+        return {name: verdict for name, verdict in found.items() if verdict is not None}
+
+    def failing_on(self, pool: PoolName, backend: BackendName) -> tuple[NodeName, ...]:
+        """The nodes on which a backend of the pool fails its checks, by name."""
+        return tuple(sorted(name for name, is_up in self.opinions(pool, backend).items() if not is_up))

@@ -6,7 +6,6 @@
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
-#include <stdbool.h>
 
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -108,27 +107,6 @@ int receive(struct xdp_md *ctx)
 {
 	count_arrival((void *)(long)ctx->data, (void *)(long)ctx->data_end);
 	return XDP_DROP;
-}
-
-/* Outer IPv4 and GRE, the same for all packets: to 10.1.0.1, by the way of fleet.py's next hop. */
-#define OUTER_SIZE 24
-
-static __always_inline bool push_outer(struct xdp_md *ctx)
-{
-	__u64 *at;
-
-	if (bpf_xdp_adjust_head(ctx, -OUTER_SIZE))
-		return false;
-	at = (void *)(long)ctx->data;
-	if ((void *)at + ETH_HLEN + OUTER_SIZE > (void *)(long)ctx->data_end)
-		return false;
-	at[0] = 0x0002020000000002;
-	at[1] = 0x0045000801000000;
-	at[2] = 0x2f40004000004000;
-	at[3] = 0x010a0100ff0a0000;
-	*(__u32 *)(at + 4) = 0x00000100;
-	*(__u16 *)((void *)at + 36) = 0x0008;
-	return true;
 }
 
 SEC("xdp")

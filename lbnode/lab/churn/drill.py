@@ -12,9 +12,9 @@ from typing import Protocol
 
 from lbnode.lab import network
 from lbnode.lab.churn.account import Account, Log, second_chances
-from lbnode.lab.churn.crowd import Look, Order
+from lbnode.lab.churn.crowd import Look
 from lbnode.lab.churn.crowd_process import CrowdProcess
-from lbnode.lab.churn.entry import add_vip, await_flows, choose_ports, is_served
+from lbnode.lab.churn.entry import add_vip, is_served, open_flows
 from lbnode.lab.churn.happenings import HAPPENINGS
 from lbnode.lab.churn.life import LONGEST_S
 from lbnode.lab.churn.memory import Holds, Memory
@@ -27,10 +27,10 @@ from lbnode.lab.errors import LabError
 from lbnode.lab.plan import CHURN_PORT, POOL, VIP, Host, Role, Store
 from lbnode.lab.running import RunningLab, wait_until
 
-STALL_S = 15.0
-"""A longer stall is a break: a silent cut costs up to 8 s, and a second one may follow before TCP has recovered."""
 TICK_S = 0.1
 CHANCES_S = 1.0
+MARGIN_S = 1.0
+"""A node that is seen away, or silent, is taken to be so for this long before and after."""
 ENDING_S = 75.0
 TAIL_S = 20.0
 """So long after the last happening has begun flows are no longer replaced: what is still held waits for them alone."""
@@ -81,15 +81,14 @@ def run_churn(lab: RunningLab, order: ChurnOrder, audience: Audience) -> ChurnRe
     """Drill the lab, which must be up. Raises LabError when it is too small or does not work as a lab must."""
     isolated = _isolated(lab)
     await_nodes(lab)
-    client = lab.plan.host("client")
     with ExitStack() as stack:
-        crowd = stack.enter_context(CrowdProcess(client.namespace))
+        crowd = stack.enter_context(CrowdProcess(lab.plan.host("client").namespace))
         watch = stack.enter_context(WatchProcess(lab.plan.lab, POOL))
         stage = Stage(lab, crowd, isolated.name)
         drill = _Churn(stage, watch, order, audience)
         drill.prepare()
         stack.enter_context(_cut_off(lab, isolated))
-        return drill.run(client)
+        return drill.run()
 
 
 class _Churn:
@@ -112,24 +111,10 @@ class _Churn:
             time.sleep(TICK_S)
         wait_until(self._serves, READY_S, f"churn: {VIP}:{CHURN_PORT} to be served")
 
-    def run(self, client: Host) -> ChurnReport:
+    def run(self) -> ChurnReport:
         order, crowd = self._order, self._stage.crowd
-        buckets = choose_ports(self._stage.lab, client.address, order.seed, order.flows)
         self._audience.tell(f"opening {order.flows} connections")
-        ports = list(buckets)
-        crowd.begin(
-            Order(
-                order.flows,
-                order.seed,
-                str(client.address),
-                ports,
-                str(VIP),
-                CHURN_PORT,
-                STALL_S,
-                order.longest_s,
-            )
-        )
-        await_flows(crowd, order.flows)
+        buckets = open_flows(self._stage.lab, crowd, order.flows, order.seed, order.longest_s)
         self._log.began = time.monotonic()
         self._happen(self._planned())
         self._end_flows()
@@ -164,8 +149,8 @@ class _Churn:
                 self._look(running)
                 busy = {target for each in running for target in each.planned.targets}
                 for each in list(waiting):
-                    late = time.monotonic() - self._log.began >= each.at_s
-                    if late and not busy.intersection(each.targets):
+                    is_due = time.monotonic() - self._log.began >= each.at_s
+                    if is_due and not busy.intersection(each.targets):
                         waiting.remove(each)
                         running.append(self._begin(each))
                         began = time.monotonic()
@@ -194,8 +179,8 @@ class _Churn:
             if pool.name == POOL:
                 self._holds.look(pool.held)
         now = time.monotonic()
-        self._log.absences += [(node, now - 1.0, now + 1.0) for node in away]
-        self._log.silences += [(node, now - 1.0, now + 1.0) for node in silent]
+        self._log.absences += [(node, now - MARGIN_S, now + MARGIN_S) for node in away]
+        self._log.silences += [(node, now - MARGIN_S, now + MARGIN_S) for node in silent]
         self._audience.saw(stage.crowd.look(), [each.planned.what for each in running])
 
     def _begin(self, planned: Planned) -> _Running:

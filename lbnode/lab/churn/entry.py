@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 
 import yaml
 
-from lbnode.lab.churn.crowd import Look
+from lbnode.lab.churn.crowd import Look, Order
 from lbnode.lab.churn.crowd_process import CrowdProcess
 from lbnode.lab.churn.memory import ports_by_bucket
 from lbnode.lab.errors import LabError, OverdueError
@@ -21,6 +21,8 @@ SOURCE_PORTS = range(16000, 65000)
 PORTS_A_FLOW = 6
 """Ports rest between two flows."""
 OPEN_S = 30.0
+STALL_S = 15.0
+"""A longer stall is a break: a silent cut costs up to 8 s, and a second one may follow before TCP has recovered."""
 MOST = 0.95
 """So many of the flows must have an answer before anything happens."""
 
@@ -40,7 +42,21 @@ def is_served(status: FleetStatus, nodes: int) -> bool:
     )
 
 
-def choose_ports(lab: RunningLab, source: IPv4Address, seed: int, flows: int) -> dict[int, int]:
+def open_flows(
+    lab: RunningLab, crowd: CrowdProcess, flows: int, seed: int, longest_s: float
+) -> dict[int, int]:
+    """Let the crowd have so many flows from now on, and wait until most have an answer; return bucket by port.
+
+    Raises LabError.
+    """
+    client = lab.plan.host("client").address
+    buckets = _choose_ports(lab, client, seed, flows)
+    crowd.begin(Order(flows, seed, str(client), list(buckets), str(VIP), CHURN_PORT, STALL_S, longest_s))
+    _await_flows(crowd, flows)
+    return buckets
+
+
+def _choose_ports(lab: RunningLab, source: IPv4Address, seed: int, flows: int) -> dict[int, int]:
     """Return ports and buckets for the flows: several times as many as there are flows at a time.
 
     Raises LabError when there are not so many.
@@ -52,7 +68,7 @@ def choose_ports(lab: RunningLab, source: IPv4Address, seed: int, flows: int) ->
     return dict(list(buckets.items())[: flows * PORTS_A_FLOW])
 
 
-def await_flows(crowd: CrowdProcess, flows: int) -> None:
+def _await_flows(crowd: CrowdProcess, flows: int) -> None:
     """Wait until most of so many flows have an answer. Raises OverdueError with what became of the others."""
     try:
         wait_until(lambda: crowd.look().alive >= flows * MOST, OPEN_S, "open the flows")

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lbnode.lab.churn import evidence
-from lbnode.lab.churn.crowd import Look, Order
+from lbnode.lab.churn.crowd import Look
 from lbnode.lab.churn.crowd_process import CrowdProcess
-from lbnode.lab.churn.entry import add_vip, await_flows, choose_ports, is_served
+from lbnode.lab.churn.entry import add_vip, is_served, open_flows
 from lbnode.lab.churn.judgement import Broken, find_failed, has_outlived, is_unlisted, judge
 from lbnode.lab.churn.life import LONGEST_S
 from lbnode.lab.churn.memory import Memory
@@ -29,7 +29,6 @@ from lbnode.lab.outage.script import HEAVIER, Act, Cast, afterwards, cast, join,
 from lbnode.lab.plan import CHURN_PORT, POOL, VIP, Host, Role, Store
 from lbnode.lab.running import RunningLab, wait_until
 
-STALL_S = 15.0
 LOOK_S = 1.0
 SEEN_S = 60.0
 """How long an act may take to have its effect."""
@@ -120,12 +119,7 @@ class _Outage:
 
     def run(self) -> OutageReport:
         order, scene = self._order, self._scene
-        client = scene.lab.plan.host("client")
-        buckets = choose_ports(scene.lab, client.address, order.seed, order.flows)
-        longest_s = LIVES * order.cut_s
-        where = (str(client.address), list(buckets), str(VIP), CHURN_PORT)
-        scene.crowd.begin(Order(order.flows, order.seed, *where, STALL_S, longest_s))
-        await_flows(scene.crowd, order.flows)
+        buckets = open_flows(scene.lab, scene.crowd, order.flows, order.seed, LIVES * order.cut_s)
         self._cut_at = time.monotonic()
         usage = scene.usage()
         for act in while_away(scene, self._played, order.scope):
