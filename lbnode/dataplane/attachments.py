@@ -57,6 +57,8 @@ class Attachments:
             self.detach(ifindex)
         if ifindex not in self._links:
             self._attach(name, ifindex, mode)
+        if mode == "generic":
+            self._reasons[ifindex] = "asked for"
         return self._describe(ifindex)
 
     def _forget_gone(self) -> None:
@@ -72,13 +74,9 @@ class Attachments:
         return xdp_mode(ifindex)
 
     def _attach(self, name: str, ifindex: int, mode: str) -> None:
+        first = XdpMode.GENERIC if mode == "generic" else XdpMode.NATIVE
         try:
-            if mode == "generic":
-                self._reasons[ifindex] = "asked for"
-                link = XdpLink.attach(self._program, ifindex, XdpMode.GENERIC)
-            else:
-                self._reasons[ifindex] = ""
-                link = XdpLink.attach(self._program, ifindex, XdpMode.NATIVE)
+            link = XdpLink.attach(self._program, ifindex, first)
         except AttachError as error:
             if mode != "auto":
                 raise AttachError(f"attach xdp to {name}: {error}") from error

@@ -104,11 +104,11 @@ class NodeLive:
     pools: dict[PoolName, LoadedEpoch] = field(default_factory=dict)
     announced: tuple[VipAddress, ...] = ()
     routers: dict[str, str] = field(default_factory=dict)
-    """BGP neighbour address → session state ("up", "down")."""
+    """BGP neighbour address → "up", or "down: why"."""
     verdicts: dict[PoolName, dict[BackendName, bool]] = field(default_factory=dict)
     """This node's own health verdicts: True is up. A backend not yet judged is absent."""
     xdp: dict[str, str] = field(default_factory=dict)
-    """Interface → "native" or "generic: why not native"."""
+    """Interface → "native" or "generic: why not native" ("asked for" where the settings want it so)."""
     alarms: tuple[str, ...] = ()
     vips: str = ""
     """Digest of the VIPs in its kernel (`core.vips.digest_of`); empty: it has not said."""

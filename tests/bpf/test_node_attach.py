@@ -235,6 +235,12 @@ def test_an_adopted_generic_attachment_says_that_it_was_found_so(pins: Path, cab
         assert str(inside(cable.near, lambda: node.attach("eth0"))).startswith("generic: it was attached so")
 
 
+def test_an_adopted_generic_attachment_that_is_asked_for_says_so(pins: Path, cable: Cable) -> None:
+    opened(pins, cable, "generic").close()
+    with NodeDataPlane.open(pins, SMALL) as node:
+        assert str(inside(cable.near, lambda: node.attach("eth0", "generic"))) == "generic: asked for"
+
+
 def test_the_link_of_an_interface_that_went_away_is_forgotten(pins: Path, cable: Cable) -> None:
     opened(pins, cable, "generic").close()
     ip("-n", cable.near, "link", "del", "eth0")

@@ -158,6 +158,10 @@ def test_a_nodes_own_alarms_and_troubles_are_the_fleets() -> None:
     assert warnings(troubled) == ["node n2: XDP on eth0 is generic: the driver has no native XDP"]
 
 
+def test_generic_xdp_that_was_asked_for_is_no_problem() -> None:
+    assert status_of(with_node(well(), N2, xdp={"eth0": "generic: asked for"})).problems == ()
+
+
 def test_a_vip_that_nobody_announces_is_an_alarm_and_a_partly_announced_one_a_warning() -> None:
     view = well()
     partly = with_node(view, N2, announced=())
