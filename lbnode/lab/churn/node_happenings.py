@@ -83,9 +83,9 @@ def start_from_old_epoch(stage: Stage, planned: Planned) -> Steps:
         config = stage.lab.directory(name) / "config.yaml"
         lbnode = str(Path(sys.executable).with_name("lbnode"))
         run(inside(node.namespace, [lbnode, "unload", "--config", str(config)]))
-        before = stage.newest_epoch
+        before = stage.current_epoch
         yield from pause(planned.hold_s)
-        for _ in _at_most(lambda: stage.newest_epoch > before, NEWER_EPOCH_S):
+        for _ in _at_most(lambda: stage.current_epoch > before, NEWER_EPOCH_S):
             yield
         stage.lab.record = assembly.start_node(stage.lab.record, node)
         yield from until(lambda: stage.carries(name), CARRIES_S, f"{name} to carry traffic again")

@@ -128,7 +128,7 @@ class Stage:
         )
 
     @property
-    def newest_epoch(self) -> int:
+    def current_epoch(self) -> int:
         """The number of the pool's current epoch."""
         pools = self._status.pools if self._status is not None else ()
         return next((pool.current or 0 for pool in pools if pool.name == POOL), 0)
