@@ -86,7 +86,7 @@ def churn(
     flows: Annotated[int, typer.Option(min=1, help="TCP connections that are alive at any time.")] = 2000,
     events: Annotated[int, typer.Option(min=1, help="How many things happen.")] = 60,
     seed: Annotated[int, typer.Option(help="The same seed gives the same events and the same flows.")] = 1,
-    pace: Annotated[float, typer.Option(min=0.5, help="Seconds from one event to the next.")] = 4.0,
+    pace: Annotated[float, typer.Option(min=0.5, help="Seconds from one event to the next.")] = 3.0,
     longest: Annotated[
         float, typer.Option(min=5.0, help="Seconds that a connection lives at most.")
     ] = LONGEST_S,

@@ -47,7 +47,7 @@ class ChurnOrder:
     flows: int = 2000
     events: int = 60
     seed: int = 1
-    pace_s: float = 4.0
+    pace_s: float = 3.0
     longest_s: float = LONGEST_S
     kinds: tuple[Kind, ...] = tuple(Kind)
 
