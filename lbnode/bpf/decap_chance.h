@@ -87,14 +87,17 @@ static __always_inline enum decap_outcome place_new(const struct world *world, c
 /*
  * The packet's own list. If my epoch is newer, its owner comes last: flows that were opened since are there,
  * and the last on the list may be as far behind as the sender and would not know. Only the first one to know
- * more adds to a list, or it would not get shorter.
+ * more adds to a list, or it would not get shorter. One that has come to its end, and did not begin anew yet,
+ * does so with all of mine instead.
  */
 static __always_inline __u64 complete_list(const struct world *world, const struct agent *agent,
 					   const struct tunnelled *packet)
 {
 	__u64 list = list_of_key(packet->key), owner;
 
-	if (!list || packet->flags & (GRE_MARK | GRE_SETTLED) || twice_ahead(world, packet) >= 0)
+	if (packet->flags & GRE_SETTLED || twice_ahead(world, packet) >= 0)
+		return list;
+	if (!list && !(packet->flags & GRE_MARK))
 		return list;
 	owner = own_list(world, packet) & 0xffff;
 	if (owner == agent->self || is_listed(list, owner))

@@ -219,7 +219,8 @@ class BackendModel:
 
     def _completed(self, packet: Tunnelled, table: PoolTable) -> tuple[int, ...]:
         """The packet's list; with today's owner at its end where this backend is the first to know more."""
-        if not any(packet.ids) or packet.marked or packet.settled or _ahead(packet, table) >= 0:
+        begins_anew = not any(packet.ids) and not packet.marked
+        if begins_anew or packet.settled or _ahead(packet, table) >= 0:
             return packet.ids
         owner = self._listed(table, packet.inner)[0]
         return packet.ids if owner in (0, self.self_id, *packet.ids) else (*packet.ids, owner)

@@ -121,7 +121,15 @@ CASES: dict[str, tuple[str, bytes]] = {
     "somebody has added to an older list": (
         "forwarded_keyless", asking(FAR_AGENT, 0, replace(OLD, flags=SETTLED), listing(AGENT)),
     ),
-    "an older list, marked": ("forwarded_keyless", asking(FAR_AGENT, 0, replace(OLD, flags=MARKED), listing(AGENT))),
+    "an older list that has begun anew": (
+        "forwarded_keyed", asking(FAR_AGENT, 0, replace(OLD, flags=MARKED), listing(AGENT)),
+    ),
+    "an older list that has begun anew, at its end": (
+        "forwarded_keyless", replace(OLD, flags=MARKED).frame(listing(AGENT)),
+    ),
+    "an older list that has begun anew and was added to, at its end": (
+        "delivered_last", replace(OLD, flags=MARKED | SETTLED).frame(listing(AGENT)),
+    ),
     "after a list that was added to both my alternates are asked": (
         "forwarded_restarted",
         replace(OLD, flags=SETTLED).frame(listing(ME, AGENT, FAR_AGENT)),

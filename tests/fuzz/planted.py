@@ -312,7 +312,15 @@ AGENT = (
     ),
     Fault(
         "an older list is added to again and again", "agent", "decap_chance.h",
-        "packet->flags & (GRE_MARK | GRE_SETTLED) ||", "packet->flags & GRE_MARK ||",
+        "packet->flags & GRE_SETTLED || twice_ahead(world, packet) >= 0", "twice_ahead(world, packet) >= 0",
+    ),
+    Fault(
+        "a list that has begun anew is not added to", "agent", "decap_chance.h",
+        "!list && !(packet->flags & GRE_MARK)", "!list || packet->flags & GRE_MARK",
+    ),
+    Fault(
+        "a list does not begin anew but ends with one owner", "agent", "decap_chance.h",
+        "!list && !(packet->flags & GRE_MARK)", "false",
     ),
     Fault(
         "a newer list is added to", "agent", "decap_chance.h",

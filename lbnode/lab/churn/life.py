@@ -45,9 +45,10 @@ class Life:
 def draw(seed: int, number: int, longest_s: float = LONGEST_S) -> Life:
     """Return the life of the `number`th connection of the drill with `seed`: always the same one.
 
-    A half-closed one cannot be told to end, so it lives for LONGEST_S at most.
+    Long lives are likelier than short ones, for they see more of what happens. A half-closed one cannot be told to
+    end, so it lives for LONGEST_S at most.
     """
     chance = random.Random(f"{seed} flow {number}")
     (kind,) = chance.choices(list(SHARES), weights=list(SHARES.values()))
     most_s = min(longest_s, LONGEST_S) if kind is FlowKind.HALF_CLOSED else longest_s
-    return Life(kind, chance.uniform(min(SHORTEST_S, most_s), most_s))
+    return Life(kind, chance.triangular(min(SHORTEST_S, most_s), most_s, most_s))
