@@ -7,6 +7,7 @@ variables, which overrule what is decided here.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -14,6 +15,14 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from lbnode.container.errors import ContainerError
+
+NEARLY = 0.9
+"""As `lbnode.settings.source` judges the daemons' own variables, whose libraries process 1 does without."""
+VARIABLES = tuple(
+    f"EVENKEEL_{name}"
+    for name in ("ROUTER", "ROUTER_AS", "BGP_PASSWORD_FILE", "FLEET_FILE", "FLEET_DIR", "SERVICE_PORT")
+)
+"""Those that containers have besides their daemon's settings."""
 
 
 class Kind(Enum):
@@ -36,6 +45,15 @@ class Surroundings:
     interface: str
     address: IPv4Address
     routers: tuple[IPv4Address, ...]
+
+
+def check_names(environment: Mapping[str, str]) -> None:
+    """Refuse variables whose names are nearly those of `VARIABLES`: they would do nothing, silently. Raises
+    ContainerError.
+    """
+    for name in sorted(environment.keys() - set(VARIABLES)):
+        for close in difflib.get_close_matches(name, VARIABLES, n=1, cutoff=NEARLY):
+            raise ContainerError(f"environment: {name}: no such variable; did you mean {close}?")
 
 
 def router_names(environment: Mapping[str, str]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lbnode.container import surroundings
 from lbnode.container.errors import ContainerError
-from lbnode.container.identity import Kind, router_names, settings
+from lbnode.container.identity import Kind, check_names, router_names, settings
 from lbnode.container.supervision import BAD_SETTINGS, Part
 from lbnode.container.supervisor import LOG_VARIABLE, Supervisor
 
@@ -44,6 +44,7 @@ def parse(arguments: Sequence[str]) -> tuple[Kind, Sequence[str]]:
 
 def prepare(kind: Kind, config: Path) -> None:
     """Find out who this container is, and write down what its daemon's settings start from."""
+    check_names(os.environ)
     surroundings.check_fleet_file(os.environ.get("EVENKEEL_FLEET_FILE", ""))
     around = surroundings.look(router_names(os.environ))
     surroundings.route_answers(around.routers[0])

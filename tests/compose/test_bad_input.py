@@ -32,6 +32,10 @@ def ended(docker: Engine, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (
+            (*RIGHTS, *ROUTER, "-e", "EVENKEEL_ROUTER-AS=65000", NODE),
+            "error: environment: EVENKEEL_ROUTER-AS: no such variable; did you mean EVENKEEL_ROUTER_AS?",
+        ),
         ((*RIGHTS, NODE), "error: EVENKEEL_ROUTER: missing; set it to the router's name or address"),
         (
             (*RIGHTS, *ROUTER, *AS, "-e", "EVENKEEL_FLEET_FILE=/etc/evenkeel/fleet.yaml", NODE),

@@ -11,7 +11,7 @@ import yaml
 
 from lbnode.backend.settings import BackendSettings
 from lbnode.container.errors import ContainerError
-from lbnode.container.identity import Kind, Surroundings, router_names, settings
+from lbnode.container.identity import Kind, Surroundings, check_names, router_names, settings
 from lbnode.container.surroundings import check_fleet_file, check_rights, resolve
 from lbnode.settings.node import NodeSettings, XdpMode
 from lbnode.settings.source import load
@@ -156,3 +156,15 @@ def test_a_router_that_nobody_knows_is_given_up_and_named() -> None:
     with pytest.raises(ContainerError, match=r"^EVENKEEL_ROUTER: no-such-router\.invalid: .*on a network of"):
         resolve("no-such-router.invalid", lambda: sum(waited), lambda seconds: waited.append(seconds * 50))
     assert sum(waited) >= 30
+
+
+@pytest.mark.parametrize("name", ["EVENKEEL_ROUTTER", "EVENKEEL_ROUTERAS", "EVENKEEL_BGP_PASSWORDFILE"])
+def test_a_variable_of_containers_with_a_slip_of_the_hand_is_refused(name: str) -> None:
+    with pytest.raises(ContainerError, match=f"{name}: no such variable; did you mean EVENKEEL_"):
+        check_names({**COMPOSE, name: "x"})
+
+
+def test_the_compose_files_own_variables_are_no_slips() -> None:
+    for file in (SECURE, SECURE.parents[1] / "docker-compose.yml"):
+        for service in yaml.safe_load(file.read_text())["services"].values():
+            check_names(service.get("environment", {}))
