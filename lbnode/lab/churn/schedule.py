@@ -36,6 +36,10 @@ BACKEND_CHANGES = frozenset(
     {Kind.ADD_BACKEND, Kind.DRAIN_BACKEND, Kind.REPLACE_BACKEND, Kind.WEIGHT, Kind.ROLL, Kind.FAIL_BACKEND}
 )
 """Happenings that move buckets from one backend to another: each must lead to second chances."""
+MOVES_NODES = frozenset({Kind.ADD_NODE, Kind.DRAIN_NODE, Kind.CUT_NODE})
+"""Happenings that move flows from one node to another."""
+LEAST_MOVES_NODES = 0.22
+"""They are at least this part of all: else too few flows change node."""
 AT_MOST = {
     Kind.ADD_NODE: 2,
     Kind.ADD_BACKEND: 3,
@@ -148,13 +152,17 @@ class _Planner:
         return tuple(planned)
 
     def _bag(self, count: int, kinds: list[Kind]) -> list[Kind]:
-        """Every kind once (as far as `count` goes), then any within AT_MOST; shuffled, but for rolling restarts:
-        they take minutes and begin early, so that not much is left of them when nothing else happens any more.
+        """Every kind once (as far as `count` goes), then any within AT_MOST, and in the end what moves flows between
+        nodes if there is too little of it. Shuffled, but for rolling restarts: they take minutes and begin early, so
+        that not much is left of them when nothing else happens any more.
         """
         bag = self._chance.sample(kinds, min(count, len(kinds)))
         while len(bag) < count:
+            lacking = LEAST_MOVES_NODES * count - sum(kind in MOVES_NODES for kind in bag)
+            is_needed = Kind.DRAIN_NODE in kinds and lacking > count - len(bag) - 1
+            wanted = [Kind.DRAIN_NODE] if is_needed else kinds
             bag.append(
-                self._chance.choice([kind for kind in kinds if bag.count(kind) < AT_MOST.get(kind, count)])
+                self._chance.choice([kind for kind in wanted if bag.count(kind) < AT_MOST.get(kind, count)])
             )
         self._chance.shuffle(bag)
         rolls = [kind for kind in bag if kind is Kind.ROLL]

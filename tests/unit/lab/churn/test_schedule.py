@@ -8,6 +8,7 @@ import pytest
 
 from lbnode.lab.churn.schedule import (
     AT_MOST,
+    MOVES_NODES,
     OF_NODES,
     OUT_OF_NODES,
     Kind,
@@ -34,6 +35,7 @@ def test_every_kind_happens_and_none_too_often(seed: int) -> None:
     kinds = Counter(each.kind for each in planned(seed))
 
     assert kinds.total() == 60
+    assert sum(kinds[kind] for kind in MOVES_NODES) >= 13
     assert set(kinds) == set(Kind)
     assert all(kinds[kind] <= most for kind, most in AT_MOST.items())
 
