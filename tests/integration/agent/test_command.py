@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from lbnode.model.view import FleetView
-from tests.integration.agent.machine import PORT, VIP, Backend, in_store, until
+from tests.integration.agent.machine import PORT, VIP, Backend
 from tests.integration.cable import eventually, ip
+from tests.integration.memory import until
 from tests.integration.tunnel import BACKEND, NODE
 from tests.unit.backend import fleets
 
@@ -62,12 +63,11 @@ def test_a_tunnel_address_that_the_machine_does_not_have_is_named_until_it_has_i
 
     assert f"problem: {problem}" in backend.run("status").stdout
     backend.serve()
-    in_store(backend.directory, lambda store: until(store, said))
+    backend.in_store(lambda store: until(store, said))
     assert f"address {BACKEND}" not in backend.log
     ip("-n", backend.cable.near, "addr", "add", f"{other}/64", "dev", "eth0", "nodad")
-    in_store(
-        backend.directory,
-        lambda store: until(store, lambda view: fleets.B1 in view.live_agents and not said(view)),
+    backend.in_store(
+        lambda store: until(store, lambda view: fleets.B1 in view.live_agents and not said(view))
     )
     assert backend.status()["problems"] == []
     assert backend.log.count(problem) == 1
