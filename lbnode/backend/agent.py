@@ -227,7 +227,7 @@ class Agent:
             case Serve(vips):
                 await self._watch.listen(vips)
                 self._host.serve(command, self._watch.heard)
-                log.info("serving", vips=len(vips), new_flows_of=sorted(command.takes_new))
+                log.info("serving", vips=len(vips), new_flows_of=sorted(command.intake))
             case DropPool(pool):
                 self._host.drop_pool(pool)
                 log.info("pool dropped", pool=pool)

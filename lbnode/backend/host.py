@@ -169,7 +169,7 @@ class Host:
         """Take inner packets for exactly these VIPs, with a second chance for those that are `heard`."""
         self._plane.set_self(wanted.self_id)
         self._write_id(wanted.self_id)
-        self._plane.set_takes_new(wanted.takes_new)
+        self._plane.set_intake(wanted.intake)
         self._plane.set_vips([_entry(vip) for vip in wanted.vips], [vip.key for vip in heard])
 
     def _write_id(self, self_id: BackendId | None) -> None:

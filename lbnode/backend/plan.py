@@ -10,7 +10,7 @@ Does not decide who is alive, nor what becomes of a single packet (lbnode/bpf/de
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lbnode.backend.loading import DropPool, Loading, LoadTable
@@ -18,12 +18,10 @@ from lbnode.core.joining import wanted_fleet
 from lbnode.model.epoch import BackendState, Epoch
 from lbnode.model.fleet import DesiredFleet
 from lbnode.model.ids import BackendId, BackendName, EpochNumber, IPAddress, NodeName, PoolName
+from lbnode.model.intake import Intake, intake_in
 from lbnode.model.members import BackendMember
 from lbnode.model.view import FleetView
 from lbnode.model.vip import Protocol, VipAddress, VipKey, VipPort, address_order
-
-TAKES_NEW = frozenset({BackendState.ACTIVE, BackendState.FAILED})
-"""A failed backend is sent no new flow; one that comes all the same is answered here (design.md §5.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,8 @@ class ServedVip:
 class HostState:
     """All that the fleet wants of this machine, whole. `pools` are those whose flows it may hold.
 
-    `takes_new`: pools whose new flows it takes. `leaves`: those in which it drains, or has lost its place.
+    `intake`: which new flows it takes, of the pools that it takes any of. `leaves`: those in which it drains, or has
+    lost its place.
     """
 
     self_id: BackendId | None = None
@@ -54,7 +53,7 @@ class HostState:
     peers: tuple[BackendMember, ...] = ()
     nodes: tuple[NodeName, ...] = ()
     pools: frozenset[PoolName] = frozenset()
-    takes_new: frozenset[PoolName] = frozenset()
+    intake: Mapping[PoolName, Intake] = field(default_factory=dict)
     leaves: frozenset[PoolName] = frozenset()
 
     @property
@@ -90,7 +89,7 @@ class Serve:
     """Take inner packets for exactly `vips`; `self_id` is this backend's."""
 
     vips: frozenset[ServedVip]
-    takes_new: frozenset[PoolName]
+    intake: Mapping[PoolName, Intake]
     self_id: BackendId | None
 
 
@@ -156,7 +155,8 @@ class Plan:
         """VIPs whose pool has a table: the others are nobody's yet."""
         loaded = self.loading.loaded
         vips = frozenset(vip for vip in wanted.vips if vip.pool in loaded)
-        serve = Serve(vips, wanted.takes_new & loaded.keys(), wanted.self_id)
+        intake = {pool: each for pool, each in wanted.intake.items() if pool in loaded}
+        serve = Serve(vips, intake, wanted.self_id)
         if serve == self.served:
             return []
         self.served = serve
@@ -202,17 +202,18 @@ def host_state(view: FleetView, name: BackendName, loaded: Collection[PoolName] 
         peers=tuple(view.backends[peer] for peer in sorted(view.backends) if peer != name),
         nodes=tuple(sorted(view.nodes)),
         pools=mine,
-        takes_new=frozenset(pool for pool in newest if _takes_new(view, pool, self_id)),
+        intake={pool: intake for pool in newest if (intake := _intake(view, pool, self_id))},
         leaves=frozenset(
             pool for pool in mine if _state(newest[pool], self_id) in (BackendState.DRAINING, None)
         ),
     )
 
 
-def _takes_new(view: FleetView, pool: PoolName, backend: BackendId | None) -> bool:
-    """True by the newest epoch, or by the current one while another is on offer: nobody goes by that one yet."""
+def _intake(view: FleetView, pool: PoolName, backend: BackendId | None) -> Intake:
+    """Return it by the newest epoch; who takes none by that one does by the current: nobody goes by an offer yet."""
     epochs = (view.newest(pool), view.current_epoch(pool))
-    return any(epoch is not None and _state(epoch, backend) in TAKES_NEW for epoch in epochs)
+    found = (intake_in(_state(epoch, backend)) for epoch in epochs if epoch is not None)
+    return next((intake for intake in found if intake), Intake.NONE)
 
 
 def _state(epoch: Epoch, backend: BackendId | None) -> BackendState | None:

@@ -92,7 +92,7 @@ def _vips(pinned: Snapshot, here: frozenset[VipAddress]) -> tuple[ServiceStatus,
             pool=vip.pool,
             epoch=epochs.get(vip.pool, 0),
             self_id=pinned.self_id or 0,
-            takes_new=vip.pool in pinned.takes_new,
+            takes_new=vip.pool in pinned.intake,
             second_chance=vip.key in pinned.heard,
             on_lo=vip.address in here,
         )

@@ -56,13 +56,22 @@ static __always_inline __s16 twice_ahead(const struct world *world, const struct
 }
 
 /*
- * Does the sender go by an epoch before the last one? Then it may send new flows to an owner that is in no
- * list any more, where nobody would look for them (docs/adr/0010). The last one is what all go by while mine
- * is on offer; its owners are in my lists, but mine not yet in everybody's.
+ * Does this backend take a new flow of that sender? Of one that goes by an epoch before the last one nobody
+ * does: it may send to an owner that is in no list any more, where nobody would look for the flow
+ * (docs/adr/0010). The last one is what all go by while mine is on offer; its owners are in my lists, but
+ * mine not yet in everybody's. To a backend that has failed it was sent by one that does not know.
  */
-static __always_inline bool is_behind(const struct world *world, const struct tunnelled *packet)
+static __always_inline bool takes_new(const struct world *world, const struct agent *agent,
+				      const struct tunnelled *packet)
 {
-	return twice_ahead(world, packet) < -2;
+	switch (agent->intake[world->vip->pool & (POOL_PLACES - 1)]) {
+	case INTAKE_ONE_BEHIND:
+		return twice_ahead(world, packet) >= -2;
+	case INTAKE_IN_STEP:
+		return twice_ahead(world, packet) >= 0;
+	default:
+		return false;
+	}
 }
 
 /*
@@ -72,11 +81,9 @@ static __always_inline bool is_behind(const struct world *world, const struct tu
 static __always_inline enum decap_outcome place_new(const struct world *world, const struct agent *agent,
 						    const struct tunnelled *packet, struct way *way)
 {
-	bool takes_new = agent->takes_new[world->vip->pool & (POOL_PLACES - 1)];
 	__u64 owner;
 
-	if (packet->flags & GRE_SETTLED ||
-	    ((packet->flags & GRE_MARK || takes_new) && !is_behind(world, packet)))
+	if (packet->flags & GRE_SETTLED || takes_new(world, agent, packet))
 		return DECAP_delivered_syn;
 	owner = own_list(world, packet) & 0xffff;
 	if (owner == agent->self || !is_next(world, owner, agent->self, way))

@@ -62,6 +62,13 @@ enum member_kind {
 	MEMBER_BACKEND = 2,
 };
 
+/* Which new flows of a pool this backend takes: of senders by which epoch. The others go to their owner. */
+enum intake {
+	INTAKE_NONE = 0,
+	INTAKE_ONE_BEHIND = 1, /* mine, a newer one, or the one before */
+	INTAKE_IN_STEP = 2,    /* mine or a newer one */
+};
+
 /* Whose packet it is: an outer source. The family too, for an address of IPv4 is one of IPv6 in four words.
  */
 struct sender {
@@ -80,7 +87,7 @@ struct member {
 /* What only a backend knows. */
 struct agent {
 	__u64 self;			 /* this backend's id, 0 while it has none */
-	__u8 takes_new[POOL_PLACES];	 /* by the pool's number: this backend takes new flows of it */
+	__u8 intake[POOL_PLACES];	 /* by the pool's number: enum intake */
 	__u8 is_heard[COUNT_ROWS];	 /* by the VIP's row: a listener for it was seen here */
 	struct member near[NEAR_PLACES]; /* members by near_place() */
 };
@@ -89,6 +96,7 @@ struct agent {
 struct decap_vocabulary {
 	enum decap_outcome outcome;
 	enum member_kind member_kind;
+	enum intake intake;
 };
 
 _Static_assert(sizeof(struct sender) == 20, "sender has no holes");

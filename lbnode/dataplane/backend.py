@@ -39,6 +39,7 @@ from lbnode.dataplane.values import (
     VipEntry,
 )
 from lbnode.model.ids import BackendId, PoolName
+from lbnode.model.intake import Intake
 from lbnode.model.tunnel import IPVersion, version_of
 from lbnode.model.vip import VipKey
 
@@ -89,7 +90,7 @@ class Snapshot:
     sources: Mapping[Address, MemberKind]
     vips: tuple[VipEntry, ...]
     heard: frozenset[VipKey]
-    takes_new: frozenset[PoolName]
+    intake: Mapping[PoolName, Intake]
     tables: Mapping[PoolName, PoolTables]
     digests: Mapping[PoolName, str]
     counters: Mapping[str, Count]
@@ -168,7 +169,7 @@ class BackendDataPlane:
                 sources=memory.members.present(),
                 vips=memory.vips.entries(),
                 heard=memory.heard(),
-                takes_new=memory.takes_new(),
+                intake=memory.intake(),
                 tables=memory.tables.loaded(),
                 digests=memory.tables.digests(),
                 counters=memory.counters(),
@@ -201,9 +202,9 @@ class BackendDataPlane:
         self._memory.vips.set(entries)
         self._memory.set_heard(heard)
 
-    def set_takes_new(self, pools: Iterable[PoolName]) -> None:
-        """Take new flows of exactly these pools; others go to their owners."""
-        self._memory.set_takes_new(pools)
+    def set_intake(self, intake: Mapping[PoolName, Intake]) -> None:
+        """Take these new flows; others go to their owners."""
+        self._memory.set_intake(intake)
 
     def drop_pool(self, pool: PoolName) -> None:
         """Forget a pool and its table; its VIPs must have been taken away."""

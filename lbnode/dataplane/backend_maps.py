@@ -18,6 +18,7 @@ from lbnode.dataplane.tunnels import Backends
 from lbnode.dataplane.values import Count
 from lbnode.dataplane.vips import Vips
 from lbnode.model.ids import BackendId, PoolName
+from lbnode.model.intake import Intake
 from lbnode.model.vip import VipKey
 
 
@@ -46,17 +47,19 @@ class BackendMemory:
     def self_id(self, number: BackendId | None) -> None:
         self._agent["self"] = number or 0
 
-    def takes_new(self) -> frozenset[PoolName]:
-        """Return the pools whose new flows this backend takes."""
-        flags = self._agent["takes_new"]
-        return frozenset(pool for pool in self.tables.loaded() if flags[self.tables.number(pool)])
+    def intake(self) -> dict[PoolName, Intake]:
+        """Return which new flows this backend takes, of the pools that it takes any of."""
+        by_number = self._agent["intake"]
+        found = {pool: Intake(int(by_number[self.tables.number(pool)])) for pool in self.tables.loaded()}
+        return {pool: intake for pool, intake in found.items() if intake}
 
-    def set_takes_new(self, pools: Iterable[PoolName]) -> None:
-        """Take new flows of exactly these pools; all must have a table."""
-        numbers = {self.tables.number(pool) for pool in pools}
-        for number in range(len(self._agent["takes_new"])):
-            if bool(self._agent["takes_new"][number]) != (number in numbers):
-                self._agent["takes_new"][number] = number in numbers
+    def set_intake(self, intake: Mapping[PoolName, Intake]) -> None:
+        """Take these new flows and none of other pools; all named must have a table."""
+        wanted = np.zeros_like(self._agent["intake"])
+        for pool, each in intake.items():
+            wanted[self.tables.number(pool)] = each
+        changed = np.flatnonzero(self._agent["intake"] != wanted)
+        self._agent["intake"][changed] = wanted[changed]
 
     def heard(self) -> frozenset[VipKey]:
         """Return the VIPs for which a listener was seen here."""

@@ -35,6 +35,7 @@ from lbnode.dataplane.packet_model import (
 from lbnode.dataplane.values import BackendEntry, PoolTable, Tunnel, VipEntry
 from lbnode.model.fleet import Protocol
 from lbnode.model.ids import BackendId, IPAddress, PoolName
+from lbnode.model.intake import Intake
 from lbnode.model.tunnel import IPVersion
 from ring.bucket import bucket_of
 
@@ -100,7 +101,7 @@ class BackendModel:
     peers: Mapping[BackendId, BackendEntry]
     vips: Sequence[VipEntry]
     heard: Collection[VipEntry]
-    takes_new: Collection[PoolName]
+    intake: Mapping[PoolName, Intake]
     second_chance: bool = True
     ingress: int = 1
     fragments: FragmentModel = field(default_factory=FragmentModel)
@@ -189,14 +190,21 @@ class BackendModel:
         return max((vip for vip in self.vips if vip.key.takes(*place)), key=particular, default=None)
 
     def _place_new(self, packet: Tunnelled, vip: VipEntry, table: PoolTable) -> tuple[str, list[int], int]:
-        behind = _ahead(packet, table) < -1
-        takes_it = packet.marked or vip.pool in self.takes_new
-        if packet.settled or (takes_it and not behind):
+        if packet.settled or self._takes_new(packet, vip, table):
             return "delivered_syn", [], 0
         owner = self._listed(table, packet.inner)[0]
         ways, _ = self._ways([owner], table.tunnel) if owner != self.self_id else ([], False)
         marks = MARKED | (SETTLED if packet.marked else 0)
         return ("forwarded_syn", ways, marks) if ways else ("delivered_syn", [], 0)
+
+    def _takes_new(self, packet: Tunnelled, vip: VipEntry, table: PoolTable) -> bool:
+        match self.intake.get(vip.pool, Intake.NONE):
+            case Intake.ONE_BEHIND:
+                return _ahead(packet, table) >= -1
+            case Intake.IN_STEP:
+                return _ahead(packet, table) >= 0
+            case Intake.NONE:
+                return False
 
     def _chance(self, packet: Tunnelled, table: PoolTable, sockets: Sockets) -> tuple[str, list[int], int]:
         held = sockets(packet.inner)

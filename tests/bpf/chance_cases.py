@@ -6,7 +6,7 @@ import struct
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from lbnode.model.ids import BackendId
+from lbnode.model.ids import BackendId, PoolName
 from lbnode.quic import ConnectionIds
 from tests.bpf.decap_frames import (
     CLIENT,
@@ -30,6 +30,7 @@ from tests.bpf.decap_world import (
     NO_AGENT,
     OLD,
     ROUTING,
+    SIX,
     SMALL_MTU,
     STAMP,
     UNKNOWN,
@@ -45,20 +46,21 @@ from tests.bpf.decap_world import (
 ROUTER = IPv4Address("203.0.113.1")
 SYN = 0x02
 LOCAL = STAMP | 0x8000
+PORTS = {WEB: 80, SIX: 84}
 
 
-def bucket_source(*listed: int) -> int:
+def bucket_source(*listed: int, pool: PoolName = WEB) -> int:
     """A client's port for whose flow my own epoch lists an owner, and then these alternates if any are given."""
     for port in range(1024, 60000):
-        packet = WORLD._parse(OLD.frame(ipv4(VIP, TCP, ports(80, port))))
-        if WORLD._listed(WORLD.tables[WEB], packet.inner)[: len(listed)] == [*listed]:
+        packet = WORLD._parse(OLD.frame(ipv4(VIP, TCP, ports(PORTS[pool], port))))
+        if WORLD._listed(WORLD.tables[pool], packet.inner)[: len(listed)] == [*listed]:
             return port
     raise AssertionError(f"no flow is listed for {listed}")
 
 
-def listing(*listed: int, flags: int = 0x10) -> bytes:
+def listing(*listed: int, flags: int = 0x10, pool: PoolName = WEB) -> bytes:
     """A packet of a flow for which my own epoch lists these."""
-    return ipv4(VIP, TCP, ports(80, bucket_source(*listed), flags=flags))
+    return ipv4(VIP, TCP, ports(PORTS[pool], bucket_source(*listed, pool=pool), flags=flags))
 
 
 def too_big(port: int = 80, protocol: int = TCP, client_port: int = 40000, shown: int = 8) -> bytes:
@@ -182,7 +184,19 @@ CASES: dict[str, tuple[str, bytes]] = {
     "a new flow, keyed all the same": ("delivered_syn", asking(AGENT, 0, WRAP, ipv4(VIP, TCP, ports(80, flags=SYN)))),
     "a new flow that I do not take": ("forwarded_syn", OLD.frame(ipv4(VIP, TCP, ports(82, 40002, flags=SYN)))),
     "a new flow that I do not take, marked": (
-        "delivered_syn", replace(WRAP, flags=MARKED).frame(ipv4(VIP, TCP, ports(82, 40002, flags=SYN))),
+        "forwarded_syn", replace(WRAP, flags=MARKED).frame(ipv4(VIP, TCP, ports(82, 40002, flags=SYN))),
+    ),
+    "a new flow by the local view of my epoch, I have failed": (
+        "delivered_syn", replace(WRAP, stamp=LOCAL).frame(listing(AGENT, flags=SYN, pool=SIX)),
+    ),
+    "a new flow by an epoch that I do not know yet, I have failed": (
+        "delivered_syn", replace(WRAP, stamp=STAMP + 1).frame(listing(AGENT, flags=SYN, pool=SIX)),
+    ),
+    "a new flow by the last epoch, I have failed": (
+        "forwarded_syn", replace(WRAP, stamp=STAMP - 1).frame(listing(AGENT, flags=SYN, pool=SIX)),
+    ),
+    "a new flow passed on by the last epoch, I have failed": (
+        "forwarded_syn", replace(WRAP, stamp=STAMP - 1, flags=MARKED).frame(listing(AGENT, flags=SYN, pool=SIX)),
     ),
     "a VIP that nobody here listens for": ("delivered_no_chance", asking(AGENT, 0, WRAP, ipv4(VIP, TCP, ports(81)))),
     "QUIC that names another backend": ("forwarded_named", OLD.frame(naming(AGENT))),

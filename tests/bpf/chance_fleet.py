@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from ipaddress import IPv4Address
 
@@ -13,6 +14,7 @@ from lbnode.dataplane.packet_model import Packet
 from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, Tunnel, VipEntry
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, IPAddress, PoolName
+from lbnode.model.intake import Intake
 from ring.bucket import derive_keys
 
 WEB = PoolName("web")
@@ -34,8 +36,11 @@ def one_bucket(epoch: int, owners: tuple[int, int, int]) -> PoolTable:
     return PoolTable(WEB, EpochNumber(epoch), 1, mode, algorithm, KEYS, owner, first, second)
 
 
-def fleet(tables: dict[int, PoolTable], agents: set[int], takes_new: set[int]) -> dict[int, BackendModel]:
-    """Backends that know each other, each with a table of its own."""
+def fleet(
+    tables: dict[int, PoolTable], agents: set[int], takes_new: set[int], failed: Collection[int] = ()
+) -> dict[int, BackendModel]:
+    """Backends that know each other, each with a table of its own; some know that they have failed."""
+    intake = dict.fromkeys(takes_new, Intake.ONE_BEHIND) | dict.fromkeys(failed, Intake.IN_STEP)
     peers = {
         BackendId(n): BackendEntry.of(BackendId(n), n in agents, Tunnel(address(n), HOP)) for n in tables
     }
@@ -51,7 +56,7 @@ def fleet(tables: dict[int, PoolTable], agents: set[int], takes_new: set[int]) -
             peers,
             (vip,),
             (vip,),
-            (WEB,) if n in takes_new else (),
+            {WEB: intake.get(n, Intake.NONE)},
         )
         for n, table in tables.items()
     }

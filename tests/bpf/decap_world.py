@@ -17,6 +17,7 @@ from lbnode.dataplane.values import BackendEntry, NextHop, PoolTable, QuicRoutin
 from lbnode.model.epoch import stamp_of
 from lbnode.model.fleet import HashAlgorithm, HashMode, Protocol
 from lbnode.model.ids import BackendId, EpochNumber, IPAddress, PoolName
+from lbnode.model.intake import Intake
 from lbnode.netdev import bpffs
 from ring.bucket import derive_keys
 from tests.bpf.decap_frames import IPV6, TCP, Wrapping, ipv4, ports
@@ -105,7 +106,7 @@ def model(second_chance: bool = True, self_id: BackendId = ME) -> BackendModel:
         PEERS,
         VIPS,
         heard,
-        (WEB, SILENT, SIX),
+        {WEB: Intake.ONE_BEHIND, SILENT: Intake.ONE_BEHIND, SIX: Intake.IN_STEP},
         second_chance,
         LOOPBACK,
     )
@@ -119,7 +120,7 @@ def fill(plane: BackendDataPlane, wanted: BackendModel) -> None:
     for each in wanted.tables.values():
         plane.load(each)
     plane.set_vips(wanted.vips, [(vip.address, vip.protocol, vip.port) for vip in wanted.heard])
-    plane.set_takes_new(wanted.takes_new)
+    plane.set_intake(wanted.intake)
 
 
 @contextmanager

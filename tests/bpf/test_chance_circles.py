@@ -115,12 +115,24 @@ def test_a_node_that_is_behind_costs_one_restart_and_finds_the_flow() -> None:
     assert backends[1].process(first.frame, holding).outcome == "delivered_held"
 
 
-def test_a_backend_that_drains_hands_new_flows_to_their_owner_once() -> None:
+def test_new_flows_do_not_end_at_a_failed_backend_because_one_that_is_behind_passed_them_on() -> None:
+    """1 goes by an epoch in which 2 was the owner; 2 has failed since, and knows: 1 owns them now."""
+    tables = {1: one_bucket(8, (2, 1, 0)), 2: one_bucket(9, (1, 2, 0))}
+    backends = fleet(tables, {1, 2}, {1}, failed={2})
+    frame = Wrapping(NODE, address(1), 5).frame(ipv4(VIP, TCP, ports(80, flags=SYN)))
+    assert [(result.outcome, result.backend) for result in travel(backends, {1, 2}, frame, 1)] == [
+        ("forwarded_syn", 2),
+        ("forwarded_syn", 1),
+        ("delivered_syn", None),
+    ]
+
+
+def test_backends_that_drain_hand_new_flows_to_their_owners_twice_at_most() -> None:
     tables = {1: one_bucket(9, (2, 1, 0)), 2: one_bucket(9, (1, 2, 0))}
     backends = fleet(tables, {1, 2}, set())
     frame = Wrapping(NODE, address(1), 8).frame(ipv4(VIP, TCP, ports(80, flags=SYN)))
     results = travel(backends, {1, 2}, frame, 1)
-    assert [result.outcome for result in results] == ["forwarded_syn", "delivered_syn"]
+    assert [result.outcome for result in results] == ["forwarded_syn", "forwarded_syn", "delivered_syn"]
 
 
 def test_a_new_flow_that_an_outdated_backend_passed_on_goes_on_to_todays_owner() -> None:

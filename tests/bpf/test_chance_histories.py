@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lbnode.dataplane.backend_model import BackendModel
 from tests.bpf.chance_fleet import ACK, NODE, SYN, VIP, address, fleet, holding, nothing, one_bucket
@@ -21,18 +21,25 @@ ROUNDS = 2500
 OLDEST = 10
 """The number of the first epoch."""
 
+LONGEST = 3
+"""A new flow is passed on twice at most."""
+
 List = tuple[int, int, int]
 """Owner and alternates."""
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """`lists`: the bucket's, epoch by epoch. `known`: of which of them a backend knows last; `cut_off`: a node."""
+    """`lists`: the bucket's, epoch by epoch. `known`: of which of them a backend knows last; `cut_off`: a node.
+
+    Those that are `draining` or have `failed` do since the last epoch: only who knows that one behaves so.
+    """
 
     lists: tuple[List, ...]
     known: dict[int, int]
     cut_off: int
-    draining: frozenset[int]
+    draining: frozenset[int] = frozenset()
+    failed: frozenset[int] = frozenset()
 
     @property
     def today(self) -> int:
@@ -40,10 +47,10 @@ class History:
 
     def backends(self) -> dict[int, BackendModel]:
         tables = {each: one_bucket(OLDEST + last, self.lists[last]) for each, last in self.known.items()}
-        takes_new = {
-            each for each, last in self.known.items() if each not in self.draining or last < self.today
-        }
-        return fleet(tables, set(BACKENDS), takes_new)
+        knowing = {each for each, last in self.known.items() if last == self.today}
+        leaves = self.draining | self.failed
+        takes_new = {each for each in BACKENDS if each not in leaves & knowing}
+        return fleet(tables, set(BACKENDS), takes_new, self.failed & knowing)
 
 
 def histories(chance: random.Random, late_share: float) -> Iterator[History]:
@@ -103,3 +110,25 @@ def test_one_agent_on_the_way_that_knows_todays_epoch_is_enough() -> None:
             assert all(history.known[each] < history.today for each in way), (history, way)
             hopeless += 1
     assert hopeless < 0.05 * 4 * ROUNDS
+
+
+def refused(history: History) -> Iterator[list[int]]:
+    """Yield the ways of new flows that end at a backend which has failed."""
+    backends = history.backends()
+    for opens in range(len(history.lists)):
+        holder, way = send(backends, opens, history.lists[opens], SYN)
+        if holder in history.failed:
+            yield way
+
+
+def test_no_new_flow_ends_at_a_failed_backend_that_knows_it_unless_two_before_did_not_know_the_owner() -> (
+    None
+):
+    ended = 0
+    for history in histories(random.Random(3), late_share=0.4):
+        gone = frozenset(b for b in BACKENDS if b != history.lists[-1][0])
+        failing = replace(history, draining=frozenset(), failed=frozenset(list(gone)[:1]))
+        for way in refused(failing):
+            ended += 1
+            assert failing.known[way[-1]] < failing.today or len(way) == LONGEST, (failing, way)
+    assert ended

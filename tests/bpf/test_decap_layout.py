@@ -21,6 +21,7 @@ from lbnode.dataplane.btf import Btf
 from lbnode.dataplane.layout import Layout
 from lbnode.dataplane.libbpf import BpfObject
 from lbnode.dataplane.node import OBJECT as NODE_OBJECT
+from lbnode.model.intake import Intake
 from lbnode.model.outcomes import AGENT_OUTCOMES
 
 
@@ -39,14 +40,15 @@ def test_all_programs_mean_the_same_by_the_structures_they_share(btf: Btf) -> No
 
 def test_the_agents_own_structure_has_no_holes(btf: Btf) -> None:
     agent = BackendLayout.of(btf).agent
-    assert agent.names == ("self", "takes_new", "is_heard", "near")
+    assert agent.names == ("self", "intake", "is_heard", "near")
     assert agent.itemsize == btf.struct_size("agent")
 
 
-def test_kinds_of_members_have_the_values_of_the_object(btf: Btf) -> None:
+def test_kinds_of_members_and_intakes_have_the_values_of_the_object(btf: Btf) -> None:
     named = {f"MEMBER_{kind.name}": kind.value for kind in MemberKind}
     assert btf.enum("member_kind") == named
     assert pack_kind(MemberKind.BACKEND) == b"\x02\0\0\0"
+    assert btf.enum("intake") == {f"INTAKE_{each.name}": each.value for each in Intake}
 
 
 def test_outcomes_stand_in_the_order_deliver_forward_drop(btf: Btf) -> None:

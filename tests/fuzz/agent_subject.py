@@ -38,7 +38,7 @@ def model_of(world: AgentWorld) -> BackendModel:
         {BackendId(each.id): backend_entry(each) for each in world.backends},
         [vip_entry(each) for each in world.vips],
         frozenset(vip_entry(each) for each in world.vips if each.heard),
-        frozenset(PoolName(pool.name) for pool in world.pools if pool.takes_new),
+        {PoolName(pool.name): pool.intake for pool in world.pools},
         world.second_chance,
         LOOPBACK,
     )

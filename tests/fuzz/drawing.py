@@ -6,6 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_network
 from random import Random
 
+from lbnode.model.intake import Intake
 from tests.fuzz.headers import TCP, UDP
 from tests.fuzz.ip_traffic import PORTS
 from tests.fuzz.worlds import (
@@ -144,7 +145,7 @@ def _pool(chance: Random, name: str, ids: list[int]) -> Pool:
         failed=tuple(chance.sample(ids, (len(ids) + 1) // 2)) if flow_table and chance.random() < 0.5 else (),
         staged=_rows(chance, ids) if flow_table and chance.random() < 0.6 else (),
         past=chance.choice(((), _rows(chance, ids), _before(chance, buckets))),
-        takes_new=chance.random() < 0.7,
+        intake=chance.choice(list(Intake)),
         tunnel=chance.choice((4, 4, 6)),
         local=chance.random() < 0.2,
         quic=chance.choice((0, 0, 3, 6)) if chance.random() < 0.5 else None,

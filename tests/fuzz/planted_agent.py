@@ -62,12 +62,24 @@ AGENT = (
     ),
     Fault(
         "a sender's age is asked without wrapping around", "agent", "decap_chance.h",
-        "return twice_ahead(world, packet) < -2;",
-        "return (packet->stamp & STAMP_NUMBER) + 1 < (world->current & STAMP_NUMBER);",
+        "return twice_ahead(world, packet) >= -2;",
+        "return (packet->stamp & STAMP_NUMBER) + 1 >= (world->current & STAMP_NUMBER);",
     ),
     Fault(
         "new flows of a sender that is behind are kept", "agent", "decap_chance.h",
-        "((packet->flags & GRE_MARK || takes_new) && !is_behind(world, packet))", "takes_new",
+        "return twice_ahead(world, packet) >= -2;", "return true;",
+    ),
+    Fault(
+        "a backend that has failed keeps new flows of a sender one epoch behind", "agent", "decap_chance.h",
+        "return twice_ahead(world, packet) >= 0;", "return twice_ahead(world, packet) >= -2;",
+    ),
+    Fault(
+        "a backend that has failed keeps no new flows", "agent", "decap_chance.h",
+        "return twice_ahead(world, packet) >= 0;", "return false;",
+    ),
+    Fault(
+        "new flows that were passed on once stay where they come to", "agent", "decap_chance.h",
+        "packet->flags & GRE_SETTLED || takes_new(", "packet->flags & (GRE_SETTLED | GRE_MARK) || takes_new(",
     ),
     Fault(
         "a packet passed on along its list gets a new stamp", "agent", "decap_chance.h",

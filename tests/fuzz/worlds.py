@@ -13,6 +13,7 @@ from typing import Literal
 
 from lbnode.model.epoch import stamp_of
 from lbnode.model.ids import EpochNumber
+from lbnode.model.intake import Intake
 
 Address = IPv4Address | IPv6Address
 Row = tuple[int, int, int]
@@ -35,7 +36,7 @@ class Pool:
     """A pool and its table. `staged`: the buckets of a table that waits beside it; `past`: of the one before it,
     which early packets still meet.
 
-    `tunnel`: the family of the outer header. `local`: a daemon's own verdicts are on top. `takes_new`: of an agent.
+    `tunnel`: the family of the outer header. `local`: a daemon's own verdicts are on top. `intake`: of an agent.
     `quic`: the configuration of QUIC's connection ids, which may name `named`.
     """
 
@@ -51,7 +52,7 @@ class Pool:
     staged: tuple[Row, ...] = ()
     past: tuple[Row, ...] = ()
     state: PoolState = PoolState.READY
-    takes_new: bool = True
+    intake: Intake = Intake.ONE_BEHIND
     tunnel: Literal[4, 6] = 4
     local: bool = False
     quic: int | None = None

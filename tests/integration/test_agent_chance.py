@@ -21,6 +21,7 @@ from lbnode.model.epoch import BackendState, Epoch
 from lbnode.model.fleet import Backend, DesiredFleet, Pool, PoolMember, Protocol, Vip
 from lbnode.model.flows import FlowQuestion, FlowReport
 from lbnode.model.ids import BackendName, EpochNumber
+from lbnode.model.intake import Intake
 from lbnode.model.members import AgentLive, BackendMember
 from lbnode.model.view import FleetView
 from lbnode.store.fleet import FleetStore
@@ -249,9 +250,9 @@ def test_a_backend_that_drains_keeps_its_flows_and_sends_new_ones_to_their_owner
         drained = world.epoch(world.stamp + 1, (BackendState.DRAINING,))
         world.offer(drained)
         eventually_told(world, lambda live: live.pools == {WEB: drained.number})
-        assert b1.snapshot().takes_new == {WEB}, "nobody goes by the offer yet"
+        assert b1.snapshot().intake == {WEB: Intake.ONE_BEHIND}, "nobody goes by the offer yet"
         world.make_current(drained.number)
-        eventually("b1 takes no new flows", lambda: not b1.snapshot().takes_new)
+        eventually("b1 takes no new flows", lambda: not b1.snapshot().intake)
         with world.connect(world.port_owned_by(b2, drained)) as new:
             assert ask(new, "sent to b1 by a node that is behind") == "b2"
         assert ask(old, "still here") == "b1"
@@ -261,7 +262,7 @@ def test_a_backend_that_drains_keeps_its_flows_and_sends_new_ones_to_their_owner
     eventually_told(world, lambda live: live.flows.get(WEB) == 0)
     world.offer(world.epoch(world.stamp + 1))
     world.make_current(world.stamp)
-    eventually("b1 takes new flows again", lambda: b1.snapshot().takes_new == {WEB})
+    eventually("b1 takes new flows again", lambda: b1.snapshot().intake == {WEB: Intake.ONE_BEHIND})
 
 
 def eventually_told(world: World, holds: Callable[[AgentLive], bool]) -> AgentLive:

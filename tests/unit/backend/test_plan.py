@@ -19,6 +19,7 @@ from lbnode.backend.plan import (
 )
 from lbnode.model.epoch import BackendState
 from lbnode.model.ids import EpochNumber, NodeName, PoolName
+from lbnode.model.intake import Intake
 from lbnode.model.view import FleetView
 from tests.unit.backend.fleets import B1, ID1, ID2, NODE1, NODE2, VIP, WEB, epoch, view, without_vips
 
@@ -28,7 +29,8 @@ def test_a_backend_in_the_pool_answers_for_its_vips() -> None:
     assert wanted.addresses == {VIP}
     assert {(vip.protocol, vip.port, vip.pool) for vip in wanted.vips} == {(6, 80, WEB), (17, 53, WEB)}
     assert wanted.self_id == ID1
-    assert wanted.pools == wanted.takes_new == {WEB}
+    assert wanted.pools == {WEB}
+    assert wanted.intake == {WEB: Intake.ONE_BEHIND}
 
 
 def test_gre_is_accepted_from_every_member_whether_it_is_connected_or_not() -> None:
@@ -45,30 +47,35 @@ def test_a_draining_or_failed_backend_keeps_its_vips(state: BackendState) -> Non
 def test_a_former_occupant_keeps_its_vips_but_has_no_place() -> None:
     wanted = host_state(view(epoch(2, ID2, former=(ID1,)), members=()), B1)
     assert wanted.addresses == {VIP}
-    assert not wanted.takes_new
+    assert not wanted.intake
     assert wanted.leaves == {WEB}
 
 
 @pytest.mark.parametrize(
-    ("state", "takes_new", "leaves"),
+    ("state", "intake", "leaves"),
     [
-        (BackendState.ACTIVE, {WEB}, set()),
-        (BackendState.DRAINING, set(), {WEB}),
-        (BackendState.FAILED, {WEB}, set()),
+        (BackendState.ACTIVE, {WEB: Intake.ONE_BEHIND}, set()),
+        (BackendState.DRAINING, {}, {WEB}),
+        (BackendState.FAILED, {WEB: Intake.IN_STEP}, set()),
     ],
 )
-def test_only_who_leaves_sends_new_flows_to_their_owners(
-    state: BackendState, takes_new: set[PoolName], leaves: set[PoolName]
+def test_who_leaves_takes_no_new_flows_and_who_has_failed_none_of_senders_that_do_not_know(
+    state: BackendState, intake: dict[PoolName, Intake], leaves: set[PoolName]
 ) -> None:
     wanted = host_state(view(epoch(2, ID1, ID2, state=state)), B1)
-    assert wanted.takes_new == takes_new
+    assert wanted.intake == intake
     assert wanted.leaves == leaves
 
 
 def test_who_is_about_to_leave_takes_new_flows_until_the_offer_is_current() -> None:
     offered, before = epoch(2, ID1, ID2, state=BackendState.DRAINING), epoch(1, ID1, ID2)
-    assert host_state(view(before, offered, current=1), B1).takes_new == {WEB}
-    assert host_state(view(before, offered, current=2), B1).takes_new == set()
+    assert host_state(view(before, offered, current=1), B1).intake == {WEB: Intake.ONE_BEHIND}
+    assert host_state(view(before, offered, current=2), B1).intake == {}
+
+
+def test_who_has_failed_by_the_offer_takes_no_new_flows_of_senders_that_do_not_know_it_yet() -> None:
+    offered, before = epoch(2, ID1, ID2, state=BackendState.FAILED), epoch(1, ID1, ID2)
+    assert host_state(view(before, offered, current=1), B1).intake == {WEB: Intake.IN_STEP}
 
 
 def test_packets_can_be_passed_on_to_every_other_backend() -> None:
@@ -128,7 +135,7 @@ def test_a_vip_leaves_lo_only_after_its_packets_are_refused() -> None:
     plan, seen = Plan(B1), view(epoch(1, ID1))
     plan.handle(seen, on_lo=(), owned=())
     commands = plan.handle(without_vips(seen), on_lo=(VIP,), owned=(VIP,))
-    assert commands == [Serve(frozenset(), frozenset({WEB}), ID1), Attach(), RemoveAddress(VIP)]
+    assert commands == [Serve(frozenset(), {WEB: Intake.ONE_BEHIND}, ID1), Attach(), RemoveAddress(VIP)]
 
 
 def test_an_address_that_was_on_lo_before_any_agent_stays() -> None:
@@ -167,7 +174,7 @@ def test_a_pool_that_was_served_stays_served_while_this_backend_is_a_member() ->
     assert [type(command) for command in commands] == [LoadTable, Serve, Attach, Acknowledge]
     (serve,) = [command for command in commands if isinstance(command, Serve)]
     assert {vip.address for vip in serve.vips} == {VIP}
-    assert serve.takes_new == frozenset()
+    assert serve.intake == {}
 
 
 def test_a_pool_that_is_none_of_ours_any_more_is_dropped_after_its_vips() -> None:
@@ -183,7 +190,7 @@ def test_a_pool_that_is_none_of_ours_any_more_is_dropped_after_its_vips() -> Non
 def test_a_vip_whose_pool_has_no_table_yet_is_on_lo_and_takes_no_packets() -> None:
     commands = Plan(B1).handle(view(), on_lo=(), owned=())
     assert AddAddress(VIP) in commands
-    assert Serve(frozenset(), frozenset(), ID1) in commands
+    assert Serve(frozenset(), {}, ID1) in commands
 
 
 def test_maps_of_another_making_are_replaced_only_by_maps_that_lack_nothing() -> None:
