@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,8 @@ from lbnode.store.tree import LEADER, ConflictError, ExistsError, MissingError, 
 
 RETRY_DELAY_S = 0.1
 RETRY_MAX_DELAY_S = 1.0
+ANSWER_S = 2.0
+"""What a server may take to answer somebody who connects: there is time for another try within a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,29 @@ class OrderedHandler(SequentialThreadingHandler):  # type: ignore[misc]
         self.completion_queue.put(lambda: callback.func(*callback.args))
 
 
+class ImpatientHandler(OrderedHandler):
+    """Gives up a server that says nothing for `answer_s` while a client connects, so that the session can be kept.
+
+    kazoo would wait for as long as the session lasts without contact. Servers that are off say nothing; nor does
+    ZooKeeper, now and then, to those that come while it starts: 5 of 25 restarts cost one of 20 clients its session.
+    """
+
+    def __init__(self, transport: Transport | None, answer_s: float) -> None:
+        super().__init__(transport)
+        self._answer_s = answer_s
+        self.is_connected: Callable[[], bool] = lambda: False
+
+    def create_connection(self, *arguments: Any, **options: Any) -> Any:
+        """Open a connection, as the class before does, or say in time that it cannot be."""
+        options["timeout"] = min(options["timeout"], self._answer_s)
+        return super().create_connection(*arguments, **options)
+
+    def select(self, *arguments: Any) -> Any:
+        """Wait as `select.select` does, for not so long before there is a session."""
+        *sockets, timeout = arguments
+        return super().select(*sockets, timeout if self.is_connected() else min(timeout, self._answer_s))
+
+
 class LastWord(logging.Handler):
     """Keeps the last thing that kazoo complained about: the reason in our own message."""
 
@@ -101,9 +126,9 @@ def make_client(
         "kazoo", logging.WARNING
     )  # kazoo's complaints go into our own messages, not beside them
     logger.addHandler(last_word)
-    handler = OrderedHandler(transport)
+    handler = ImpatientHandler(transport, ANSWER_S)
     patience = {"max_tries": -1, "delay": RETRY_DELAY_S, "max_delay": RETRY_MAX_DELAY_S}
-    return KazooClient(
+    client = KazooClient(
         hosts=hosts,
         timeout=session_timeout_s,
         handler=handler,
@@ -113,6 +138,8 @@ def make_client(
         auth_data=None if access is None else [access.credentials],
         default_acl=None if access is None else access.acl(LEADER),
     )
+    handler.is_connected = lambda: client.connected
+    return client
 
 
 @contextmanager

@@ -25,7 +25,8 @@ REPOSITORY = Path(__file__).parents[3]
 class Backing:
     """One store. `hosts` is empty for a directory; `grace_s` is how long the dead may be taken for living.
 
-    With a `password` its znodes are closed to everybody but the fleet, and trees are those of `party`.
+    A client's session outlives `session_timeout_s` without contact. With a `password` its znodes are closed to
+    everybody but the fleet, and trees are those of `party`.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Backing:
     hosts: str = ""
     password: str = ""
     party: str = Party.NODES.value
+    session_timeout_s: float = SESSION_TIMEOUT_S
 
     @property
     def access(self) -> Access | None:
@@ -48,7 +50,8 @@ class Backing:
     def tree(self, hosts: str = "", interest: Interest = EVERYTHING) -> Tree:
         """Return a tree on this store; `hosts` says how to get there, if not directly."""
         if self.kind == "zookeeper":
-            return ZooKeeperTree(hosts or self.hosts, self.root, SESSION_TIMEOUT_S, interest, self.access)
+            reached = hosts or self.hosts
+            return ZooKeeperTree(reached, self.root, self.session_timeout_s, interest, self.access)
         return FileTree(Path(self.root))
 
 

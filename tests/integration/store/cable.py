@@ -14,6 +14,7 @@ class Cable:
         self._whole = asyncio.Event()
         self._plugged = True
         self._delay_s = 0.0
+        self._swallowed = 0
 
     async def __aenter__(self) -> Cable:
         self._whole.set()
@@ -46,6 +47,10 @@ class Cable:
         """Take so long over whatever comes, each way."""
         self._delay_s = delay_s
 
+    def swallow(self, connections: int) -> None:
+        """Take so many of those that come, and never say a word to them."""
+        self._swallowed = connections
+
     def plug(self) -> None:
         """Be whole again."""
         self._plugged = True
@@ -54,7 +59,10 @@ class Cable:
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
-            if self._plugged:
+            if self._plugged and self._swallowed:
+                self._swallowed -= 1
+                await reader.read(-1)
+            elif self._plugged:
                 far_reader, far_writer = await asyncio.open_connection(*self._far)
                 self._writers.add(far_writer)
                 await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))

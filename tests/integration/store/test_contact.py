@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import structlog
 from kazoo.client import KazooClient
 
+from lbnode.store.client import ImpatientHandler
 from lbnode.store.files import RETRY_S
 from lbnode.store.tree import Session, UnavailableError
 from tests.integration.store.backing import SESSION_TIMEOUT_S, Backing, Observer
@@ -97,6 +101,31 @@ async def test_a_lost_session_brings_back_what_was_announced(
     await theirs.until(lambda: theirs.value("live/nodes/n1") == b"still here")
     await reconnected(mine)
     assert mine.history == ["connected", "suspended", "lost", "connected"]
+
+
+async def test_a_server_that_takes_a_connection_and_says_nothing_does_not_cost_the_session(
+    fleet: Backing, open_tree: Open, cable: Cable
+) -> None:
+    """ZooKeeper does so now and then to those that come while it starts."""
+    patient = replace(fleet, session_timeout_s=6.0)
+    mine = await open_tree(patient, cable.hosts)
+    await mine.tree.announce("live/nodes/n1", b"here")
+    cable.pull()
+    await lost_contact(mine)
+    cable.swallow(1)
+    cable.plug()
+    await reconnected(mine)
+    assert mine.history == ["connected", "suspended", "connected"]
+
+
+def test_a_server_that_is_off_is_given_up_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as queue:
+        address = full.getsockname()
+        queue.enter_context(socket.create_connection(address))  # those that come after it are not answered
+        begun = time.monotonic()
+        with pytest.raises(TimeoutError):
+            ImpatientHandler(None, 0.5).create_connection(address=address, hostname="", timeout=30.0)
+        assert time.monotonic() - begun < 10.0
 
 
 async def test_what_changed_meanwhile_is_in_the_mirror_when_contact_returns(
