@@ -75,8 +75,8 @@ static __always_inline bool takes_new(const struct world *world, const struct ag
 }
 
 /*
- * Step 3. Each time that a new flow is passed on, it is by a newer epoch than before, and at most twice: the
- * first time by an agent that may itself be behind.
+ * Step 3. A new flow is passed on at most twice: the first time perhaps by an agent that is itself behind, to
+ * one that knows why it should not have come.
  */
 static __always_inline enum decap_outcome place_new(const struct world *world, const struct agent *agent,
 						    const struct tunnelled *packet, struct way *way)
