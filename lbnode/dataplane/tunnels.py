@@ -93,8 +93,15 @@ class Backends:
         self._entries, self._families = wanted, families
 
     def _rows_for(self, entries: Iterable[BackendEntry]) -> dict[BackendId, int]:
-        new = sorted(entry.id for entry in entries if entry.id not in self._row_of)
-        return {number: self._rows.allocate(f"backend {number}") for number in new}
+        rows: dict[BackendId, int] = {}
+        try:
+            for number in sorted(entry.id for entry in entries if entry.id not in self._row_of):
+                rows[number] = self._rows.allocate(f"backend {number}")
+        except CapacityError:
+            for row in rows.values():
+                self._rows.retire(row)
+            raise
+        return rows
 
     def _publish(
         self,

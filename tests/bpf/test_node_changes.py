@@ -12,7 +12,7 @@ from lbnode.dataplane.errors import CapacityError
 from lbnode.dataplane.node import NodeDataPlane
 from lbnode.dataplane.values import VipEntry
 from lbnode.model.fleet import Protocol
-from lbnode.model.ids import PoolName
+from lbnode.model.ids import BackendId, PoolName
 from lbnode.model.vip import ANY_PORT
 from tests.bpf import node_frames as frames
 from tests.bpf.node_world import BACKENDS, BY_SOURCE_PREFIX, SMALL, VIPS, fill, make_model, mounted
@@ -72,3 +72,12 @@ def test_a_refused_set_of_vips_takes_no_counters(node: NodeDataPlane) -> None:
             node.set_vips(many)
     node.set_vips(many[:4000])
     assert set(node.vip_counters()) == {vip.key for vip in many[:4000]}
+
+
+def test_a_refused_set_of_backends_takes_no_counters(node: NodeDataPlane) -> None:
+    many = [replace(BACKENDS[0], id=BackendId(number)) for number in range(1, 16400)]
+    for _ in range(2):
+        with pytest.raises(CapacityError, match="no counter left"):
+            node.set_backends(many)
+    node.set_backends(many[:16000])
+    assert set(node.backend_counters()) == {entry.id for entry in many[:16000]}
