@@ -185,7 +185,7 @@ def filled(second_chance: bool = True) -> Iterator[BackendDataPlane]:
             plane.set_sources(members)
             plane.set_backends(fleet.backends)
             plane.load(table)
-            plane.set_vips(vips, [(vip.address, vip.protocol, vip.port) for vip in vips])
+            plane.set_vips(vips, [vip.key for vip in vips])
             yield plane
             plane.close()
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -62,25 +63,21 @@ def epoch_costs() -> Iterator[EpochCost]:
             for seed in range(ROUNDS):
                 slots = tuple(Slot(number, backend=number + 1) for number in range(count))
                 failed = (*slots[:-1], replace(slots[-1], active=False))
-                first.append(_timed(lambda seed=seed, slots=slots: table.build(TABLE_SIZE, seed, slots)))
-                following.append(
-                    _timed(
-                        lambda seed=seed, slots=slots, failed=failed: table.build(
-                            TABLE_SIZE, seed, failed, (slots,)
-                        )
-                    )
-                )
-                built = _pool_table(table.build(TABLE_SIZE, seed, failed, (slots,)), seed + 1)
-                stage.append(_timed(lambda built=built: node.stage(built)))
-                switch.append(_timed(lambda: node.switch(POOL)))
+                first.append(_timed(partial(table.build, TABLE_SIZE, seed, slots)))
+                after = partial(table.build, TABLE_SIZE, seed, failed, (slots,))
+                following.append(_timed(after))
+                built = _pool_table(after(), seed + 1)
+                stage.append(_timed(partial(node.stage, built)))
+                switch.append(_timed(partial(node.switch, POOL)))
             yield EpochCost(count, *(median(each) for each in (first, following, stage, switch)))
             node.drop_pool(POOL)
 
 
 def _pool_table(built: table.Table, epoch: int) -> PoolTable:
-    columns = (np.asarray(column) for column in (built.owners, built.first, built.second))
+    owners, first, second = (np.asarray(column) for column in (built.owners, built.first, built.second))
     return PoolTable(
-        POOL, EpochNumber(epoch), TABLE_SIZE, HashMode.FLOW, HashAlgorithm.MULTIPLY, derive_keys(SECRET, 1), *columns
+        POOL, EpochNumber(epoch), TABLE_SIZE, HashMode.FLOW, HashAlgorithm.MULTIPLY, derive_keys(SECRET, 1),
+        owners, first, second,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 from statistics import median
@@ -56,17 +57,17 @@ class SizeCost:
 def size_costs() -> Iterator[SizeCost]:
     """Measure the memory of the maps and of the process, then changes of one thing among all."""
     process = psutil.Process()
-    before = process.memory_info()
+    before = _own(process)
     slots = {number: _slots(number) for number in range(POOLS)}
     fleet = Fleet(
         Shape(), tuple(_table(number, slots[number], 1) for number in slots), (), _backends(), _vips()
     )
-    ready = process.memory_info()
+    ready = _own(process)
     with filled(fleet, LIMITS) as node:
-        full = process.memory_info()
+        full = _own(process)
         yield SizeCost("kernel: maps of the node", _maps() / MIB, "MiB")
-        yield SizeCost("daemon: tables, backends and VIPs as values", _own(ready, before) / MIB, "MiB")
-        yield SizeCost("daemon: what the data plane adds", _own(full, ready) / MIB, "MiB")
+        yield SizeCost("daemon: tables, backends and VIPs as values", (ready - before) / MIB, "MiB")
+        yield SizeCost("daemon: what the data plane adds", (full - ready) / MIB, "MiB")
         yield SizeCost("one backend fails: epoch to kernel", _failure(node, slots[0]), "ms")
         yield SizeCost("one backend's next hop", _next_hop(node, fleet.backends, PAUSE_S), "ms")
         yield SizeCost("the same, one right after the other", _next_hop(node, fleet.backends, 0), "ms")
@@ -74,9 +75,10 @@ def size_costs() -> Iterator[SizeCost]:
     yield from _large()
 
 
-def _own(after: object, before: object) -> int:
+def _own(process: psutil.Process) -> int:
     """Bytes of the process that are no shared memory: maps that it has mapped are the kernel's."""
-    return (after.rss - after.shared) - (before.rss - before.shared)  # type: ignore[attr-defined]
+    memory = process.memory_info()
+    return memory.rss - memory.shared
 
 
 def _maps() -> int:
@@ -108,10 +110,10 @@ def _table(
     size: int = TABLE_SIZE,
 ) -> PoolTable:
     built = table.build(size, pool, slots, before)
-    columns = (np.asarray(column) for column in (built.owners, built.first, built.second))
+    owners, first, second = (np.asarray(column) for column in (built.owners, built.first, built.second))
     return PoolTable(
         PoolName(f"pool-{pool}"), EpochNumber(epoch), size, HashMode.FLOW, HashAlgorithm.MULTIPLY,
-        derive_keys(SECRET, pool), *columns,
+        derive_keys(SECRET, pool), owners, first, second,
     )  # fmt: skip
 
 
@@ -153,7 +155,7 @@ def _next_hop(node: NodeDataPlane, backends: tuple[BackendEntry, ...], pause_s: 
         moved = BackendEntry.of(backends[7].id, True, Tunnel(IPv4Address("10.1.0.8"), hop))
         changed = (*backends[:7], moved, *backends[8:])
         time.sleep(pause_s)
-        times.append(_timed(lambda changed=changed: node.set_backends(changed)))
+        times.append(_timed(partial(node.set_backends, changed)))
     return median(times)
 
 
@@ -161,8 +163,13 @@ def _vip(node: NodeDataPlane, vips: tuple[VipEntry, ...]) -> float:
     times = []
     for number in range(1, ROUNDS + 1):
         time.sleep(PAUSE_S)
-        times.append(_timed(lambda number=number: node.set_vips(vips[number % 2 :])))
+        times.append(_timed(partial(node.set_vips, vips[number % 2 :])))
     return median(times)
+
+
+def _install(node: NodeDataPlane, built: PoolTable) -> None:
+    node.stage(built)
+    node.switch(built.pool)
 
 
 def _large() -> Iterator[SizeCost]:
@@ -171,9 +178,9 @@ def _large() -> Iterator[SizeCost]:
     building, installing = [], []
     with filled(make_fleet(), Limits(table_places=3 * LARGE_SIZE)) as node:
         for epoch in range(1, ROUNDS + 1):
-            building.append(_timed(lambda seed=epoch: table.build(LARGE_SIZE, seed, slots)))
+            building.append(_timed(partial(table.build, LARGE_SIZE, epoch, slots)))
             built = _table(POOLS, slots, epoch, size=LARGE_SIZE)
-            installing.append(_timed(lambda built=built: (node.stage(built), node.switch(built.pool))))
+            installing.append(_timed(partial(_install, node, built)))
     of = f"a table of {LARGE_SIZE:,} buckets, 1,000 backends: "
     yield SizeCost(of + "build", median(building), "ms")
     yield SizeCost(of + "to kernel", median(installing), "ms")

@@ -119,7 +119,7 @@ def fill(plane: BackendDataPlane, wanted: BackendModel) -> None:
     plane.set_backends(list(wanted.peers.values()))
     for each in wanted.tables.values():
         plane.load(each)
-    plane.set_vips(wanted.vips, [(vip.address, vip.protocol, vip.port) for vip in wanted.heard])
+    plane.set_vips(wanted.vips, [vip.key for vip in wanted.heard])
     plane.set_intake(wanted.intake)
 
 

@@ -37,13 +37,13 @@ NOBODY = {
     4: ("0.0.0.0", "127.0.0.1", "224.0.0.5", "255.255.255.255"),
     6: ("::", "::1", "ff02::1", "ff0e::5"),
 }
-STRANGER = {4: IPv4Address("192.0.2.98"), 6: IPv6Address("2001:db8:77::1")}
+STRANGER: dict[int, IPAddress] = {4: IPv4Address("192.0.2.98"), 6: IPv6Address("2001:db8:77::1")}
 KINDS = {
     4: (ICMP(type=3, code=4, nexthopmtu=1400), ICMP(type=3, code=3), ICMP(type=11), ICMP(type=12)),
     6: (ICMPv6PacketTooBig(mtu=1400), ICMPv6DestUnreach(code=4), ICMPv6TimeExceeded(), ICMPv6ParamProblem()),
 }
 """Errors; the first says "too big"."""
-OTHERS = {
+OTHERS: dict[int, list[Packet]] = {
     4: [ICMP(type=kind) for kind in (0, 4, 5, 9, 10, 13, 15, 17, 255)],
     6: [ICMPv6Unknown(type=kind) for kind in (0, 5, 100, 127, 129, 130, 133, 134, 135, 136, 137, 255)],
 }
@@ -55,7 +55,7 @@ def echo(address: IPAddress, payload: bytes = b"ping", source: str = "", rest: i
     if address.version == 4:
         ip = IP(src=source, dst=str(address), id=77, tos=0xB8, flags="DF", options=[IPOption_NOP()] * rest)
         return bytes(ETHERNET / ip / ICMP(id=9, seq=1) / Raw(payload))
-    head = IPv6(src=source, dst=str(address), tc=0xB9, fl=77)
+    head: Packet = IPv6(src=source, dst=str(address), tc=0xB9, fl=77)
     if rest:
         head /= IPv6ExtHdrDestOpt(options=[PadN(optdata=bytes(rest))])
     return bytes(ETHERNET / head / ICMPv6EchoRequest(id=9, seq=1, data=payload))
@@ -73,7 +73,7 @@ def error(address: IPAddress, quote: bytes, kind: Packet | None = None, rest: in
     """Return a router's error about `quote`. `rest`: as of `echo`."""
     kind = (kind or KINDS[address.version][0]).copy()
     if address.version == 4:
-        head = IP(src=ROUTER[4], dst=str(address), options=[IPOption_NOP()] * rest)
+        head: Packet = IP(src=ROUTER[4], dst=str(address), options=[IPOption_NOP()] * rest)
     else:
         head = IPv6(src=ROUTER[6], dst=str(address))
         if rest:
@@ -92,8 +92,8 @@ def messages(address: IPAddress) -> Iterator[bytes]:
     tags = bytes.fromhex("88a80007810060f0")
     yield from (whole[:12] + tags[-size:] + whole[12:] for size in (4, 8))
     for message in OTHERS[version]:
-        head = IP(src=ROUTER[4]) if version == 4 else IPv6(src=ROUTER[6])
-        head.dst = str(address)
+        ip = IP if version == 4 else IPv6
+        head = ip(src=ROUTER[version], dst=str(address))
         yield bytes(ETHERNET / head / message)
     yield from errors(address, chance)
     yield whole[: len(whole) - 10]
@@ -109,7 +109,9 @@ def client_of(version: int, chance: random.Random) -> str:
 def errors(address: IPAddress, chance: random.Random) -> Iterator[bytes]:
     """Errors about flows of every VIP of the address, about none, and cut short everywhere."""
     version = address.version
-    transports = [TCP(sport=port, dport=chance.randrange(65536), flags="A") for port in (80, 81, 443, 65535)]
+    transports: list[Packet] = [
+        TCP(sport=port, dport=chance.randrange(65536), flags="A") for port in (80, 81, 443, 65535)
+    ]
     transports += [UDP(sport=port, dport=chance.randrange(65536)) for port in (53, 80)]
     for transport, kind, _ in product(transports, KINDS[version], range(3)):
         yield error(address, sent(address, transport, client_of(version, chance)), kind)

@@ -201,7 +201,8 @@ def test_a_list_that_is_old_is_followed_to_its_end_and_then_todays_owner_is_aske
     tables = dict.fromkeys((1, 2, 3), one_bucket(9, (3, 0, 0)))
     backends = fleet(tables, {1, 2, 3}, {1, 2, 3})
     frame = Wrapping(NODE, address(1), 8, 0, 2 << 16).frame(ipv4(VIP, TCP, ports(80)))
-    outcomes, at = [], 1
+    outcomes = []
+    at: int | None = 1
     while at is not None:
         here = at
         result = backends[here].process(frame, holding if here == 3 else nothing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,11 @@ def clamp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 
 
 def frame(vip: IPAddress, port: int, options: bytes) -> bytes:
-    client = CLIENT if vip.version == 4 else CLIENT6
+    client = CLIENT if isinstance(vip, IPv4Address) else CLIENT6
     segment = tcp(vip.packed, client.packed, SYN_ACK, options, port=port)
-    if vip.version == 4:
-        return ethernet(ipv4(client, 6, segment, source=vip))
-    packet = ipv6(client, 6, segment)
+    if isinstance(vip, IPv4Address):
+        return ethernet(ipv4(CLIENT, 6, segment, source=vip))
+    packet = ipv6(CLIENT6, 6, segment)
     return ethernet(packet[:8] + vip.packed + packet[24:], kind=IPV6)
 
 

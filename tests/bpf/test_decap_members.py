@@ -64,7 +64,8 @@ def test_an_address_of_ipv6_is_not_the_member_of_ipv4_that_has_its_words(plane: 
 
 def test_a_member_that_takes_anothers_place_leaves_it_out(plane: BackendDataPlane) -> None:
     other = meeting(NODE)
-    for sources in ({NODE: MemberKind.NODE}, {other: MemberKind.NODE}, {}):
+    sets: list[dict[Address, MemberKind]] = [{NODE: MemberKind.NODE}, {other: MemberKind.NODE}, {}]
+    for sources in sets:
         plane.set_sources(sources)
         assert [is_let_in(plane, each) for each in (NODE, other)] == [NODE in sources, other in sources]
 

@@ -25,7 +25,7 @@ T = TypeVar("T")
 SELF, NODE = IPv4Address("10.0.0.2"), IPv4Address("10.0.0.1")
 SOURCES: dict[Address, MemberKind] = {NODE: MemberKind.NODE}
 VIP = decap_world.WEB_VIP
-KEY = (VIP.address, VIP.protocol, VIP.port)
+KEY = VIP.key
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_the_next_agent_adopts_maps_and_puts_its_program_on_the_link(directory: 
     assert first is not None
 
     def adopt(plane: BackendDataPlane) -> None:
-        assert (plane.sources(), plane.vips(), plane.heard()) == (SOURCES, (VIP,), {KEY})
+        assert (plane.sources(), plane.vips(), plane.heard()) == (SOURCES, (VIP,), frozenset({KEY}))
         assert plane.tables()[VIP.pool].current is not None
         assert plane.attach(ifindex, AttachMode.AUTO).mode is XdpMode.NATIVE
 

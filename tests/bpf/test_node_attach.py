@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from scapy.layers.inet import IP, TCP
 
 import hatch_build
 from lbnode.dataplane.errors import AttachError
@@ -30,7 +31,7 @@ from tests.life.releases import compile_node
 PASS_OBJECT = OBJECT.with_name("pass.bpf.o")
 WEB = PoolName("web")
 HOP_MACS = (bytes.fromhex("020000000001"), bytes.fromhex("020000000002"))
-FRAME = frames.frame(frames.IP(src="198.51.100.1", dst=str(VIP)) / frames.TCP(dport=80, flags="A"))
+FRAME = frames.frame(IP(src="198.51.100.1", dst=str(VIP)) / TCP(dport=80, flags="A"))
 ALL_PROTOCOLS = 3
 BURST = 200
 

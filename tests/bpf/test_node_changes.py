@@ -15,7 +15,7 @@ from lbnode.model.fleet import Protocol
 from lbnode.model.ids import BackendId, PoolName
 from lbnode.model.vip import ANY_PORT
 from tests.bpf import node_frames as frames
-from tests.bpf.node_world import BACKENDS, BY_SOURCE_PREFIX, SMALL, VIPS, fill, make_model, mounted
+from tests.bpf.node_world import BACKENDS, BY_SOURCE_PREFIX, SMALL, VIP, VIPS, fill, make_model, mounted
 from tests.bpf.test_node_packets import assert_agree
 
 SETS = 8
@@ -66,7 +66,7 @@ def test_vips_are_those_of_the_last_set_whatever_was_before(node: NodeDataPlane)
 
 def test_a_refused_set_of_vips_takes_no_counters(node: NodeDataPlane) -> None:
     """Else they run out while a daemon tries again and again."""
-    many = [replace(VIPS[0], address=VIPS[0].address + number) for number in range(4097)]
+    many = [replace(VIPS[0], address=VIP + number) for number in range(4097)]
     for _ in range(5):
         with pytest.raises(CapacityError, match="VIP_PLACES"):
             node.set_vips(many)

@@ -226,10 +226,10 @@ def test_fragments_stay_where_their_client_is(node: NodeDataPlane) -> None:
     assert set(destinations(node, map(fragment, sent))) == {1}
 
 
-@pytest.mark.parametrize("name", ["flows", "new_flows"])
-def test_a_flow_table_without_room_is_refused(pins: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "limits"), [("flows", Limits(flows=0)), ("new_flows", Limits(new_flows=0))])
+def test_a_flow_table_without_room_is_refused(pins: Path, name: str, limits: Limits) -> None:
     with pytest.raises(DataPlaneError, match=f"{name}: 0: must be at least 1"):
-        NodeDataPlane.open(pins, replace(Limits(), **{name: 0}))
+        NodeDataPlane.open(pins, limits)
 
 
 MIXED = [

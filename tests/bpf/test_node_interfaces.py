@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from scapy.layers.inet import IP, TCP
 
 from lbnode.dataplane.errors import DataPlaneError
 from lbnode.dataplane.model import Verdict
@@ -14,7 +15,7 @@ from tests.bpf import node_frames as frames
 from tests.bpf.node_world import LOOPBACK, OWN_MAC, SMALL, VIP, fill, mounted
 
 OTHER_MAC = bytes.fromhex("0200000000ab")
-FRAME = frames.frame(frames.IP(src="198.51.100.1", dst=str(VIP)) / frames.TCP(dport=80, flags="A"))
+FRAME = frames.frame(IP(src="198.51.100.1", dst=str(VIP)) / TCP(dport=80, flags="A"))
 SAME_PLACE = LOOPBACK + 256
 
 

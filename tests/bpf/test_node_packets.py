@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import pytest
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrHopByHop
+from scapy.layers.ipsec import AH
 
 from lbnode.dataplane.model import NodeModel, Verdict
 from lbnode.dataplane.node import NodeDataPlane
@@ -75,12 +78,12 @@ def test_kernel_and_model_agree_on_every_prefix_of_a_frame(node: NodeDataPlane, 
         frame
         for address in (VIP, BY_SOURCE_VIP)
         for frame in (
-            frames.frame(frames.IP(src="198.51.100.1", dst=str(address)) / frames.TCP(dport=80, flags="A")),
-            frames.frame(frames.IP(src="198.51.100.1", dst=str(address)) / frames.UDP(dport=53)),
+            frames.frame(IP(src="198.51.100.1", dst=str(address)) / TCP(dport=80, flags="A")),
+            frames.frame(IP(src="198.51.100.1", dst=str(address)) / UDP(dport=53)),
         )
     ]
-    inside = frames.IPv6ExtHdrHopByHop() / frames.AH(icv=bytes(12)) / frames.TCP(dport=80, flags="A")
-    whole.append(frames.frame(frames.IPv6(src="2001:db8:c::1", dst=str(VIP6)) / inside))
+    inside = IPv6ExtHdrHopByHop() / AH(icv=bytes(12)) / TCP(dport=80, flags="A")
+    whole.append(frames.frame(IPv6(src="2001:db8:c::1", dst=str(VIP6)) / inside))
     outcomes = assert_agree(node, model, [prefix for frame in whole for prefix in frames.truncated(frame)])
     assert outcomes["drop_truncated"] > 0
     assert outcomes["pass_malformed"] > 0
@@ -99,7 +102,7 @@ def test_kernel_and_model_agree_on_random_frames(node: NodeDataPlane, model: Nod
 def test_a_length_that_ends_inside_the_transport_header_is_truncated_even_when_the_frame_is_longer(
     node: NodeDataPlane, model: NodeModel
 ) -> None:
-    whole = frames.frame(frames.IP(src="198.51.100.1", dst=str(VIP)) / frames.TCP(dport=80, flags="A"))
+    whole = frames.frame(IP(src="198.51.100.1", dst=str(VIP)) / TCP(dport=80, flags="A"))
     lengths = [whole[:16] + size.to_bytes(2, "big") + whole[18:] for size in range(20, 41)]
     assert assert_agree(node, model, lengths)["drop_truncated"] == 20
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scapy.layers.inet import IP, TCP
 
 from lbnode.dataplane.errors import CapacityError, DataPlaneError
 from lbnode.dataplane.inspection import Inspection
@@ -38,7 +39,7 @@ SIZE = 101
 LARGE_SIZE = 655_373
 ROOM_FOR_THREE = Limits(table_places=8 + 3 * 104)
 WEB_VIP = VipEntry(VIP, Protocol.TCP, 80, WEB)
-FRAME = frames.frame(frames.IP(src="198.51.100.1", dst=str(VIP)) / frames.TCP(dport=80, flags="A"))
+FRAME = frames.frame(IP(src="198.51.100.1", dst=str(VIP)) / TCP(dport=80, flags="A"))
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ def test_a_changed_set_of_vips_holds_at_once_and_keeps_counters(node: NodeDataPl
     others = [VipEntry(VIP + n, Protocol.TCP, 80, WEB) for n in range(1, 200)]
     node.set_vips([*others, WEB_VIP])
     assert seen(node) == expected(1)
-    assert node.vip_counters()[VIP, Protocol.TCP, 80].packets == 2
+    assert node.vip_counters()[WEB_VIP.key].packets == 2
     node.set_vips(others)
     assert node.program.test_run(FRAME).data == FRAME
     assert node.counters()["pass_not_vip"].packets == 1
@@ -166,9 +167,9 @@ def test_a_new_vip_in_an_old_row_counts_from_zero(node: NodeDataPlane) -> None:
     for n in range(5):
         vip = VipEntry(VIP, Protocol.TCP, 80 + n, WEB)
         node.set_vips([vip])
-        assert node.vip_counters() == {(VIP, Protocol.TCP, 80 + n): (0, 0)}
-        seen(node, frames.frame(frames.IP(dst=str(VIP)) / frames.TCP(dport=80 + n, flags="A")))
-        assert node.vip_counters()[VIP, Protocol.TCP, 80 + n].packets == 1
+        assert node.vip_counters() == {vip.key: (0, 0)}
+        seen(node, frames.frame(IP(dst=str(VIP)) / TCP(dport=80 + n, flags="A")))
+        assert node.vip_counters()[vip.key].packets == 1
 
 
 def test_a_backend_that_moves_is_reached_by_its_new_next_hop_and_keeps_its_counter(
@@ -208,7 +209,7 @@ def test_vips_follow_a_pool_that_is_staged_anew_before_its_first_switch(node: No
     node.switch(WEB)
     model = NodeModel([table], backends(), [WEB_VIP], SOURCES[:1])
     for port in range(200):
-        frame = frames.frame(frames.IP(src="198.51.100.1", dst=str(VIP)) / frames.TCP(sport=port, dport=80))
+        frame = frames.frame(IP(src="198.51.100.1", dst=str(VIP)) / TCP(sport=port, dport=80))
         assert node.program.test_run(frame).data == model.process(frame).frame
 
 
@@ -221,7 +222,7 @@ def test_outer_sources_are_spread_over_the_buckets(node: NodeDataPlane) -> None:
     found = set()
     for port in range(400):
         run = node.program.test_run(
-            frames.frame(frames.IP(src="198.51.100.1", dst=str(VIP)) / frames.TCP(sport=port, dport=80))
+            frames.frame(IP(src="198.51.100.1", dst=str(VIP)) / TCP(sport=port, dport=80))
         )
         if run.retval > 2:
             found.add(IPv4Address(run.data[26:30]))
@@ -356,8 +357,7 @@ def test_a_table_larger_than_a_row_serves_its_buckets_and_is_found_again(pins: P
     owners = np.random.default_rng(1).integers(1, BACKENDS, LARGE_SIZE).astype(np.uint16)
     table = replace(uniform(1), size=LARGE_SIZE, owners=owners, first=owners * 0, second=owners * 0)
     packets = [
-        frames.frame(frames.IP(src="198.51.100.1", dst=str(VIP)) / frames.TCP(sport=port, dport=80))
-        for port in range(400)
+        frames.frame(IP(src="198.51.100.1", dst=str(VIP)) / TCP(sport=port, dport=80)) for port in range(400)
     ]
     limits = Limits(table_places=2 * LARGE_SIZE + 100)
     with NodeDataPlane.open(pins, limits) as node:

@@ -31,9 +31,10 @@ RESEND_S = 1.0
 def lab() -> Iterator[RunningLab]:
     """Two nodes and four backends, two of them without agent, behind a pool with a flow table."""
     name = free_name("table")
-    settings = {"flow_table": True, "udp_idle_s": 2.0}
     try:
-        plan = Plan(name, nodes=2, backends=4, without_agent=2, pool_settings=settings)
+        plan = Plan(
+            name, nodes=2, backends=4, without_agent=2, pool_settings={"flow_table": True, "udp_idle_s": 2.0}
+        )
         yield RunningLab(bring_up(plan, print))
     finally:
         teardown.take_down(name)

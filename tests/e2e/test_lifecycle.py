@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -41,7 +42,7 @@ def has_fleet(name: str) -> bool:
 
 
 @pytest.mark.parametrize("point", [has_network, has_daemons, has_fleet])
-def test_what_a_killed_build_leaves_is_taken_apart(name: str, point) -> None:
+def test_what_a_killed_build_leaves_is_taken_apart(name: str, point: Callable[[str], bool]) -> None:
     with building(name) as process:
         wait_until(lambda: point(name), 30, "get that far")
         process.kill()
@@ -56,7 +57,9 @@ def test_what_a_killed_build_leaves_is_taken_apart(name: str, point) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("point", [has_network, has_daemons])
-def test_an_interrupted_build_takes_itself_apart(name: str, point, number: signal.Signals) -> None:
+def test_an_interrupted_build_takes_itself_apart(
+    name: str, point: Callable[[str], bool], number: signal.Signals
+) -> None:
     with building(name) as process:
         wait_until(lambda: point(name), 30, "get that far")
         process.send_signal(number)

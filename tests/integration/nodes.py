@@ -137,7 +137,9 @@ class NodeMachine:
     def metric(self, line: str) -> str:
         """The value of the one metric whose name and labels are `line`; empty while there is none."""
         text = inside(self.cable.near, lambda: urlopen(f"http://{METRICS}/metrics").read().decode())
-        values = dict(each.rsplit(" ", 1) for each in text.splitlines() if not each.startswith("#"))
+        values: dict[str, str] = dict(
+            each.rsplit(" ", 1) for each in text.splitlines() if not each.startswith("#")
+        )
         return values.get(line, "")
 
     def in_store(self, work: Callable[[FleetStore], Awaitable[T]]) -> T:

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -95,8 +96,7 @@ class World(Segment):
         """Offer an epoch, and wait until every agent goes by it."""
         self.in_store(lambda store: store.create_epoch(epoch))
         for member in self.members:
-            said = f"epoch={epoch.number}\n"
-            eventually(f"{member.name} goes by {epoch.number}", lambda at=member, said=said: said in at.log)
+            eventually(f"{member.name} goes by {epoch.number}", partial(goes_by, member, epoch))
         self.stamp = epoch.number
 
     def port_owned_by(self, owner: Member, epoch: Epoch) -> int:
@@ -108,6 +108,14 @@ class World(Segment):
             if table.owners[bucket_of(keys, "multiply", "flow", flow, epoch.table_size)] == owner.id:
                 return port
         raise AssertionError(f"{owner.name} owns nothing")
+
+
+def goes_by(member: Member, epoch: Epoch) -> bool:
+    return f"epoch={epoch.number}\n" in member.log
+
+
+def hears(member: Member) -> bool:
+    return HEARD in member.snapshot().heard
 
 
 def wanted(world: World) -> FleetView:
@@ -137,7 +145,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         world.in_store(lambda store: found_fleet(store, wanted(world)))
         world.processes = [member.start(directory / "store") for member in world.members]
         for member in world.members:
-            eventually(f"{member.name} hears", lambda at=member: HEARD in at.snapshot().heard)
+            eventually(f"{member.name} hears", partial(hears, member))
         yield world
 
 

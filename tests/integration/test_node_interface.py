@@ -6,6 +6,7 @@ Routers that are reached another way are told, too.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,10 @@ def node(tmp_path: Path) -> Iterator[NodeMachine]:
 
 def alarms(node: NodeMachine) -> str:
     return "\n".join(f"{each.subject}: {each.what}" for each in node.status().problems)
+
+
+def says(node: NodeMachine, words: str) -> bool:
+    return words in alarms(node)
 
 
 def lines(node: NodeMachine, words: str) -> int:
@@ -63,7 +68,7 @@ def test_vips_are_withdrawn_while_no_packet_can_come_in(node: NodeMachine) -> No
     for end, why in ((node.cable.far, "has no carrier"), (node.cable.near, "is down")):
         ip("-n", end, "link", "set", "eth0", "down")
         eventually("withdrawn", lambda: not announced(node))
-        eventually("why", lambda why=why: f"{VIP} is not announced: its interface eth0 {why}" in alarms(node))
+        eventually("why", partial(says, node, f"{VIP} is not announced: its interface eth0 {why}"))
         ip("-n", end, "link", "set", "eth0", "up")
         eventually("announced again", lambda: announced(node) == [str(VIP)])
     assert "eth0" not in alarms(node)

@@ -123,4 +123,4 @@ def forwards(node: NodeMachine) -> bool:
             client.connect_ex((VIP, 80))
 
     inside(node.cable.far, send)
-    return status(node)["packets"]["forwarded"] > 0
+    return bool(status(node)["packets"]["forwarded"] > 0)

@@ -158,10 +158,13 @@ class Clients:
 
     async def _migrate_all(self) -> None:
         for connection in self._connections:
-            connection.change_connection_id()
-            before = cast(asyncio.DatagramTransport, connection._transport)
-            await self._loop.create_datagram_endpoint(lambda each=connection: each, local_addr=("::", 0))
-            before.close()
+            await self._migrate(connection)
+
+    async def _migrate(self, connection: QuicConnectionProtocol) -> None:
+        connection.change_connection_id()
+        before = cast(asyncio.DatagramTransport, connection._transport)
+        await self._loop.create_datagram_endpoint(lambda: connection, local_addr=("::", 0))
+        before.close()
 
 
 @contextmanager

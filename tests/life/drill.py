@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -153,7 +154,7 @@ def run(folder: Path, packets: int, rate: int = 0) -> Iterator[Phase]:
         set_up(machine)
         with closing(Traffic(machine.cable, VIP, NODE, rate)) as traffic:
             for name, act in PHASES:
-                yield _play(name, lambda act=act: act(Drill(machine, releases)), traffic, packets)
+                yield _play(name, partial(act, Drill(machine, releases)), traffic, packets)
 
 
 def _play(name: str, act: Callable[[], None], traffic: Traffic, packets: int) -> Phase:

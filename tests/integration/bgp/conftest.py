@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -22,6 +22,7 @@ from lbnode.lab.bird import BgpRoute, Control, RouterSettings
 from lbnode.lab.processes import Process
 from lbnode.lab.shell import environment, inside, run, run_script
 
+T = TypeVar("T")
 PATIENCE_S = 20.0
 POLL_S = 0.02
 ROUTER_AS = 65000
@@ -32,7 +33,7 @@ NODES6 = IPv6Network("fd80::/64")
 _numbers = itertools.count(1)
 
 
-def eventually(what: str, holds: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
+def eventually(what: str, holds: Callable[[], T | None], patience_s: float = PATIENCE_S) -> T:
     """Poll until `holds` gives something true and return that; fail, naming `what`, when it does not in
     time.
     """

@@ -67,7 +67,8 @@ def node(machine: SystemdMachine) -> Iterator[SystemdMachine]:
 
 def program(machine: SystemdMachine) -> str:
     """The number of the program on the interface."""
-    return re.findall(r"prog/xdp id (\d+)", machine.run("ip", "link", "show", "eth0"))[0]
+    found: list[str] = re.findall(r"prog/xdp id (\d+)", machine.run("ip", "link", "show", "eth0"))
+    return found[0]
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -29,6 +29,8 @@ from tests.unit.rpc.cluster import MemoryCluster
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+Question = reflection_pb2.ServerReflectionRequest
+Answer = reflection_pb2.ServerReflectionResponse
 SERVICES = ["evenkeel.v1.Control", "evenkeel.v1.Status"]
 
 
@@ -141,16 +143,16 @@ async def test_a_health_watcher_hears_of_every_change_and_of_the_end(
 async def test_reflection_lists_the_services_and_describes_them(channel: grpc.aio.Channel) -> None:
     stub = reflection_pb2_grpc.ServerReflectionStub(channel)
 
-    async def ask(**question: str) -> reflection_pb2.ServerReflectionResponse:
-        call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(**question)]))
-        async for answer in call:
+    async def ask(question: Question) -> Answer:
+        answers: AsyncIterator[Answer] = stub.ServerReflectionInfo(iter([question]))
+        async for answer in answers:
             return answer
         raise AssertionError("no answer")
 
-    listed = (await ask(list_services="")).list_services_response.service
+    listed = (await ask(Question(list_services=""))).list_services_response.service
     names = sorted(service.name for service in listed)
     assert names == [*SERVICES, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"]
-    described = await ask(file_containing_symbol="evenkeel.v1.Status")
+    described = await ask(Question(file_containing_symbol="evenkeel.v1.Status"))
     file = descriptor_pb2.FileDescriptorProto.FromString(
         described.file_descriptor_response.file_descriptor_proto[0]
     )

@@ -78,6 +78,10 @@ class Observer:
         entry = self.tree.get(path)
         return entry.value if entry else None
 
+    def version(self, path: str) -> int | None:
+        entry = self.tree.get(path)
+        return entry.version if entry else None
+
     async def until(self, condition: Callable[[], bool], within_s: float = 10.0) -> float:
         """Wait for the condition to hold after some callback; return the seconds that it took."""
         begun = time.monotonic()

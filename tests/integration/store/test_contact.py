@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import structlog
 from kazoo.client import KazooClient
+from structlog.typing import EventDict
 
 from lbnode.store.client import ImpatientHandler
 from lbnode.store.files import RETRY_S
@@ -24,7 +25,7 @@ from tests.zookeeper import ZooKeeperServer
 
 
 @pytest.fixture
-def said() -> Iterator[list[dict[str, object]]]:
+def said() -> Iterator[list[EventDict]]:
     """What is logged."""
     with structlog.testing.capture_logs() as entries:
         yield entries

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from tests.integration.store.backing import Backing
+from tests.integration.store.backing import Backing, Observer
 from tests.integration.store.conftest import Open, Start
 
 NOTICE_S = 1.0
+
+
+async def leader_known(to: Observer) -> None:
+    await to.until(lambda: to.tree.leader is not None)
 
 
 async def test_one_candidate_leads_and_all_know_its_name(backing: Backing, open_tree: Open) -> None:
     observers = [await open_tree(backing) for _ in range(3)]
     campaigns = [each.campaign(f"n{number}") for number, each in enumerate(observers)]
     for each in observers:
-        await each.until(lambda each=each: each.tree.leader is not None)
+        await leader_known(each)
     (name,) = {each.tree.leader for each in observers}
+    assert name is not None
     leading = int(name.removeprefix("n"))
     await observers[leading].until(lambda: "elected" in observers[leading].history)
     assert [campaign.leading for campaign in campaigns] == [number == leading for number in range(3)]

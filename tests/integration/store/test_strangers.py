@@ -15,6 +15,7 @@ import structlog
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError, NotEmptyError
 from kazoo.security import ACL, OPEN_ACL_UNSAFE, make_digest_acl
+from structlog.typing import EventDict
 
 from lbnode.store.access import Party
 from lbnode.store.protection import protect
@@ -24,7 +25,7 @@ from tests.integration.store.backing import Backing
 from tests.integration.store.conftest import Open
 from tests.zookeeper import ZooKeeperServer
 
-Said = list[dict[str, object]]
+Said = list[EventDict]
 STRANGERS_OWN = [make_digest_acl("stranger", "his", all=True)]
 EPOCH = "epochs/web/0000000001"
 
@@ -72,7 +73,7 @@ def errors(said: Said, beginning: str) -> Said:
     return [entry for entry in said if str(entry["event"]).startswith(beginning)]
 
 
-async def until_said(said: Said, beginning: str) -> dict[str, object]:
+async def until_said(said: Said, beginning: str) -> EventDict:
     async with asyncio.timeout(10):
         while not (found := errors(said, beginning)):
             await asyncio.sleep(0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -168,7 +169,11 @@ def _made(
 )
 def test_a_certificate_that_names_nobody_of_ours_says_what_is_missing(uris: list[str], reason: str) -> None:
     made = _made(uris, ec.generate_private_key(ec.SECP256R1()))
-    for look in (lambda: judged(made, made.certificate), lambda: describe(made.certificate)):
+    looks: tuple[Callable[[], object], ...] = (
+        lambda: judged(made, made.certificate),
+        lambda: describe(made.certificate),
+    )
+    for look in looks:
         with pytest.raises(CertificateError) as caught:
             look()
         assert reason in str(caught.value)

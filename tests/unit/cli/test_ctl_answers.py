@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -9,7 +10,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lbnode.cli import ctl_status
 from lbnode.cli.ctl import app
 from lbnode.cli.render_flows import duration
 from lbnode.model.flows import HeldChange, HeldChanges
@@ -133,7 +133,7 @@ class TestStatus:
             if len(waits) == 3:
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr(ctl_status.time, "sleep", wait)
+        monkeypatch.setattr(time, "sleep", wait)
         status, out, _ = lbctl("status", "--watch")
         assert (status, out.count("fleet demo"), waits) == (0, 3, [1.0] * 3)
 

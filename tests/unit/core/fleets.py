@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import TypedDict, Unpack
 from uuid import UUID
 
 from lbnode.core import writes
 from lbnode.core.leader import Leader
 from lbnode.model.epoch import Epoch
-from lbnode.model.fleet import Backend, DesiredFleet, HealthCheck, Intents, Pool, PoolMember, Protocol, Vip
+from lbnode.model.fleet import (
+    Backend,
+    DesiredFleet,
+    HashAlgorithm,
+    HashMode,
+    HealthCheck,
+    Intents,
+    Join,
+    OnAllFailed,
+    Pool,
+    PoolMember,
+    Protocol,
+    Vip,
+)
 from lbnode.model.ids import BackendName, EpochNumber, NodeName, PoolName, SlotNumber
 from lbnode.model.members import AgentLive, FleetIdentity, LoadedEpoch, NodeLive
+from lbnode.model.tunnel import TunnelFamily
 from lbnode.model.view import FleetView
 
 FLEET = UUID("00000000-0000-4000-8000-000000000001")
@@ -20,15 +35,31 @@ VIP = ip_address("192.0.2.10")
 SIZE = 251
 
 
+class PoolChanges(TypedDict, total=False):
+    """What a test's pool has otherwise than others."""
+
+    members: tuple[PoolMember, ...]
+    table_size: int
+    hash_mode: HashMode
+    hash_algorithm: HashAlgorithm
+    health_cap_percent: int
+    on_all_failed: OnAllFailed
+    affinity_window_s: float
+    flow_table: bool
+    udp_idle_s: float
+    join: Join
+    tunnel: TunnelFamily
+
+
 def members(*names: str, weight: int = 1) -> tuple[PoolMember, ...]:
     return tuple(PoolMember(BackendName(name), weight) for name in names)
 
 
-def pool(*names: str, **changes: object) -> Pool:
-    return replace(Pool(WEB, members(*names), table_size=SIZE), **changes)  # type: ignore[arg-type]
+def pool(*names: str, health: HealthCheck | None = None, **changes: Unpack[PoolChanges]) -> Pool:
+    return replace(Pool(WEB, members(*names), table_size=SIZE, health=health), **changes)
 
 
-def fleet(*names: str, health: bool = False, **changes: object) -> DesiredFleet:
+def fleet(*names: str, health: bool = False, **changes: Unpack[PoolChanges]) -> DesiredFleet:
     """A fleet of one pool `web` behind 192.0.2.10:80, with a backend for each name."""
     check = HealthCheck(port=80) if health else None
     return DesiredFleet(
@@ -121,6 +152,18 @@ def settle(
 
 def drain(view: FleetView, *names: str) -> FleetView:
     return replace(view, intents=Intents(drained_backends={WEB: tuple(BackendName(name) for name in names)}))
+
+
+def numbered(epoch: Epoch, number: int, window_from: int | None = None) -> Epoch:
+    """An epoch under another number, whose window begins with itself unless told otherwise."""
+    return replace(epoch, number=EpochNumber(number), window_from=EpochNumber(window_from or number))
+
+
+def holding(view: FleetView, *epochs: Epoch, using: int) -> FleetView:
+    """The view when these are all the epochs of pool `web`, and number `using` is current."""
+    return replace(
+        view, epochs={WEB: {epoch.number: epoch for epoch in epochs}}, current={WEB: EpochNumber(using)}
+    )
 
 
 def current(view: FleetView) -> Epoch:

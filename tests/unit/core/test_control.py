@@ -91,7 +91,7 @@ def drained(plan: Plan) -> dict[PoolName, tuple[BackendName, ...]]:
     return plan.intents.drained_backends
 
 
-ALL = [
+ALL: list[Request] = [
     Apply(fleet("b1")),
     DrainNode(N1),
     UndrainNode(N1),

@@ -79,14 +79,14 @@ def test_a_newcomer_gets_its_slot_when_it_is_ready_so_that_each_bucket_moves_onc
 
 def test_a_backend_keeps_its_flows_while_its_agent_is_away() -> None:
     before = step(pool("b1", "b2"))
-    away = replace(inputs(), awaited=frozenset({1, 2}))
+    away = replace(inputs(), awaited=frozenset({IDS[NAMES[0]], IDS[NAMES[1]]}))
     assert derive(pool("b1", "b2"), before, away).epoch.slots == before.slots
 
 
 def test_a_replacement_takes_the_slot_only_when_its_agent_is_connected() -> None:
     before = step(pool("b1", "b2"))
     definition = replace(pool(), members=(PoolMember(NAMES[0]), PoolMember(NAMES[2], slot=SlotNumber(1))))
-    away = replace(inputs(), awaited=frozenset({3}))
+    away = replace(inputs(), awaited=frozenset({IDS[NAMES[2]]}))
     assert states(derive(definition, before, away).epoch) == {
         1: BackendState.ACTIVE,
         2: BackendState.ACTIVE,

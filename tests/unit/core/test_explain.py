@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
+from typing import Unpack
 
 import pytest
 
@@ -17,12 +18,12 @@ from lbnode.model.view import FleetView
 from lbnode.model.vip import ANY_PORT
 from ring.bucket import Flow, bucket_of, derive_keys
 
-from .fleets import FLEET, SIZE, VIP, WEB, current, drain, fleet, settle, view_of
+from .fleets import FLEET, SIZE, VIP, WEB, PoolChanges, current, drain, fleet, settle, view_of
 
 SOURCE = ip_address("198.51.100.7")
 
 
-def at_rest(*names: str, **changes: object) -> FleetView:
+def at_rest(*names: str, **changes: Unpack[PoolChanges]) -> FleetView:
     return settle(view_of(fleet(*(names or ("b1", "b2", "b3")), **changes)))
 
 

@@ -1,21 +1,41 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
 from lbnode.core.epochs import overlay
-from lbnode.core.forwarding import DropPool, Forwarding, PoolInKernel, StageTable, SwitchTable, vips_ready
+from lbnode.core.forwarding import (
+    Command,
+    DropPool,
+    Forwarding,
+    PoolInKernel,
+    StageTable,
+    SwitchTable,
+    vips_ready,
+)
 from lbnode.core.history import build_table, seal
 from lbnode.model.epoch import BackendState
 from lbnode.model.fleet import HealthCheck, Intents
-from lbnode.model.ids import BackendName
+from lbnode.model.ids import BackendName, EpochNumber
 from lbnode.model.members import LoadedEpoch
 from lbnode.model.view import FleetView
 
-from .fleets import SIZE, WEB, apply_commands, current, drain, fleet, settle, view_of
+from .fleets import (
+    SIZE,
+    WEB,
+    apply_commands,
+    current,
+    drain,
+    fleet,
+    holding,
+    numbered,
+    settle,
+    view_of,
+)
 
 
-def shapes(commands: list[object]) -> list[str]:
+def shapes(commands: Sequence[Command]) -> list[str]:
     return [type(command).__name__ for command in commands]
 
 
@@ -39,11 +59,11 @@ def test_a_current_epoch_is_staged_and_switched_to_and_then_left_alone() -> None
 def test_an_offer_is_staged_and_carries_nothing_until_it_is_current() -> None:
     view = settle(view_of(fleet("b1")))
     forwarding = loaded(view)
-    offered = seal(replace(current(view), number=2, window_from=2))
-    view = replace(view, epochs={WEB: {**view.epochs[WEB], 2: offered}})
+    offered = seal(numbered(current(view), 2))
+    view = holding(view, current(view), offered, using=1)
     assert shapes(forwarding.handle(view, False, {})) == ["StageTable"]
     assert (forwarding.loaded()[WEB].staged, forwarding.loaded()[WEB].current) == (2, 1)
-    view = replace(view, current={WEB: 2})
+    view = replace(view, current={WEB: offered.number})
     assert forwarding.handle(view, False, {}) == [SwitchTable(WEB)]
     assert (forwarding.loaded()[WEB].staged, forwarding.loaded()[WEB].current) == (None, 2)
 
@@ -51,12 +71,12 @@ def test_an_offer_is_staged_and_carries_nothing_until_it_is_current() -> None:
 def test_a_table_that_does_not_fit_the_digest_stays_out_and_the_old_one_in() -> None:
     view = settle(view_of(fleet("b1")))
     forwarding = loaded(view)
-    wrong = replace(current(view), number=2, window_from=2, digest="not this")
-    broken = replace(view, epochs={WEB: {2: wrong}}, current={WEB: 2})
+    wrong = replace(numbered(current(view), 2), digest="not this")
+    broken = holding(view, wrong, using=2)
     assert forwarding.handle(broken, False, {}) == []
     assert forwarding.loaded()[WEB].current == 1
     assert "digest" in forwarding.loaded()[WEB].problem
-    repaired = replace(view, epochs={WEB: {2: seal(wrong)}}, current={WEB: 2})
+    repaired = holding(view, seal(wrong), using=2)
     assert shapes(forwarding.handle(repaired, False, {})) == ["StageTable", "SwitchTable"]
     assert forwarding.loaded()[WEB].problem == ""
 
@@ -64,8 +84,8 @@ def test_a_table_that_does_not_fit_the_digest_stays_out_and_the_old_one_in() -> 
 def test_a_daemon_that_restarts_keeps_the_fleets_table_that_it_finds_while_the_newest_does_not_fit() -> None:
     view = settle(view_of(fleet("b1")))
     first = current(view)
-    wrong = replace(first, number=2, digest="not this")
-    broken = replace(view, epochs={WEB: {1: first, 2: wrong}}, current={WEB: 2})
+    wrong = replace(numbered(first, 2, window_from=1), digest="not this")
+    broken = holding(view, first, wrong, using=2)
     for found, number in ((first.digest, 1), ("a local view's", None)):
         forwarding = Forwarding(found={WEB: (first.number, found)})
         assert forwarding.handle(broken, False, {}) == []
@@ -81,7 +101,7 @@ def test_a_copy_on_disk_that_is_older_than_the_kernels_table_does_not_replace_it
     checked = replace(desired, pools=(replace(desired.pools[0], health=HealthCheck(port=80)),))
     first = current(view)
     copy = replace(view, desired=checked, connected=False)
-    forwarding = Forwarding(found={WEB: (first.number + 2, "two epochs later")})
+    forwarding = Forwarding(found={WEB: (EpochNumber(first.number + 2), "two epochs later")})
     assert forwarding.handle(copy, True, {}) == []
     assert vips_ready(copy, forwarding.pools)
     kept = forwarding.loaded()[WEB]
@@ -108,7 +128,7 @@ def test_the_verdicts_of_an_earlier_daemon_stay_in_the_kernel_until_this_one_has
 def test_the_store_takes_the_table_back_that_the_kernel_has_of_a_later_epoch() -> None:
     view = settle(view_of(fleet("b1")))
     assert view.connected
-    forwarding = Forwarding(found={WEB: (current(view).number + 2, "of another life")})
+    forwarding = Forwarding(found={WEB: (EpochNumber(current(view).number + 2), "of another life")})
     assert shapes(forwarding.handle(view, False, {})) == ["StageTable", "SwitchTable"]
 
 
@@ -119,7 +139,7 @@ def test_an_epoch_of_another_fleet_or_a_newer_algorithm_or_an_unknown_key_is_ref
         ({"algorithm": 99}, "upgrade it"),
         ({"key_id": 7}, "key 7"),
     ):
-        foreign = replace(view, epochs={WEB: {1: replace(current(view), **change)}})
+        foreign = holding(view, replace(current(view), **change), using=1)
         forwarding = Forwarding()
         assert forwarding.handle(foreign, False, {}) == []
         assert word in forwarding.loaded()[WEB].problem
@@ -128,7 +148,7 @@ def test_an_epoch_of_another_fleet_or_a_newer_algorithm_or_an_unknown_key_is_ref
 def test_a_table_whose_window_is_not_known_whole_stays_out_and_says_what_is_missing() -> None:
     view = settle(view_of(fleet("b1")))
     forwarding = loaded(view)
-    lonely = replace(view, epochs={WEB: {2: replace(current(view), number=2)}}, current={WEB: 2})
+    lonely = holding(view, numbered(current(view), 2, window_from=1), using=2)
     assert forwarding.handle(lonely, False, {}) == []
     assert "needs epoch 1" in forwarding.loaded()[WEB].problem
 
@@ -178,11 +198,13 @@ def test_own_verdicts_count_until_the_fleet_has_learnt_of_them_and_then_the_flee
     assert forwarding.handle(view, True, failed) == []
     assert forwarding.pools[WEB].is_own
     without = overlay(current(view), {view.backends[BackendName("b2")].id: False}, 100)
-    second = seal(replace(without, number=2, window_from=2))
-    offered = replace(view, epochs={WEB: {1: current(view), 2: second}})
+    second = seal(numbered(without, 2))
+    offered = holding(view, current(view), second, using=1)
     assert shapes(forwarding.handle(offered, True, failed)) == ["StageTable"]
     assert forwarding.loaded()[WEB].staged == 2
-    assert forwarding.handle(replace(offered, current={WEB: 2}), True, failed) == [SwitchTable(WEB)]
+    assert forwarding.handle(replace(offered, current={WEB: second.number}), True, failed) == [
+        SwitchTable(WEB)
+    ]
     assert not forwarding.pools[WEB].is_own
 
 

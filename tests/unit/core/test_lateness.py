@@ -10,7 +10,7 @@ import pytest
 from lbnode.core.lateness import PATIENCE_WINDOWS, PUNCTUAL_S, Lateness
 from lbnode.model.epoch import Epoch
 from lbnode.model.fleet import Intents
-from lbnode.model.ids import EpochNumber, NodeName
+from lbnode.model.ids import BackendName, EpochNumber, NodeName
 from lbnode.model.members import Late, NodeMember
 from tests.unit.store import fleets
 
@@ -116,7 +116,8 @@ class TestAWindow:
 
     def test_closes_although_it_is_gone_where_a_backend_has_no_agent(self) -> None:
         world = with_two_nodes()
-        backends = {**world.view.backends, "b3": replace(world.view.backends["b3"], agent=False)}
+        b3 = BackendName("b3")
+        backends = {**world.view.backends, b3: replace(world.view.backends[b3], agent=False)}
         world.view = replace(world.view, backends=backends)
         world.view = replace(world.view, agents={k: v for k, v in world.view.agents.items() if k != "b3"})
         world.settle()

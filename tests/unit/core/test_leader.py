@@ -6,8 +6,9 @@ from ipaddress import ip_address
 from lbnode.core.leader import ACKNOWLEDGE_S, AGENTS_LOAD_S, KEEP_EPOCHS, Leader
 from lbnode.core.writes import FoundFleet, MakeCurrent, OfferEpoch, RetirePool
 from lbnode.model.epoch import BackendState
-from lbnode.model.ids import BackendName, NodeName
-from lbnode.model.members import AgentMember, LoadedEpoch
+from lbnode.model.fleet import Pool
+from lbnode.model.ids import BackendName, EpochNumber, NodeName
+from lbnode.model.members import AgentMember, LoadedEpoch, NodeLive
 from lbnode.model.view import FleetView
 
 from .fleets import WEB, agent, apply_commands, current, drain, fleet, node, settle, slot_of, view_of
@@ -15,8 +16,13 @@ from .fleets import WEB, agent, apply_commands, current, drain, fleet, node, set
 WINDOW_S = 3601.0
 
 
-def live(*nodes: object) -> dict[NodeName, object]:
-    return {entry.name: entry for entry in nodes}  # type: ignore[attr-defined]
+def live(*nodes: NodeLive) -> dict[NodeName, NodeLive]:
+    return {entry.name: entry for entry in nodes}
+
+
+def in_use(number: int, *without: str) -> tuple[MakeCurrent, ...]:
+    """The one command that makes an epoch current, and those who have not acknowledged it."""
+    return (MakeCurrent(WEB, EpochNumber(number), without),)
 
 
 def test_an_empty_store_is_founded_first() -> None:
@@ -66,7 +72,7 @@ def test_an_offer_waits_for_the_connected_nodes_and_goes_on_when_they_have_it() 
     assert waiting.wake_at is not None
     assert waiting.wake_at <= 10.0 + ACKNOWLEDGE_S
     view = replace(view, live_nodes=live(node("n1", 1, staged=2), node("n2", 1, staged=2)))
-    assert leader.handle(view, 10.06, 0.0).commands == (MakeCurrent(WEB, 2),)
+    assert leader.handle(view, 10.06, 0.0).commands == in_use(2)
 
 
 def test_an_offer_goes_on_without_a_laggard_and_names_it() -> None:
@@ -77,7 +83,7 @@ def test_an_offer_goes_on_without_a_laggard_and_names_it() -> None:
     for _ in range(2):
         view = apply_commands(view, leader.handle(view, 10.0, 0.0).commands)
     decision = leader.handle(view, 10.0 + ACKNOWLEDGE_S, 0.0)
-    assert decision.commands == (MakeCurrent(WEB, 2, ("node n2",)),)
+    assert decision.commands == in_use(2, "node n2")
 
 
 def test_an_offer_waits_for_the_agents_of_its_own_backends_only() -> None:
@@ -88,7 +94,7 @@ def test_an_offer_waits_for_the_agents_of_its_own_backends_only() -> None:
     for _ in range(2):
         view = apply_commands(view, leader.handle(view, 0.0, 0.0).commands)
     decision = leader.handle(view, AGENTS_LOAD_S, 0.0)
-    assert decision.commands == (MakeCurrent(WEB, 2, ("backend b1",)),)
+    assert decision.commands == in_use(2, "backend b1")
 
 
 def test_a_planned_change_waits_longer_for_agents_than_for_nodes_unless_a_backend_fails_meanwhile() -> None:
@@ -101,7 +107,7 @@ def test_a_planned_change_waits_longer_for_agents_than_for_nodes_unless_a_backen
     view = apply_commands(view, leader.handle(view, 0.0, 0.0).commands)
     assert leader.handle(view, ACKNOWLEDGE_S, 0.0).commands == ()
     failing = replace(view, live_nodes=live(node("n1", 9, up={**up, "b3": False})))
-    assert leader.handle(failing, ACKNOWLEDGE_S, 0.0).commands == (MakeCurrent(WEB, 2, ("backend b2",)),)
+    assert leader.handle(failing, ACKNOWLEDGE_S, 0.0).commands == in_use(2, "backend b2")
 
 
 def test_a_node_with_a_problem_is_not_waited_for() -> None:
@@ -111,7 +117,7 @@ def test_a_node_with_a_problem_is_not_waited_for() -> None:
     view = replace(view, live_nodes=live(ill), desired=fleet("b1", "b2"))
     for _ in range(2):
         view = apply_commands(view, leader.handle(view, 0.0, 0.0).commands)
-    assert leader.handle(view, 0.01, 0.0).commands == (MakeCurrent(WEB, 2),)
+    assert leader.handle(view, 0.01, 0.0).commands == in_use(2)
 
 
 def test_what_nodes_see_fails_a_backend_and_a_single_dissenter_does_not() -> None:
@@ -174,7 +180,7 @@ def test_old_epochs_are_forgotten_but_the_last_ones_stay() -> None:
     assert len(view.epochs[WEB]) == KEEP_EPOCHS + 1
 
 
-def replace_weight(weight: int):  # type: ignore[no-untyped-def]
+def replace_weight(weight: int) -> Pool:
     desired = fleet("b1").pools[0]
     return replace(desired, members=(replace(desired.members[0], weight=weight),))
 

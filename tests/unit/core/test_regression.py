@@ -5,7 +5,7 @@ from dataclasses import replace
 from lbnode.core.regression import regression
 from lbnode.model.view import FleetView
 
-from .fleets import WEB, current, drain, fleet, settle, view_of
+from .fleets import current, drain, fleet, holding, numbered, settle, view_of
 
 
 def fleet_after(*changes: tuple[str, ...]) -> FleetView:
@@ -37,5 +37,5 @@ def test_a_store_with_an_older_wish_is_not() -> None:
 
 def test_a_pool_that_was_retired_and_made_anew_is_no_regression() -> None:
     known = fleet_after(("b1",), ("b2",))
-    anew = replace(current(known), number=1, window_from=1, created_at=99.0)
-    assert regression(known, replace(known, epochs={WEB: {1: anew}}, current={WEB: 1})) == ""
+    anew = replace(numbered(current(known), 1), created_at=99.0)
+    assert regression(known, holding(known, anew, using=1)) == ""

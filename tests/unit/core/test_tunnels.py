@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import Unpack
 
 import pytest
 
@@ -26,17 +27,17 @@ from lbnode.model.requests import AddBackend, Apply, Refusal, RefusalKind, Repla
 from lbnode.model.tunnel import TunnelFamily, families_of, tunnel_end
 from lbnode.model.view import FleetView
 
-from .fleets import VIP, WEB, current, fleet, node, settle, view_of
+from .fleets import VIP, WEB, PoolChanges, current, fleet, node, settle, view_of
 
 B1, B2, B9 = BackendName("b1"), BackendName("b2"), BackendName("b9")
 N1 = NodeName("n1")
 FOUR, SIX = ip_address("10.0.1.1"), ip_address("2001:db8:1::1")
-V6 = {"tunnel": TunnelFamily.IPV6}
+V6: PoolChanges = {"tunnel": TunnelFamily.IPV6}
 
 
-def both(*names: str, **changes: object) -> DesiredFleet:
+def both(*names: str, health: bool = False, **changes: Unpack[PoolChanges]) -> DesiredFleet:
     """A fleet whose backends have an address of each family."""
-    desired = fleet(*(names or ("b1", "b2")), **changes)
+    desired = fleet(*(names or ("b1", "b2")), health=health, **changes)
     ends = (
         replace(one, addresses=(*one.addresses, ip_address(f"2001:db8::{number}")))
         for number, one in enumerate(desired.backends, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import Unpack
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from lbnode.core.history import build_table, earlier_epochs
 from lbnode.core.leader import ASK_AGAIN_S, COUNTED_S, SETTLE_S, Leader
 from lbnode.core.writes import AskForFlows
 from lbnode.model.epoch import BackendState, Epoch
-from lbnode.model.fleet import HealthCheck, Intents, PoolMember
+from lbnode.model.fleet import DesiredFleet, PoolMember
 from lbnode.model.flows import FlowReport
 from lbnode.model.ids import BackendName, NodeName, PoolName, SlotNumber
 from lbnode.model.members import AgentLive, AgentMember, NodeLive
@@ -21,7 +22,7 @@ from lbnode.model.tunnel import TunnelFamily
 from lbnode.model.view import FleetView
 from ring.table import Table
 
-from .fleets import SIZE, WEB, apply_commands, current, drain, fleet, node, settle, view_of
+from .fleets import SIZE, WEB, PoolChanges, apply_commands, current, drain, fleet, node, settle, view_of
 
 ANYWHERE = ip_address("10.9.9.9")
 
@@ -42,8 +43,9 @@ class Fleet:
         self.join(*names)
         self.settle()
 
-    def desired(self, *names: str, **changes: object):  # type: ignore[no-untyped-def]
-        return fleet(*names, affinity_window_s=self.window_s, **changes)
+    def desired(self, *names: str, health: bool = False, **changes: Unpack[PoolChanges]) -> DesiredFleet:
+        changes.setdefault("affinity_window_s", self.window_s)
+        return fleet(*names, health=health, **changes)
 
     def join(self, *names: str) -> None:
         agents = {BackendName(name): AgentMember(BackendName(name), (ANYWHERE,), 1) for name in names}
@@ -77,7 +79,7 @@ class Fleet:
                 for name, agent in self.view.live_agents.items()
             }
             number = self.view.current.get(WEB)
-            nodes = {"n1": node("n1", number, staged=newest.number), **self.others}
+            nodes = {NodeName("n1"): node("n1", number, staged=newest.number), **self.others}
             self.view = replace(self.view, live_agents=live, live_nodes=nodes)
 
     def answer(self) -> None:
@@ -98,8 +100,8 @@ class Fleet:
         }
         self.view = replace(self.view, live_agents=live)
 
-    def apply(self, *names: str, **changes: object) -> None:
-        self.view = replace(self.view, desired=self.desired(*names, **changes))
+    def apply(self, *names: str, health: bool = False, **changes: Unpack[PoolChanges]) -> None:
+        self.view = replace(self.view, desired=self.desired(*names, health=health, **changes))
 
     @property
     def held(self) -> list[str]:
@@ -195,7 +197,7 @@ def test_zero_flows_counted_before_all_nodes_have_the_epoch_do_not_end_a_former_
     web.apply("b1", "b3")
     web.settle()
     web.count(b2=0)
-    web.view = replace(web.view, live_nodes={"n1": node("n1", web.epoch.number - 1)})
+    web.view = replace(web.view, live_nodes={NodeName("n1"): node("n1", web.epoch.number - 1)})
     decision = web.leader.handle(web.view, web.now + COUNTED_S, web.now + COUNTED_S)
     assert decision.commands == ()
 
@@ -203,9 +205,8 @@ def test_zero_flows_counted_before_all_nodes_have_the_epoch_do_not_end_a_former_
 def replaced(up: bool | None) -> Fleet:
     """A pool in which b9 was put into the slot of b2 while its first check says `up`."""
     web = Fleet("b1", "b2", "b3")
-    check = HealthCheck(port=80)
     verdicts = {"b1": True, "b2": True, "b3": True}
-    web.apply("b1", "b2", "b3", health=check)
+    web.apply("b1", "b2", "b3", health=True)
     web.acknowledge()
     web.join("b9")
     members = (
@@ -213,7 +214,7 @@ def replaced(up: bool | None) -> Fleet:
         PoolMember(BackendName("b9"), 1, SlotNumber(1)),
         PoolMember(BackendName("b3")),
     )
-    web.apply("b1", "b2", "b3", "b9", health=check, members=members)
+    web.apply("b1", "b2", "b3", "b9", health=True, members=members)
     if up is not None:
         verdicts["b9"] = up
     acknowledge = web.acknowledge
@@ -313,8 +314,8 @@ def test_a_held_change_does_not_hold_one_of_the_tunnels() -> None:
 def test_force_goes_ahead_at_once_and_counts_for_one_epoch_only() -> None:
     web = crowded()
     number = web.epoch.number
-    drained = {WEB: (BackendName("b1"), BackendName("b2"), BackendName("b3"))}
-    web.view = replace(web.view, intents=Intents(drained_backends=drained, forced={WEB: number}))
+    drained = drain(web.view, "b1", "b2", "b3")
+    web.view = replace(drained, intents=replace(drained.intents, forced={WEB: number}))
     web.settle()
     assert web.epoch.number == number + 1
     assert web.epoch.slots[2].state is BackendState.DRAINING
@@ -335,7 +336,7 @@ def test_the_end_of_the_window_ends_the_wait() -> None:
 
 def test_a_failure_is_never_held() -> None:
     web = crowded()
-    web.apply("b1", "b2", "b3", "b4", health=HealthCheck(port=80))
+    web.apply("b1", "b2", "b3", "b4", health=True)
     web.acknowledge()
     acknowledge = web.acknowledge
 
@@ -367,7 +368,7 @@ def test_with_a_flow_table_a_planned_change_stays_on_offer_while_flows_are_writt
 
 def test_with_a_flow_table_a_failure_does_not_wait() -> None:
     web = Fleet("b1", "b2", "b3")
-    web.apply("b1", "b2", "b3", flow_table=True, udp_idle_s=30.0, health=HealthCheck(port=80))
+    web.apply("b1", "b2", "b3", flow_table=True, udp_idle_s=30.0, health=True)
     web.settle()
     verdicts = {WEB: {BackendName("b1"): True, BackendName("b2"): False, BackendName("b3"): True}}
     began = web.now
@@ -382,7 +383,7 @@ def test_with_a_flow_table_a_failure_does_not_wait() -> None:
 
 def test_a_failure_ends_the_wait_of_a_planned_change() -> None:
     web = Fleet("b1", "b2", "b3", "b4")
-    web.apply("b1", "b2", "b3", "b4", flow_table=True, udp_idle_s=30.0, health=HealthCheck(port=80))
+    web.apply("b1", "b2", "b3", "b4", flow_table=True, udp_idle_s=30.0, health=True)
     web.settle()
     web.view = drain(web.view, "b2")
     verdicts = {WEB: {BackendName("b1"): True, BackendName("b3"): False, BackendName("b4"): True}}

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address
+from typing import TypedDict
 
 import pytest
 
 from lbnode.lab.errors import LabError
 from lbnode.lab.plan import SEGMENTS, Plan, Role, Store, namespace_prefix
+
+
+class Sizes(TypedDict, total=False):
+    nodes: int
+    backends: int
+    clients: int
 
 
 def test_hosts_are_named_and_numbered_by_role() -> None:
@@ -48,7 +55,7 @@ def test_no_labs_prefix_covers_another_labs_namespaces() -> None:
 
 
 @pytest.mark.parametrize("sizes", [{"nodes": 0}, {"backends": 0}, {"clients": 0}, {"nodes": 201}])
-def test_sizes_that_cannot_be_built_are_refused(sizes: dict[str, int]) -> None:
+def test_sizes_that_cannot_be_built_are_refused(sizes: Sizes) -> None:
     with pytest.raises(LabError, match=r"is not in 1\.\.200"):
         Plan("demo", **sizes)
 

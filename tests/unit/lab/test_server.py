@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -41,7 +42,7 @@ async def test_one_connection_serves_several_requests(port: int) -> None:
     assert out == b"b7\n1 b7\n0 b7\n0 "
 
 
-async def test_an_upload_is_answered_with_its_size_and_digest(port: int, tmp_path) -> None:
+async def test_an_upload_is_answered_with_its_size_and_digest(port: int, tmp_path: Path) -> None:
     content = bytes(range(256)) * 8192
     (tmp_path / "upload").write_bytes(content)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from lbnode.netdev.errors import NetdevError
@@ -13,7 +15,7 @@ class Kernel:
 
     def __init__(self) -> None:
         self.asked = 0
-        self.on_ask = lambda: None
+        self.on_ask: Callable[[], None] = lambda: None
 
     async def ask(self) -> int:
         self.asked += 1

@@ -118,7 +118,7 @@ class MemoryCluster:
         plan = decide(self.view, request)
         if isinstance(plan, Refusal) or dry_run:
             return plan if isinstance(plan, Refusal) else plan.outcome(applied=False)
-        if plan.desired is plan.intents is plan.removed_node is None:
+        if plan.desired is None and plan.intents is None and plan.removed_node is None:
             return plan.outcome(applied=True)
         nodes = {name: node for name, node in self.view.nodes.items() if name != plan.removed_node}
         self.view = replace(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -42,7 +43,8 @@ from lbnode.rpc.wire_forecast import pack_forecast, unpack_forecast
 from lbnode.rpc.wire_status import pack_status, unpack_status
 from lbnode.rpc.wire_traffic import pack_traffic, unpack_traffic
 
-WORDS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=8)
+TCP = status_pb2.PROTOCOL_TCP
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 NUMBERS = st.integers(1, 65535)
 PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     str: WORDS,
@@ -56,7 +58,7 @@ PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     IPv6Network: st.from_type(IPv6Network).map(vip_address),
     dict[str, str]: st.dictionaries(WORDS, WORDS, max_size=2),
     **dict.fromkeys(
-        (Mapping[name, Count] for name in (str, PoolName, BackendName)),
+        (Mapping[str, Count], Mapping[PoolName, Count], Mapping[BackendName, Count]),
         st.dictionaries(WORDS, st.builds(Count, NUMBERS, NUMBERS), max_size=3),
     ),
     Mapping[BackendName, int | None]: st.dictionaries(WORDS, st.none() | st.integers(0, 9), max_size=2),
@@ -155,21 +157,22 @@ def test_every_enum_of_the_model_has_a_number() -> None:
     pairs = [one for one in vars(wire_enums).values() if isinstance(one, wire_enums.EnumPairs)]
     assert len(pairs) == 10
     for one in pairs:
-        known = list(one._numbers)
-        assert set(known) == set(type(known[0]))
+        known: set[Enum] = set(one._numbers)
+        (kind,) = {type(value) for value in known}
+        assert known == set(kind)
 
 
 @pytest.mark.parametrize(
     ("message", "words"),
     [
         (
-            status_pb2.ExplainRequest(source="x", vip="192.0.2.1", protocol=6),
+            status_pb2.ExplainRequest(source="x", vip="192.0.2.1", protocol=TCP),
             "source: 'x' is not an IP address",
         ),
-        (status_pb2.ExplainRequest(source="10.0.0.1", protocol=6), "vip: '' is not an IP address"),
+        (status_pb2.ExplainRequest(source="10.0.0.1", protocol=TCP), "vip: '' is not an IP address"),
         (status_pb2.ExplainRequest(source="10.0.0.1", vip="192.0.2.1"), "protocol: 0 is not known"),
         (
-            status_pb2.ExplainRequest(source="10.0.0.1", vip="192.0.2.1", vip_port=70000, protocol=6),
+            status_pb2.ExplainRequest(source="10.0.0.1", vip="192.0.2.1", vip_port=70000, protocol=TCP),
             "vip_port: 70000 is out of range",
         ),
     ],
@@ -185,7 +188,7 @@ def test_a_status_from_a_newer_release_is_refused_not_misread() -> None:
     with pytest.raises(WireError, match="view: 9 is not known to this release"):
         unpack_status(status_pb2.GetStatusResponse(view=9))  # type: ignore[arg-type]
     with pytest.raises(WireError, match="uuid: 'x' is not a UUID"):
-        unpack_status(status_pb2.GetStatusResponse(view=1, uuid="x"))
+        unpack_status(status_pb2.GetStatusResponse(view=status_pb2.VIEW_FLEET, uuid="x"))
 
 
 def test_a_weight_that_is_left_out_is_one() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -13,6 +14,7 @@ from lbnode.model.codec import encode
 from lbnode.model.epoch import Epoch
 from lbnode.model.fleet import DesiredFleet, Intents
 from lbnode.model.ids import EpochNumber, NodeName
+from lbnode.model.members import FleetIdentity
 from lbnode.model.view import FleetView, IdLedger
 from lbnode.store.files import FileTree
 from lbnode.store.fleet import FleetStore, ForeignFleetError, NotLeaderError, refusal
@@ -141,7 +143,8 @@ async def test_corrupt_records_are_named_and_the_rest_is_read(store: FleetStore,
     assert "belongs at nodes/n9" in view.corrupt[3]
     assert "another fleet" in view.corrupt[2]
     assert view.nodes == {fleets.NODE.name: fleets.NODE}
-    assert view.backends == view.epochs == {}
+    assert view.backends == {}
+    assert view.epochs == {}
 
 
 async def test_a_corrupt_desired_can_be_replaced(store: FleetStore, tree: FileTree) -> None:
@@ -280,6 +283,8 @@ async def test_a_store_that_was_never_reached_gives_an_empty_view_and_no_alarm(t
         (fleets.UUID_B, fleets.IDENTITY, False, "check the store's address"),
     ],
 )
-def test_a_daemon_keeps_to_its_own_fleet(expected, found, in_step, words) -> None:
+def test_a_daemon_keeps_to_its_own_fleet(
+    expected: UUID | None, found: FleetIdentity | None, in_step: bool, words: str | None
+) -> None:
     reason = refusal(expected, found, in_step)
-    assert reason is None if words is None else words in reason
+    assert reason is None if words is None else words in str(reason)
