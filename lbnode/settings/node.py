@@ -124,7 +124,7 @@ class NodeSettings(FileSettings):
         None, description="a fleet.yaml to watch and apply (one machine, kind: file)"
     )
     bgp: BgpSettings | None = Field(None, description="leave out to announce nothing (static routes)")
-    rpc: RpcSettings = Field(RpcSettings(), description="where operators ask")  # type: ignore[call-arg]
+    rpc: RpcSettings = Field(RpcSettings(), description="where operators ask")
     metrics: MetricsSettings | None = Field(None, description="leave out to serve no metrics")
     state_dir: Path = Field(
         Path("/var/lib/evenkeel/lbnode"), description="keeps the last epochs over restarts"
