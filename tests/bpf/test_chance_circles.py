@@ -28,6 +28,11 @@ MOST_VISITS = 7
 MOST_IN_SYNC = 3
 
 
+def three_of(choices: list[int], chance: random.Random) -> tuple[int, int, int]:
+    owner, first, second = chance.choices(choices, k=3)
+    return owner, first, second
+
+
 @pytest.mark.parametrize("flags", [SYN, ACK])
 def test_whatever_the_tables_say_a_packet_visits_at_most_seven_backends(flags: int) -> None:
     chance = random.Random(20261123)
@@ -35,10 +40,7 @@ def test_whatever_the_tables_say_a_packet_visits_at_most_seven_backends(flags: i
     for _ in range(ROUNDS):
         numbers = list(range(1, chance.randint(3, 9)))
         choices = [0, *numbers]
-        tables = {
-            n: one_bucket(chance.randint(1, 6), tuple(chance.choices(choices, k=3)))  # type: ignore[arg-type]
-            for n in numbers
-        }
+        tables = {n: one_bucket(chance.randint(1, 6), three_of(choices, chance)) for n in numbers}
         agents = {n for n in numbers if chance.random() < 0.9} | {1}
         backends = fleet(tables, agents, {n for n in numbers if chance.random() < 0.5})
         for here in numbers:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import pytest
 
 from lbnode.daemon.hops import NextHops
+from lbnode.model.ids import IPAddress
 from lbnode.netdev.netlink import Message, Netlink
 from tests.integration.cable import Cable, enter, eventually, inside, ip, ip_json, laid
 from tests.integration.nodes import WEB, NodeMachine, node_machine
@@ -140,6 +141,10 @@ class Followed:
         hop = self.hops.get(ip_address(str(address)))
         return "" if hop is None else hop.destination_mac.hex(":")
 
+    def source_mac(self, address: IPAddress) -> str:
+        hop = self.hops.get(address)
+        return "" if hop is None else hop.source_mac.hex(":")
+
     async def until(self, what: str, holds: Callable[[], bool]) -> None:
         """Wait for changes until it holds."""
         async with asyncio.timeout(PATIENCE_S):
@@ -238,10 +243,7 @@ def test_an_interface_that_went_down_and_came_back_with_another_mac_is_used_agai
     async def work(followed: Followed) -> None:
         for words in (["down"], ["address", "02:00:00:00:0c:01"], ["up"]):
             await asyncio.to_thread(ip, "-n", cable.near, "link", "set", "eth0", *words)
-        await followed.until(
-            "the new source",
-            lambda: followed.hops.get(ON_LINK[4]).source_mac.hex(":") == "02:00:00:00:0c:01",  # type: ignore[union-attr]
-        )
+        await followed.until("the new source", lambda: followed.source_mac(ON_LINK[4]) == "02:00:00:00:0c:01")
 
     following(cable.near, [ON_LINK[4]], work)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def directory(tmp_path: Path):  # type: ignore[no-untyped-def]
+def directory(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
     bpffs.unmount(tmp_path / "run" / "bpf")
 

@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from lbnode.certs.revocation import fingerprint
 from lbnode.daemon.credentials import Credentials
 from lbnode.model.access import Role
+from lbnode.model.ids import BackendName
 from lbnode.model.requests import DrainBackend
 from lbnode.rpc.client import FleetClient
 from lbnode.rpc.errors import RefusedError, UnreachableError
@@ -21,7 +22,7 @@ from lbnode.rpc.server import RpcServer
 from tests.certificates import Authority
 from tests.unit.rpc.cluster import MemoryCluster
 
-DRAIN = DrainBackend("b1")  # type: ignore[arg-type]
+DRAIN = DrainBackend(BackendName("b1"))
 
 
 @pytest.fixture

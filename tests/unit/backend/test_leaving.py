@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import Unpack
 
 from lbnode.backend.leaving import FREED_S, SURE_S, Departure, Stage
 from lbnode.core.leader import COUNTED_S, Leader
@@ -12,16 +13,16 @@ from lbnode.model.ids import BackendName, NodeName
 from lbnode.model.members import AgentLive, AgentMember, LoadedEpoch
 from lbnode.model.view import FleetView
 
-from ..core.fleets import VIP, WEB, apply_commands, current, fleet, node, settle, view_of
+from ..core.fleets import VIP, WEB, AgentChanges, apply_commands, current, fleet, node, settle, view_of
 
 B1, B2 = BackendName("b1"), BackendName("b2")
 N1 = NodeName("n1")
 DRAIN_S = 60.0
 
 
-def member(name: BackendName, host: int, **changes: object) -> AgentMember:
+def member(name: BackendName, host: int, **changes: Unpack[AgentChanges]) -> AgentMember:
     agent = AgentMember(name, (ip_address(f"10.0.5.{host}"),), 1, joins=(WEB,))
-    return replace(agent, **changes)  # type: ignore[arg-type]
+    return replace(agent, **changes)
 
 
 def at_rest(*listed: str) -> FleetView:
@@ -45,9 +46,9 @@ def in_step(view: FleetView, flows: int | None = 0) -> FleetView:
     )
 
 
-def saying(view: FleetView, **changes: object) -> FleetView:
+def saying(view: FleetView, **changes: Unpack[AgentChanges]) -> FleetView:
     """b1's registration with these changes."""
-    return replace(view, agents={**view.agents, B1: replace(view.agents[B1], **changes)})  # type: ignore[arg-type]
+    return replace(view, agents={**view.agents, B1: replace(view.agents[B1], **changes)})
 
 
 def drained(flows: int | None = 0) -> FleetView:

@@ -24,8 +24,9 @@ from lbnode.model.fleet import (
     Protocol,
     Vip,
 )
-from lbnode.model.ids import BackendName, EpochNumber, NodeName, PoolName, SlotNumber
-from lbnode.model.members import AgentLive, FleetIdentity, LoadedEpoch, NodeLive
+from lbnode.model.flows import HeldChanges
+from lbnode.model.ids import BackendName, EpochNumber, IPAddress, NodeName, PoolName, SlotNumber
+from lbnode.model.members import AgentLive, AgentMember, FleetIdentity, LoadedEpoch, NodeLive, NodeMember
 from lbnode.model.tunnel import TunnelFamily
 from lbnode.model.view import FleetView
 
@@ -51,6 +52,29 @@ class PoolChanges(TypedDict, total=False):
     tunnel: TunnelFamily
 
 
+class ViewChanges(TypedDict, total=False):
+    """What a test's view shows otherwise than others."""
+
+    intents: Intents
+    nodes: dict[NodeName, NodeMember]
+    agents: dict[BackendName, AgentMember]
+    live_nodes: dict[NodeName, NodeLive]
+    live_agents: dict[BackendName, AgentLive]
+    held: dict[PoolName, HeldChanges]
+    leader: NodeName | None
+    connected: bool
+    corrupt: tuple[str, ...]
+
+
+class AgentChanges(TypedDict, total=False):
+    """What a test's agent registers otherwise than others."""
+
+    addresses: tuple[IPAddress, ...]
+    joins: tuple[PoolName, ...]
+    weight: int
+    leaving: bool
+
+
 def members(*names: str, weight: int = 1) -> tuple[PoolMember, ...]:
     return tuple(PoolMember(BackendName(name), weight) for name in names)
 
@@ -73,9 +97,9 @@ def fleet(*names: str, health: bool = False, **changes: Unpack[PoolChanges]) -> 
     )
 
 
-def view_of(desired: DesiredFleet, **changes: object) -> FleetView:
+def view_of(desired: DesiredFleet, **changes: Unpack[ViewChanges]) -> FleetView:
     identity = FleetIdentity(FLEET, "demo", {1: "11" * 32})
-    return replace(FleetView(identity=identity, desired=desired, connected=True), **changes)  # type: ignore[arg-type]
+    return replace(FleetView(identity=identity, desired=desired, connected=True), **changes)
 
 
 def node(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import Unpack
 
 import pytest
 
@@ -28,20 +29,20 @@ from lbnode.model.requests import (
 )
 from lbnode.model.view import FleetView
 
-from .fleets import WEB, current, drain, fleet, node, pool, settle, view_of
+from .fleets import WEB, ViewChanges, current, drain, fleet, node, pool, settle, view_of
 
 API = PoolName("api")
 B1, B2, B3, B4 = (BackendName(f"b{number}") for number in range(1, 5))
 N1, N2 = NodeName("n1"), NodeName("n2")
 
 
-def fleet_view(*names: str, **changes: object) -> FleetView:
+def fleet_view(*names: str, **changes: Unpack[ViewChanges]) -> FleetView:
     """A fleet at rest with the nodes n1 and n2, both connected."""
     view = settle(view_of(fleet(*(names or ("b1", "b2", "b3")))))
     live = {name: node(name) for name in (N1, N2)}
     nodes = {name: NodeMember(name, (ip_address(f"10.0.1.{i}"),), 1) for i, name in enumerate((N1, N2), 1)}
     view = replace(view, live_nodes=live, nodes=nodes, desired_version=5, intents_version=3)
-    return replace(view, **changes)  # type: ignore[arg-type]
+    return replace(view, **changes)
 
 
 def two_pools() -> FleetView:

@@ -9,7 +9,7 @@ from lbnode.core.control import decide
 from lbnode.core.plan import Plan
 from lbnode.model.fleet import HealthCheck, Intents
 from lbnode.model.ids import BackendName, PoolName
-from lbnode.model.requests import Refusal, RefusalKind, ReplaceBackend
+from lbnode.model.requests import RefusalKind, ReplaceBackend
 from lbnode.model.view import FleetView
 
 from .fleets import WEB, agent, current, drain, fleet, pool, settle, slot_of, view_of
@@ -144,5 +144,6 @@ def test_draining_the_leaver_first_is_no_objection() -> None:
 
 def test_the_last_backend_of_a_pool_can_be_replaced() -> None:
     desired = replace(fleet("b1"), pools=(pool("b1"),))
-    plan = grant(settle(view_of(desired)), ReplaceBackend(B1, B9, ADDRESS))
-    assert not isinstance(plan, Refusal)
+    replaced = grant(settle(view_of(desired)), ReplaceBackend(B1, B9, ADDRESS)).desired
+    assert replaced is not None
+    assert [member.backend for member in replaced.pools[0].members] == [B9]

@@ -9,7 +9,7 @@ import pytest
 from lbnode.core.history import build_table, earlier_epochs
 from lbnode.core.leader import Decision, Leader
 from lbnode.core.writes import RestoreEpoch
-from lbnode.model.ids import EpochNumber
+from lbnode.model.ids import BackendName, EpochNumber
 from lbnode.model.view import FleetView
 
 from .fleets import WEB, current, drain, fleet, settle, view_of
@@ -111,6 +111,6 @@ def test_a_backend_whose_record_is_damaged_gets_no_other_id(is_known: bool) -> N
     backends = view.backends if is_known else {n: b for n, b in view.backends.items() if n != "b2"}
     spoilt = replace(drain(view, "b3"), backends=backends, corrupt=("backends/b2: not JSON",))
     if is_known:
-        assert current(settle(spoilt)).slots[1].backend == view.backends[ALL[1]].id  # type: ignore[index]
+        assert current(settle(spoilt)).slots[1].backend == view.backends[BackendName("b2")].id
     else:
         assert ask(spoilt) == Decision(alarms=("backends/b2: not JSON",))

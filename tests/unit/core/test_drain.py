@@ -4,7 +4,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from lbnode.core.drain import closed_since, flows_left, is_in_effect, is_over
-from lbnode.model.ids import BackendName, EpochNumber
+from lbnode.model.ids import BackendName, EpochNumber, NodeName
 from lbnode.model.members import AgentLive, AgentMember, LoadedEpoch, NodeLive
 from lbnode.model.view import FleetView
 
@@ -29,11 +29,12 @@ def counting(view: FleetView, number: int, flows: int | None) -> FleetView:
 
 def announcing(view: FleetView, *numbers: int) -> FleetView:
     """Nodes that announce and use these epochs."""
-    nodes: dict[str, NodeLive] = {}
+    nodes: dict[NodeName, NodeLive] = {}
     for index, number in enumerate(numbers):
         loaded = LoadedEpoch(None, EpochNumber(number), "")
-        nodes[f"n{index}"] = replace(node(f"n{index}"), pools={WEB: loaded}, announced=(VIP,))
-    return replace(view, live_nodes=nodes)  # type: ignore[arg-type]
+        name = NodeName(f"n{index}")
+        nodes[name] = replace(node(name), pools={WEB: loaded}, announced=(VIP,))
+    return replace(view, live_nodes=nodes)
 
 
 def test_a_drain_is_over_when_all_nodes_know_of_it_and_the_agent_counts_none() -> None:
@@ -45,7 +46,7 @@ def test_a_drain_is_over_when_all_nodes_know_of_it_and_the_agent_counts_none() -
 
 def test_nodes_that_announce_nothing_are_not_waited_for() -> None:
     view = counting(draining(), 2, 0)
-    view = replace(view, live_nodes={"n1": node("n1", 1)})  # type: ignore[dict-item]
+    view = replace(view, live_nodes={NodeName("n1"): node("n1", 1)})
     assert is_over(view, WEB, B2)
 
 
@@ -73,9 +74,9 @@ def test_an_active_backend_is_not_drained() -> None:
 
 def test_later_epochs_do_not_begin_the_drain_anew() -> None:
     view = draining()
-    weighed = replace(view.desired.pools[0].members[0], weight=9)  # type: ignore[union-attr]
     desired = fleet("b1", "b2")
-    members = (weighed, desired.pools[0].members[1])
+    first, second = desired.pools[0].members
+    members = (replace(first, weight=9), second)
     view = settle(
         replace(view, desired=replace(desired, pools=(replace(desired.pools[0], members=members),)))
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import Unpack
 
 from lbnode.core.control import decide
 from lbnode.core.forecast import forecast
@@ -28,7 +29,7 @@ from lbnode.model.requests import (
 from lbnode.model.tunnel import TunnelFamily
 from lbnode.model.view import FleetView
 
-from .fleets import WEB, current, fleet, node, pool, settle, slot_of, view_of
+from .fleets import WEB, AgentChanges, current, fleet, node, pool, settle, slot_of, view_of
 
 LATER = 7300.0
 """When every window that began at 0 has ended, and nothing is held for it."""
@@ -36,10 +37,10 @@ LATER = 7300.0
 C1, C2, C3, C4 = (BackendName(f"c{number}") for number in range(1, 5))
 
 
-def asking(name: str, host: int, **changes: object) -> AgentMember:
+def asking(name: str, host: int, **changes: Unpack[AgentChanges]) -> AgentMember:
     """An agent at 10.0.5.`host` that asks to be let into pool web."""
     member = AgentMember(BackendName(name), (ip_address(f"10.0.5.{host}"),), 1, joins=(WEB,))
-    return replace(member, **changes)  # type: ignore[arg-type]
+    return replace(member, **changes)
 
 
 def registered(view: FleetView, *agents: AgentMember) -> FleetView:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import TypedDict, Unpack
 
 from lbnode.core.history import seal
 from lbnode.core.status import assess
@@ -9,18 +10,31 @@ from lbnode.core.vips import digest_of
 from lbnode.model.epoch import BackendState
 from lbnode.model.fleet import Intents, PoolMember
 from lbnode.model.flows import HeldChange, HeldChanges
-from lbnode.model.ids import BackendId, BackendName, EpochNumber, NodeName, SlotNumber
+from lbnode.model.ids import BackendId, BackendName, EpochNumber, NodeName, PoolName, SlotNumber
 from lbnode.model.members import AgentLive, AgentMember, LoadedEpoch, NodeLive, NodeMember, View
 from lbnode.model.status import AgentState, FleetStatus, Severity
 from lbnode.model.view import FleetView
+from lbnode.model.vip import VipAddress
 
-from .fleets import SIZE, VIP, WEB, current, drain, fleet, settle, view_of
+from .fleets import SIZE, VIP, WEB, ViewChanges, current, drain, fleet, holding, numbered, settle, view_of
 
 N1, N2 = NodeName("n1"), NodeName("n2")
 B1 = BackendName("b1")
 
 
-def live(view: FleetView, name: str, **changes: object) -> NodeLive:
+class LiveChanges(TypedDict, total=False):
+    """What a test's node says of itself otherwise than others."""
+
+    pools: dict[PoolName, LoadedEpoch]
+    announced: tuple[VipAddress, ...]
+    routers: dict[str, str]
+    verdicts: dict[PoolName, dict[BackendName, bool]]
+    xdp: dict[str, str]
+    alarms: tuple[str, ...]
+    vips: str
+
+
+def live(view: FleetView, name: str, **changes: Unpack[LiveChanges]) -> NodeLive:
     """A connected node that has loaded everything, announces everything, and is well."""
     epoch = current(view)
     node = NodeLive(
@@ -34,16 +48,16 @@ def live(view: FleetView, name: str, **changes: object) -> NodeLive:
         {"10.9.9.1": "up"},
         xdp={"eth0": "native"},
     )
-    return replace(node, **changes)  # type: ignore[arg-type]
+    return replace(node, **changes)
 
 
-def well(**changes: object) -> FleetView:
+def well(**changes: Unpack[ViewChanges]) -> FleetView:
     """Two nodes, three backends, all well."""
     view = settle(view_of(fleet("b1", "b2", "b3")))
     members = {name: NodeMember(name, (ip_address(f"10.0.1.{i}"),), 1) for i, name in enumerate((N1, N2), 1)}
     nodes = {name: live(view, name) for name in (N1, N2)}
     view = replace(view, nodes=members, live_nodes=nodes, leader=N2)
-    return replace(view, **changes)  # type: ignore[arg-type]
+    return replace(view, **changes)
 
 
 def status_of(view: FleetView, own: NodeLive | None = None) -> FleetStatus:
@@ -51,7 +65,7 @@ def status_of(view: FleetView, own: NodeLive | None = None) -> FleetStatus:
     return assess(view, own or view.live_nodes.get(N1) or live(view, N1), in_use, now=1090.0)
 
 
-def with_node(view: FleetView, name: NodeName, **changes: object) -> FleetView:
+def with_node(view: FleetView, name: NodeName, **changes: Unpack[LiveChanges]) -> FleetView:
     return replace(view, live_nodes={**view.live_nodes, name: live(view, name, **changes)})
 
 
@@ -196,8 +210,7 @@ def test_a_pool_without_an_active_backend_is_an_alarm() -> None:
 def test_an_offer_says_whom_it_waits_for() -> None:
     view = well()
     epoch = current(view)
-    offered = replace(epoch, number=EpochNumber(2))
-    view = replace(view, epochs={WEB: {1: epoch, 2: offered}})  # type: ignore[dict-item]
+    view = holding(view, epoch, numbered(epoch, 2, window_from=1), using=1)
     loaded = LoadedEpoch(EpochNumber(2), EpochNumber(1), epoch.digest)
     view = with_node(view, N1, pools={WEB: loaded})
     status = status_of(view)

@@ -27,7 +27,7 @@ from lbnode.model.requests import AddBackend, Apply, Refusal, RefusalKind, Repla
 from lbnode.model.tunnel import TunnelFamily, families_of, tunnel_end
 from lbnode.model.view import FleetView
 
-from .fleets import VIP, WEB, PoolChanges, current, fleet, node, settle, view_of
+from .fleets import VIP, WEB, PoolChanges, ViewChanges, current, fleet, node, settle, view_of
 
 B1, B2, B9 = BackendName("b1"), BackendName("b2"), BackendName("b9")
 N1 = NodeName("n1")
@@ -45,10 +45,10 @@ def both(*names: str, health: bool = False, **changes: Unpack[PoolChanges]) -> D
     return replace(desired, backends=tuple(ends))
 
 
-def at_rest(desired: DesiredFleet, **changes: object) -> FleetView:
+def at_rest(desired: DesiredFleet, **changes: Unpack[ViewChanges]) -> FleetView:
     """A settled fleet of one node with tunnel addresses of both families."""
     view = replace(settle(view_of(desired)), nodes={N1: NodeMember(N1, (FOUR, SIX), 1)})
-    return replace(view, **changes)  # type: ignore[arg-type]
+    return replace(view, **changes)
 
 
 def refused(view: FleetView, request: Request) -> str:
@@ -101,9 +101,7 @@ def test_a_node_without_an_address_of_the_family_keeps_the_table_out_and_says_wh
         ),
     ],
 )
-def test_a_family_that_somebody_lacks_is_refused_unless_forced(
-    changes: dict[str, object], words: str
-) -> None:
+def test_a_family_that_somebody_lacks_is_refused_unless_forced(changes: ViewChanges, words: str) -> None:
     view = at_rest(both(), **changes)
     assert words in refused(view, Apply(both(**V6)))
     assert isinstance(decide(view, Apply(both(**V6), force=True)), Plan)

@@ -23,7 +23,7 @@ from ring.simulate.scenarios import (
     rolling_restart,
     scale_out,
 )
-from ring.simulate.tables import RULES, home_and_failover, minimal_stateful
+from ring.simulate.tables import RULES, Rule, home_and_failover, minimal_stateful
 from ring.slots import Lineup, Slot
 from ring.table import build
 from tests.unit.ring.pools import pools
@@ -94,10 +94,10 @@ def test_the_minimal_table_moves_no_bucket_that_it_need_not(slots: list[Slot], d
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_every_rule_serves_only_from_slots_in_service(rule: object) -> None:
+def test_every_rule_serves_only_from_slots_in_service(rule: Rule) -> None:
     for make in SCENARIOS.values():
         scenario = make(2, 1)
-        pool = new_pool(251, 2, rule, equal_lineup(scenario.backends))  # type: ignore[arg-type]
+        pool = new_pool(251, 2, rule, equal_lineup(scenario.backends))
         for change in scenario.changes:
             pool = pool.with_lineup(after(pool.lineup, change))
             assert pool.lineup.serving[pool.servers].all()

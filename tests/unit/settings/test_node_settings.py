@@ -8,18 +8,19 @@ import yaml
 from lbnode.settings.node import NodeSettings, XdpMode
 from lbnode.settings.source import BadSettingsError, load
 
+BGP = {
+    "local_as": 65001,
+    "router_id": "10.0.1.11",
+    "local_address": "10.0.1.11",
+    "neighbors": [{"address": "10.0.1.1", "peer_as": 65000}],
+}
 GOOD = {
     "name": "n1",
     "fleet": "demo",
     "interface": "eth0",
     "address": "10.0.1.11",
     "store": {"kind": "zookeeper", "hosts": ["10.0.0.1:2181"]},
-    "bgp": {
-        "local_as": 65001,
-        "router_id": "10.0.1.11",
-        "local_address": "10.0.1.11",
-        "neighbors": [{"address": "10.0.1.1", "peer_as": 65000}],
-    },
+    "bgp": BGP,
 }
 
 
@@ -96,8 +97,8 @@ def test_the_environment_overrules_the_file(tmp_path: Path, monkeypatch: pytest.
         ({"store": {"kind": "zookeeper", "hosts": []}}, ["store.hosts", "host:port"]),
         ({"store": {"kind": "file"}}, ["store.path", "missing"]),
         ({"xdp_mode": "fast"}, ["xdp_mode", "auto, native or generic"]),
-        ({"bgp": {**GOOD["bgp"], "local_as": 0}}, ["bgp.local_as", "AS number"]),  # type: ignore[dict-item]
-        ({"bgp": {**GOOD["bgp"], "neighbors": []}}, ["bgp.neighbors", "routers"]),  # type: ignore[dict-item]
+        ({"bgp": {**BGP, "local_as": 0}}, ["bgp.local_as", "AS number"]),
+        ({"bgp": {**BGP, "neighbors": []}}, ["bgp.neighbors", "routers"]),
         ({"rpc": {"listen": []}}, ["rpc.listen"]),
         ({"table_places": 0}, ["table_places", "buckets"]),
     ],

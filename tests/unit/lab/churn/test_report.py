@@ -54,22 +54,23 @@ def test_a_drill_that_broke_nothing_and_moved_enough_has_held() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "reason"),
+    ("report", "reason"),
     [
-        ({"moved": Moved(0.29, 0.4, 0.2)}, "29.0% of the flows changed node"),
-        ({"moved": Moved(0.5, 0.29, 0.2)}, "29.0% of the flows changed owner"),
-        ({"moved": Moved(0.5, 0.4, 0.04)}, "4.0% of the flows changed both"),
-        ({"isolated_share": 0.09}, "n4 carried 9.0% of the packets"),
-        ({"events": (replace(DRAIN, second_chances=0),)}, "no second chance through: drain backend"),
+        (replace(HELD, moved=Moved(0.29, 0.4, 0.2)), "29.0% of the flows changed node"),
+        (replace(HELD, moved=Moved(0.5, 0.29, 0.2)), "29.0% of the flows changed owner"),
+        (replace(HELD, moved=Moved(0.5, 0.4, 0.04)), "4.0% of the flows changed both"),
+        (replace(HELD, isolated_share=0.09), "n4 carried 9.0% of the packets"),
         (
-            {"events": (replace(DRAIN, failed="b1 to be draining: not within 9 s"),)},
+            replace(HELD, events=(replace(DRAIN, second_chances=0),)),
+            "no second chance through: drain backend",
+        ),
+        (
+            replace(HELD, events=(replace(DRAIN, failed="b1 to be draining: not within 9 s"),)),
             "1 drain backend b1: b1 to be",
         ),
     ],
 )
-def test_a_drill_in_which_too_little_happened_proves_nothing(changed: dict[str, object], reason: str) -> None:
-    report = replace(HELD, **changed)  # type: ignore[arg-type]
-
+def test_a_drill_in_which_too_little_happened_proves_nothing(report: ChurnReport, reason: str) -> None:
     assert report.verdict is Verdict.NOTHING
     assert report.unproved[0].startswith(reason)
 
