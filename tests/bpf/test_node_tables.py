@@ -296,22 +296,20 @@ def test_a_full_map_names_the_setting_and_changes_nothing(node: NodeDataPlane) -
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("wrong", "message"),
     [
-        ({"size": SIZE + 1}, "arrays of"),
-        ({"epoch": 0}, "numbers start at 1"),
-        ({"pool": PoolName("x" * 65)}, "1 to 64 bytes"),
-        ({"mode": HashMode.SOURCE}, "fixed for a pool's life"),
-        ({"keys": derive_keys(SECRET, 2)}, "fixed for a pool's life"),
+        (replace(uniform(2), size=SIZE + 1), "arrays of"),
+        (replace(uniform(2), epoch=EpochNumber(0)), "numbers start at 1"),
+        (uniform(2, "x" * 65), "1 to 64 bytes"),
+        (replace(uniform(2), mode=HashMode.SOURCE), "fixed for a pool's life"),
+        (replace(uniform(2), keys=derive_keys(SECRET, 2)), "fixed for a pool's life"),
     ],
 )
-def test_a_table_that_does_not_fit_is_refused(
-    node: NodeDataPlane, change: dict[str, object], message: str
-) -> None:
+def test_a_table_that_does_not_fit_is_refused(node: NodeDataPlane, wrong: PoolTable, message: str) -> None:
     node.stage(uniform(1))
     node.switch(WEB)
     with pytest.raises(DataPlaneError, match=message):
-        node.stage(replace(uniform(2), **change))  # type: ignore[arg-type]
+        node.stage(wrong)
     assert node.tables() == {WEB: PoolTables(LoadedTable(EpochNumber(1), SIZE, "digest-1"), None)}
 
 
