@@ -26,7 +26,6 @@ from lbnode.core import announce
 from lbnode.core.announce import Phase
 from lbnode.core.attendance import Attendance
 from lbnode.core.credence import Credence
-from lbnode.core.joining import wanted_fleet
 from lbnode.core.leader import earliest
 from lbnode.core.presence import Presence
 from lbnode.daemon.credentials import Credentials
@@ -184,7 +183,7 @@ class NodeDaemon:
         if self._kernel.take_over(view, by_own):
             self._interface.doubt()
         self._announce(view, now)
-        self._health.follow(wanted_fleet(view))
+        self._health.follow(view)
         await self._speak(view)
         self._memory.keep(view)
         self._export(local, now)

@@ -7,25 +7,30 @@ from collections.abc import Callable
 import structlog
 
 from lbnode.core.health import Verdict, observe
-from lbnode.model.fleet import DesiredFleet, HealthCheck
+from lbnode.core.joining import wanted_fleet
+from lbnode.core.judged import judged
+from lbnode.model.fleet import HealthCheck
 from lbnode.model.ids import BackendName, PoolName
 from lbnode.model.tunnel import tunnel_end
+from lbnode.model.view import FleetView
 from lbnode.probe.tcp import Key, Target, TcpProber
 
 log = structlog.get_logger()
 
 
-def targets(desired: DesiredFleet | None) -> dict[Key, Target]:
-    """Return whom to probe, and where: each member of each pool that has a health check, by the pool's tunnels."""
-    if desired is None:
+def targets(view: FleetView) -> dict[Key, Target]:
+    """Return whom to probe, and where: all that are judged in a pool with a health check, by the pool's tunnels."""
+    wanted = wanted_fleet(view)
+    if wanted is None:
         return {}
-    addresses = {backend.name: backend.addresses for backend in desired.backends}
+    addresses = {member.name: member.addresses for member in view.backends.values()}
+    addresses |= {backend.name: backend.addresses for backend in wanted.backends}
     return {
-        (pool.name, member.backend): Target(end, pool.health)
-        for pool in desired.pools
+        (pool.name, name): Target(end, pool.health)
+        for pool in wanted.pools
         if pool.health is not None
-        for member in pool.members
-        if (end := tunnel_end(addresses[member.backend], pool.tunnel)) is not None
+        for name in judged(view, pool)
+        if (end := tunnel_end(addresses[name], pool.tunnel)) is not None
     }
 
 
@@ -38,9 +43,9 @@ class HealthWatch:
         self._verdicts: dict[Key, Verdict] = {}
         self._prober = TcpProber(self._take)
 
-    def follow(self, desired: DesiredFleet | None) -> None:
-        """Probe what `desired` asks for, and forget verdicts about everything else."""
-        wanted = targets(desired)
+    def follow(self, view: FleetView) -> None:
+        """Probe whom the fleet judges by this view, and forget verdicts about everybody else."""
+        wanted = targets(view)
         self._checks = {key: target.check for key, target in wanted.items()}
         self._verdicts = {key: verdict for key, verdict in self._verdicts.items() if key in wanted}
         self._prober.set_targets(wanted)

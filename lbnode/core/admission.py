@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from ring.slots import Lineup, line_up
 
 Flows = Mapping[BackendId, NDArray[np.uint16]]
 """Flows by bucket of each backend that has reported since the last switch."""
+FailedLeavers = Mapping[BackendId, bool]
+"""Who is to leave its slot and fails there if it may not leave yet: whether its agent is connected."""
+NO_LEAVERS: FailedLeavers = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,18 @@ class Admitted:
     must_ask: bool = False
 
 
-def admit(before: Epoch, target: Epoch, window: Sequence[Epoch], flows: Flows) -> Admitted:
+def admit(
+    before: Epoch,
+    target: Epoch,
+    window: Sequence[Epoch],
+    flows: Flows,
+    failed_leavers: FailedLeavers = NO_LEAVERS,
+) -> Admitted:
     """Return as much of the way from `before` to `target` as breaks no flow.
 
     `window` are the epochs that still count, oldest first, `before` the last of them.
     """
-    base = _failures_only(before, target)
+    base = _failures_only(before, target, failed_leavers)
     planned = planned_slots(base, target)
     if not planned or target.algorithm == REBUILT:
         return Admitted(target)
@@ -98,7 +108,7 @@ def _objections(found: Pushed, flows: Flows, lost: Pushed) -> dict[BackendId, in
 
 def is_planned(before: Epoch, target: Epoch) -> bool:
     """Whether something of the way from `before` to `target` was planned, and not only observed."""
-    return bool(planned_slots(_failures_only(before, target), target))
+    return bool(planned_slots(_failures_only(before, target, NO_LEAVERS), target))
 
 
 def planned_slots(base: Sequence[EpochSlot], target: Epoch) -> list[EpochSlot]:
@@ -127,13 +137,15 @@ def _one_by_one(
     return Admitted(with_slots(target, before, accepted), tuple(held), must_ask=bool(held))
 
 
-def _failures_only(before: Epoch, target: Epoch) -> tuple[EpochSlot, ...]:
+def _failures_only(before: Epoch, target: Epoch, failed_leavers: FailedLeavers) -> tuple[EpochSlot, ...]:
     """The slots of `before` with what nobody planned: who has failed, whose agent came or went."""
     wanted = {slot.number: slot for slot in target.slots}
-    return tuple(_observed(slot, wanted.get(slot.number)) for slot in before.slots)
+    return tuple(_observed(slot, wanted.get(slot.number), failed_leavers) for slot in before.slots)
 
 
-def _observed(slot: EpochSlot, wanted: EpochSlot | None) -> EpochSlot:
+def _observed(slot: EpochSlot, wanted: EpochSlot | None, failed_leavers: FailedLeavers) -> EpochSlot:
+    if slot.backend is not None and slot.backend in failed_leavers:
+        return replace(slot, state=BackendState.FAILED, answers=failed_leavers[slot.backend])
     if wanted is None or wanted.backend != slot.backend:
         return slot
     slot = replace(slot, agent=wanted.agent)

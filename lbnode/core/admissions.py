@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lbnode.core.admission import Admitted, admit
+from lbnode.core.admission import NO_LEAVERS, Admitted, FailedLeavers, admit
 from lbnode.core.damage import is_forced
 from lbnode.core.flows import answered
 from lbnode.model.epoch import Epoch
@@ -27,6 +27,7 @@ class _Asked:
     begin: EpochNumber
     reports: Mapping[BackendName, FlowReport]
     backends: Mapping[BackendName, BackendMember]
+    failed_leavers: FailedLeavers
 
 
 @dataclass(slots=True)
@@ -35,13 +36,21 @@ class Admissions:
 
     _last: dict[PoolName, tuple[_Asked, Admitted]] = field(default_factory=dict)
 
-    def admit(self, view: FleetView, newest: Epoch, target: Epoch, window: tuple[Epoch, ...]) -> Admitted:
+    def admit(
+        self,
+        view: FleetView,
+        newest: Epoch,
+        target: Epoch,
+        window: tuple[Epoch, ...],
+        failed_leavers: FailedLeavers = NO_LEAVERS,
+    ) -> Admitted:
         """Return how far the way from `newest` to `target` may be gone now: all of it where an operator said so."""
         if is_forced(view, newest):
             return Admitted(target)
-        asked = _Asked(newest, target, window[0].number, view.reports.get(newest.pool, {}), view.backends)
+        reports = view.reports.get(newest.pool, {})
+        asked = _Asked(newest, target, window[0].number, reports, view.backends, failed_leavers)
         known = self._last.get(newest.pool)
         if known is None or known[0] != asked:
-            known = asked, admit(newest, target, window, answered(view, newest))
+            known = asked, admit(newest, target, window, answered(view, newest), failed_leavers)
             self._last[newest.pool] = known
         return known[1]

@@ -8,7 +8,7 @@ earlier epochs count (`lbnode.core.history`), or what must wait (`lbnode.core.ad
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import count
@@ -46,12 +46,14 @@ class Inputs:
 class NextEpoch:
     """A pool's next epoch (its number already last + 1) and what health was not allowed to do.
 
-    The epoch's window begins where that of the one before began, and its digest is empty.
+    The epoch's window begins where that of the one before began, and its digest is empty. `failed_leavers` have a
+    slot in the epoch before, none in this one, and fail if they may not leave; the value: their agent is connected.
     """
 
     epoch: Epoch
     withheld: frozenset[BackendName]
     all_down: bool
+    failed_leavers: Mapping[BackendId, bool] = field(default_factory=dict)
 
 
 def pool_seed(fleet: UUID, pool: PoolName) -> int:
@@ -84,21 +86,24 @@ def derive(pool: Pool, before: Epoch | None, inputs: Inputs) -> NextEpoch:
     It may equal `before` in all but its number: `same_shape` tells. Table size, seed, hash and key are taken
     from `before`, because they are fixed for a pool's life.
     """
-    names = {inputs.ids[member.backend]: member.backend for member in pool.members}
-    allotted = allot_slots(pool.members, _seated(before, names))
+    names = {number: name for name, number in inputs.ids.items()}
+    allotted = allot_slots(pool.members, _seated(_slots(before), names))
     by_slot = {allotted[member.backend]: member for member in pool.members}
     waiting = _waiting_newcomers(pool, by_slot, before, inputs)
     absent = waiting | _unready_newcomers(pool, by_slot, before, inputs)
     seated_now = {number: member for number, member in by_slot.items() if number not in absent}
-    removals = _removals(pool, seated_now, before, inputs)
+    staying = [slot for slot in _slots(before) if slot.number in waiting]
+    sitting = {number: member.backend for number, member in seated_now.items()}
+    removals = _removals(pool, sitting | _seated(_serving(staying), names), before, inputs)
     slots = [_slot(number, member, inputs, removals) for number, member in seated_now.items()]
-    slots += [_staying(slot, inputs) for slot in _slots(before) if slot.number in waiting]
+    slots += [_staying(slot, inputs, removals) for slot in staying]
     slots += _empty_slots(before, by_slot)
     slots.sort(key=lambda slot: slot.number)
     return NextEpoch(
         epoch=_next(pool, before, inputs, tuple(slots)),
         withheld=frozenset(names[BackendId(number)] for number in removals.withheld),
         all_down=removals.all_down,
+        failed_leavers=_failed_leavers(pool, before, slots, inputs, names),
     )
 
 
@@ -159,10 +164,15 @@ def _slots(before: Epoch | None) -> tuple[EpochSlot, ...]:
     return before.slots if before is not None else ()
 
 
-def _seated(before: Epoch | None, names: Mapping[BackendId, BackendName]) -> dict[SlotNumber, BackendName]:
-    return {
-        slot.number: names[slot.backend] for slot in _slots(before) if slot.backend and slot.backend in names
-    }
+def _serving(slots: Iterable[EpochSlot]) -> list[EpochSlot]:
+    """Those whose occupant gets new flows unless it fails."""
+    return [slot for slot in slots if slot.backend and slot.state is not BackendState.DRAINING]
+
+
+def _seated(
+    slots: Iterable[EpochSlot], names: Mapping[BackendId, BackendName]
+) -> dict[SlotNumber, BackendName]:
+    return {slot.number: names[slot.backend] for slot in slots if slot.backend and slot.backend in names}
 
 
 def _waiting_newcomers(
@@ -210,14 +220,14 @@ def _states_before(before: Epoch | None) -> dict[BackendId, BackendState]:
 
 
 def _removals(
-    pool: Pool, by_slot: Mapping[SlotNumber, PoolMember], before: Epoch | None, inputs: Inputs
+    pool: Pool, sitting: Mapping[SlotNumber, BackendName], before: Epoch | None, inputs: Inputs
 ) -> Removals:
-    """Which members health fails: judged in slot order, draining ones left aside (they get no new flows anyway).
+    """Which of them health fails: judged in slot order, draining ones left aside (they get no new flows anyway).
 
     Who was out stays out while its agent is awaited: without the agent's program its machine takes no GRE.
     """
     states = _states_before(before)
-    judged = [m.backend for _, m in sorted(by_slot.items()) if m.backend not in inputs.drained]
+    judged = [name for _, name in sorted(sitting.items()) if name not in inputs.drained]
     members = [inputs.ids[name] for name in judged]
     failed_before = frozenset(
         id_ for id_ in members if states.get(id_, BackendState.FAILED) is BackendState.FAILED
@@ -246,9 +256,26 @@ def _slot(number: SlotNumber, member: PoolMember, inputs: Inputs, removals: Remo
     return EpochSlot(number, member.weight, backend, state, backend in inputs.agents, answers)
 
 
-def _staying(slot: EpochSlot, inputs: Inputs) -> EpochSlot:
+def _staying(slot: EpochSlot, inputs: Inputs, removals: Removals) -> EpochSlot:
     """An occupant that nobody wants any more, but that serves until its successor does."""
-    return replace(slot, agent=slot.backend in inputs.agents)
+    slot = replace(slot, agent=slot.backend in inputs.agents)
+    if slot.backend not in removals.failed:
+        return slot
+    return replace(slot, state=BackendState.FAILED, answers=slot.backend in inputs.connected)
+
+
+def _failed_leavers(
+    pool: Pool,
+    before: Epoch | None,
+    slots: Sequence[EpochSlot],
+    inputs: Inputs,
+    names: Mapping[BackendId, BackendName],
+) -> dict[BackendId, bool]:
+    """Return who fails if the epoch before goes on, and has no slot in the one that is wanted."""
+    serving = _serving(_slots(before))
+    leavers = {slot.backend for slot in serving if slot.backend} - {slot.backend for slot in slots}
+    failed = _removals(pool, _seated(serving, names), before, inputs).failed if leavers else frozenset()
+    return {leaver: leaver in inputs.connected for leaver in sorted(leavers & failed)}
 
 
 def _empty_slots(before: Epoch | None, taken: Collection[SlotNumber]) -> list[EpochSlot]:

@@ -18,6 +18,7 @@ from lbnode.core.forwarding import find_pool
 from lbnode.core.health import majority
 from lbnode.core.history import MissingEpochError
 from lbnode.core.joining import drained, wanted_fleet
+from lbnode.core.judged import judged
 from lbnode.core.registration import register
 from lbnode.core.vips import lost_flows
 from lbnode.core.writes import PutBackend, PutIds
@@ -83,15 +84,14 @@ def _inputs(view: FleetView, pool: Pool) -> Inputs:
 
 
 def _verdicts(view: FleetView, pool: Pool, ids: dict[BackendName, BackendId]) -> dict[BackendName, bool]:
-    """What most nodes think of each member; who is new to the pool counts as up."""
+    """What most nodes think of each; who is new to the pool counts as up."""
     newest = view.newest(pool.name)
     seated = {slot.backend for slot in newest.slots} if newest is not None else set()
     verdicts: dict[BackendName, bool] = {}
-    for member in pool.members:
-        opinions = view.opinions(pool.name, member.backend).values()
-        verdict = majority(opinions, None if ids[member.backend] in seated else True)
+    for name in judged(view, pool):
+        verdict = majority(view.opinions(pool.name, name).values(), None if ids[name] in seated else True)
         if verdict is not None:
-            verdicts[member.backend] = verdict
+            verdicts[name] = verdict
     return verdicts
 
 

@@ -57,7 +57,8 @@ class _Step:
 def foresee_pool(view: FleetView, pool: Pool, inputs: Inputs, wall: float) -> PoolForecast:
     """Return what happens to `pool` when it becomes what the operator wants. Raises MissingEpochError."""
     before = view.newest(pool.name)
-    target = derive(pool, before, inputs).epoch
+    result = derive(pool, before, inputs)
+    target = result.epoch
     names = names_by_id(view)
     if before is None:
         return PoolForecast(
@@ -71,7 +72,7 @@ def foresee_pool(view: FleetView, pool: Pool, inputs: Inputs, wall: float) -> Po
     earlier = earlier_epochs(epochs, before)
     window = (*earlier, before)
     flows = answered(view, before)
-    admitted = admit(before, target, window, flows)
+    admitted = admit(before, target, window, flows, result.failed_leavers)
     after = with_window(target, next_window(view, pool, before, target, wall))
     kept = [epoch for epoch in window if epoch.number >= after.window_from]
     step = _Step(before, after, build_table(before, earlier), build_table(after, kept), flows, names)

@@ -33,6 +33,7 @@ from lbnode.core.history import (
     with_window,
 )
 from lbnode.core.joining import drained, wanted_fleet
+from lbnode.core.judged import judged
 from lbnode.core.lateness import next_closing, next_window
 from lbnode.core.registration import awaited_agents, register
 from lbnode.core.writes import (
@@ -153,7 +154,7 @@ class Leader:
         if is_damaged:
             return Decision((RestoreEpoch(follow_readable(view, newest, result.epoch, wall)),), None, alarms)
         try:
-            return self._follow(view, pool, newest, result.epoch, now, wall, since_s, alarms)
+            return self._follow(view, pool, newest, result, now, wall, since_s, alarms)
         except MissingEpochError as error:
             if is_forced(view, newest):
                 return Decision(
@@ -166,7 +167,7 @@ class Leader:
         view: FleetView,
         pool: Pool,
         newest: Epoch,
-        target: Epoch,
+        target: NextEpoch,
         now: float,
         wall: float,
         since_s: float,
@@ -175,7 +176,7 @@ class Leader:
         """The step after a current epoch: what admission lets through, and the end of a window."""
         epochs = view.epochs[pool.name]
         window = (*earlier_epochs(epochs, newest), newest)
-        admitted = self._admissions.admit(view, newest, target, window)
+        admitted = self._admissions.admit(view, newest, target.epoch, window, target.failed_leavers)
         telling = self._tell_held(view, pool, newest, admitted, now, wall, since_s)
         closes = next_closing(view, pool, newest, wall)
         due = closes is not None and wall >= closes
@@ -283,11 +284,10 @@ class Leader:
     def _judge(self, view: FleetView, pool: Pool) -> dict[BackendName, bool]:
         """The fleet's verdicts: what most connected nodes think; without any opinion, what was thought last."""
         known = self._up.setdefault(pool.name, {})
-        for member in pool.members:
-            opinions = view.opinions(pool.name, member.backend).values()
-            verdict = majority(opinions, known.get(member.backend))
+        for name in judged(view, pool):
+            verdict = majority(view.opinions(pool.name, name).values(), known.get(name))
             if verdict is not None:
-                known[member.backend] = verdict
+                known[name] = verdict
         return dict(known)
 
 

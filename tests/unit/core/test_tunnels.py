@@ -150,7 +150,7 @@ def test_nodes_know_the_way_to_the_families_in_use_and_to_no_other() -> None:
 
 
 def test_backends_are_probed_where_the_pools_packets_go() -> None:
-    found = targets(both("b1", health=True, **V6))
+    found = targets(view_of(both("b1", health=True, **V6)))
     assert found[WEB, B1].address == ip_address("2001:db8::1")
 
 
