@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -18,24 +17,11 @@ from .test_windows import Fleet, crowded
 ALL = ("b1", "b2", "b3", "b4")
 
 
-def see(web: Fleet, **up: bool) -> None:
-    """Let every node say this of the backends from now on."""
-    acknowledge = web.acknowledge
-    verdicts = {WEB: {BackendName(name): is_up for name, is_up in up.items()}}
-
-    def with_verdicts() -> None:
-        acknowledge()
-        nodes = {name: replace(each, verdicts=verdicts) for name, each in web.view.live_nodes.items()}
-        web.view = replace(web.view, live_nodes=nodes)
-
-    web.acknowledge = with_verdicts  # type: ignore[method-assign]
-
-
 def held_back() -> Fleet:
     """A pool that b3 is to leave, and where that waits for flows of b1."""
     web = crowded()
     web.apply(*ALL, health=True)
-    see(web, b1=True, b2=True, b3=True, b4=True)
+    web.up = {"b1": True, "b2": True, "b3": True, "b4": True}
     web.settle()
     web.apply("b1", "b2", "b4", health=True)
     web.settle()
@@ -50,7 +36,7 @@ def awaited() -> Fleet:
     members = tuple(PoolMember(BackendName(name)) for name in ("b1", "b3"))
     newcomer = PoolMember(BackendName("b9"), 1, SlotNumber(1))
     web.apply("b1", "b2", "b3", health=True)
-    see(web, b1=True, b2=True, b3=True)
+    web.up = {"b1": True, "b2": True, "b3": True}
     web.settle()
     web.apply("b1", "b2", "b3", "b9", health=True, members=(members[0], newcomer, members[1]))
     web.settle()
@@ -80,7 +66,7 @@ def test_nobody_else_who_has_left_is_probed() -> None:
 def test_one_that_dies_while_its_removal_is_held_gets_no_new_flows() -> None:
     web = held_back()
     before = web.epoch.number
-    see(web, b1=True, b2=True, b3=False, b4=True)
+    web.up = {"b1": True, "b2": True, "b3": False, "b4": True}
     web.settle()
     failed = web.view.epochs[WEB][EpochNumber(before + 1)].slots[2]
     assert (failed.backend, failed.state, failed.answers) == (web.id("b3"), BackendState.FAILED, True)
@@ -89,7 +75,7 @@ def test_one_that_dies_while_its_removal_is_held_gets_no_new_flows() -> None:
 
 def test_one_that_dies_while_its_successor_is_not_up_gets_no_new_flows() -> None:
     web = awaited()
-    see(web, b1=True, b2=False, b3=True, b9=False)
+    web.up = {"b1": True, "b2": False, "b3": True, "b9": False}
     web.settle()
     assert web.id("b2") not in web.table.owners
 
@@ -104,7 +90,7 @@ def test_one_that_is_well_keeps_its_flows_until_it_may_go() -> None:
 def test_the_cap_counts_them() -> None:
     """Two of four are down already, so that a third one stays."""
     web = held_back()
-    see(web, b1=False, b2=False, b3=False, b4=True)
+    web.up = {"b1": False, "b2": False, "b3": False, "b4": True}
     web.view = drain(web.view)
     web.settle()
     assert [each.state for each in web.epoch.slots].count(BackendState.FAILED) == 2
