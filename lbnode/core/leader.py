@@ -167,7 +167,7 @@ class Leader:
         view: FleetView,
         pool: Pool,
         newest: Epoch,
-        target: NextEpoch,
+        result: NextEpoch,
         now: float,
         wall: float,
         since_s: float,
@@ -176,7 +176,7 @@ class Leader:
         """The step after a current epoch: what admission lets through, and the end of a window."""
         epochs = view.epochs[pool.name]
         window = (*earlier_epochs(epochs, newest), newest)
-        admitted = self._admissions.admit(view, newest, target.epoch, window, target.failed_leavers)
+        admitted = self._admissions.admit(view, newest, result.epoch, window, result.failed_leavers)
         telling = self._tell_held(view, pool, newest, admitted, now, wall, since_s)
         closes = next_closing(view, pool, newest, wall)
         due = closes is not None and wall >= closes

@@ -6,7 +6,6 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,9 +119,9 @@ async def test_a_server_that_takes_a_connection_and_says_nothing_does_not_cost_t
 
 
 def test_a_server_that_is_off_is_given_up_in_time() -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as queue:
-        address = full.getsockname()
-        queue.enter_context(socket.create_connection(address))  # those that come after it are not answered
+    full = socket.create_server(("127.0.0.1", 0), backlog=0)
+    address = full.getsockname()
+    with full, socket.create_connection(address):  # those that come after it are not answered
         begun = time.monotonic()
         with pytest.raises(TimeoutError):
             ImpatientHandler(None, 0.5).create_connection(address=address, hostname="", timeout=30.0)

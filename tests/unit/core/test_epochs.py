@@ -97,6 +97,19 @@ def test_a_replacement_takes_the_slot_only_when_its_agent_is_connected() -> None
     }
 
 
+def test_a_leaver_that_is_down_fails_if_it_may_not_leave_within_the_cap() -> None:
+    well = dict.fromkeys(("b1", "b2", "b3", "b4"), True)
+    before = step(pool("b1", "b2", "b3", "b4", health=CHECK), up=well)
+    without = pool("b1", "b2", "b4", health=CHECK)
+
+    def failed_leavers(**down: bool) -> Mapping[BackendId, bool]:
+        return derive(without, before, inputs(well | down)).failed_leavers
+
+    assert failed_leavers() == {}
+    assert failed_leavers(b1=False, b3=False) == {3: False}
+    assert failed_leavers(b1=False, b2=False, b3=False) == {}
+
+
 def test_a_removed_backend_leaves_its_slot_behind_so_that_nobody_else_moves() -> None:
     before = step(pool("b1", "b2", "b3"))
     after = step(pool("b1", "b3"), before)

@@ -16,8 +16,8 @@ from lbnode.model.ids import BackendName
 from lbnode.model.requests import Refusal
 from lbnode.model.view import FleetView
 
+from .fleet_over_time import Fleet
 from .fleets import SIZE, VIP, WEB, drain, fleet
-from .test_windows import Fleet
 
 B1, B2, B3, B4 = (BackendName(f"b{number}") for number in range(1, 5))
 

@@ -14,8 +14,8 @@ from lbnode.model.ids import BackendName, EpochNumber, NodeName
 from lbnode.model.members import Late, NodeMember
 from tests.unit.store import fleets
 
+from .fleet_over_time import Fleet
 from .fleets import WEB, drain, node
-from .test_windows import Fleet
 
 N1, N2 = NodeName("n1"), NodeName("n2")
 WINDOW_S = 100.0

@@ -11,8 +11,8 @@ from lbnode.model.epoch import BackendState, EpochSlot
 from lbnode.model.fleet import PoolMember
 from lbnode.model.ids import BackendName, EpochNumber, SlotNumber
 
-from .fleets import WEB, drain
-from .test_windows import Fleet, crowded
+from .fleet_over_time import Fleet, crowded
+from .fleets import WEB
 
 ALL = ("b1", "b2", "b3", "b4")
 
@@ -33,12 +33,12 @@ def awaited() -> Fleet:
     """A pool in which b9 is to have the slot of b2, and is not up yet."""
     web = Fleet("b1", "b2", "b3")
     web.join("b9")
-    members = tuple(PoolMember(BackendName(name)) for name in ("b1", "b3"))
+    first, last = PoolMember(BackendName("b1")), PoolMember(BackendName("b3"))
     newcomer = PoolMember(BackendName("b9"), 1, SlotNumber(1))
     web.apply("b1", "b2", "b3", health=True)
     web.up = {"b1": True, "b2": True, "b3": True}
     web.settle()
-    web.apply("b1", "b2", "b3", "b9", health=True, members=(members[0], newcomer, members[1]))
+    web.apply("b1", "b2", "b3", "b9", health=True, members=(first, newcomer, last))
     web.settle()
     assert slot(web, 1).backend == web.id("b2")
     return web
@@ -85,12 +85,3 @@ def test_one_that_is_well_keeps_its_flows_until_it_may_go() -> None:
     web.settle(after_s=10)
     assert slot(web, 2).state is BackendState.ACTIVE
     assert web.id("b3") in web.table.owners
-
-
-def test_the_cap_counts_them() -> None:
-    """Two of four are down already, so that a third one stays."""
-    web = held_back()
-    web.up = {"b1": False, "b2": False, "b3": False, "b4": True}
-    web.view = drain(web.view)
-    web.settle()
-    assert [each.state for each in web.epoch.slots].count(BackendState.FAILED) == 2
